@@ -1,0 +1,86 @@
+# Everything a developer needs, from a plain python3 (3.10 or newer):
+#
+#   make demo          serve the example shop on http://127.0.0.1:5000 (another port: make demo PORT=5001)
+#   make test          lint, types, tests on current versions, then tests on the oldest supported versions
+#   make lint          ruff and mypy only
+#   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0
+#   make coverage      branch coverage of one test run
+#   make clean         remove the environments and caches (the demo's data in instance/ stays)
+#
+# Variables: PYTHON (default python3), PORT, PG_BINDIR (PostgreSQL binaries for the run on the oldest
+# versions, default: PostgreSQL 15 where Debian puts it), PYTEST_ARGS, JOBS (test processes).
+
+PYTHON ?= python3
+PORT ?= 5000
+JOBS ?= 2
+PG_BINDIR ?= $(wildcard /usr/lib/postgresql/15/bin)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+OLDEST := .venv-oldest
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-current test-oldest lint format coverage bench clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/.example
+	$(VENV)/bin/python -m example_app --port $(PORT)
+
+test: lint test-current test-oldest
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+test-current: $(VENV)/.dev
+	AUDIT_TEST_DRIVER=psycopg2 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST)/.dev
+	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
+	$(OLDEST)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev
+	$(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term --cov-report=html $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+clean:
+	rm -rf .venv .venv-* build dist htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# An environment is a folder; the files in it say which extras it has and are older than a changed pyproject.toml.
+define make_venv
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("Python 3.10 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo '$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@test -x $(1)/bin/python || { echo 'Making the virtual environment $(1)'; $(PYTHON) -m venv $(1); }
+endef
+
+$(VENV)/.example: pyproject.toml
+	$(call make_venv,$(VENV))
+	@echo 'Installing the package and what the example needs into $(VENV)'
+	@$(VENV)/bin/python $(PIP) -e '.[example]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(call make_venv,$(VENV))
+	@echo 'Installing the package and its tools into $(VENV)'
+	@$(VENV)/bin/python $(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.example
+
+$(OLDEST)/.dev: pyproject.toml tests/oldest.txt
+	$(call make_venv,$(OLDEST))
+	@echo 'Installing the package with the oldest supported versions into $(OLDEST)'
+	@$(OLDEST)/bin/python $(PIP) -e '.[dev]' -c tests/oldest.txt
+	@touch $@
