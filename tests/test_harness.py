@@ -1,0 +1,61 @@
+"""The harness itself: tests are isolated from each other, and what leaks is noticed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy import event
+
+from tests.support.cluster import Cluster
+from tests.support.leaks import leaks, shared_listeners
+from tests.support.server import both_drivers, plain_engine
+
+
+@both_drivers
+def test_each_test_has_an_empty_database_and_the_driver_it_asked_for(server, driver, database_url):
+    engine = plain_engine(database_url)
+    assert engine.driver == driver
+    assert sa.inspect(engine).get_table_names() == []
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE left_over ()")
+
+
+def test_a_database_goes_away_even_while_somebody_is_connected(server):
+    with server.database() as url:
+        connection = plain_engine(url).connect()
+    connection.invalidate()
+    connection.close()
+    with plain_engine(server.admin_url).connect() as admin:
+        assert not admin.scalar(sa.text("SELECT count(*) FROM pg_database WHERE datname = :n"), {"n": url.database})
+
+
+def test_a_pushed_context_is_reported():
+    with Flask("leaky").app_context():
+        assert leaks(shared_listeners()) == ["an application context is still pushed"]
+    with Flask("leaky").test_request_context():
+        assert leaks(shared_listeners()) == ["a request context is still pushed"]
+
+
+def test_a_listener_on_a_shared_class_is_reported():
+    before = shared_listeners()
+
+    def listener(*args):
+        pass
+
+    event.listen(sa.Engine, "begin", listener)
+    try:
+        assert leaks(before) == ["Engine.begin has 1 listeners, 0 before"]
+    finally:
+        event.remove(sa.Engine, "begin", listener)
+    assert leaks(before) == []
+
+
+def test_a_killed_server_starts_again_with_what_was_committed():
+    with Cluster() as cluster:
+        engine = plain_engine(cluster.url())
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE kept AS SELECT 1 AS n")
+        cluster.kill()
+        cluster.start()
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("SELECT n FROM kept")) == 1
