@@ -1,0 +1,1 @@
+"""What auditing costs, as a ratio to the same work without it: ``make bench``."""

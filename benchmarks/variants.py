@@ -1,0 +1,127 @@
+"""The four databases that are compared: each has the same table ``item`` and another way of logging it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_audit_logger import AuditLogger
+
+HERE = Path(__file__).parent
+RELEASE = "2.0.0"
+RELEASE_VENV = HERE.parent / f".venv-bench-{RELEASE}"
+
+#: Ten columns of the kinds that a web application has.
+ITEM_TABLE = """
+CREATE TABLE item (
+    id bigint PRIMARY KEY, name text NOT NULL, description text, price numeric(10, 2) NOT NULL,
+    stock integer NOT NULL, active boolean NOT NULL, weight double precision, attributes jsonb,
+    created_at timestamptz NOT NULL, updated_at timestamptz
+)
+"""
+
+FLOOR = [
+    "CREATE TABLE log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, row_data jsonb NOT NULL)",
+    """
+    CREATE FUNCTION log_new() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO log (row_data) SELECT to_jsonb(n) FROM new_table n; RETURN NULL; END $$
+    """,
+    """
+    CREATE FUNCTION log_old() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO log (row_data) SELECT to_jsonb(o) FROM old_table o; RETURN NULL; END $$
+    """,
+    "CREATE TRIGGER log_insert AFTER INSERT ON item REFERENCING NEW TABLE AS new_table EXECUTE FUNCTION log_new()",
+    "CREATE TRIGGER log_update AFTER UPDATE ON item REFERENCING NEW TABLE AS new_table EXECUTE FUNCTION log_new()",
+    "CREATE TRIGGER log_delete AFTER DELETE ON item REFERENCING OLD TABLE AS old_table EXECUTE FUNCTION log_old()",
+]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of logging.
+
+    :param install: makes the log for the table ``item``, which is there, in the database of a URL.
+    :param attribution: the statement by which an application says who is writing; sent once per transaction.
+    :param log: the tables that logging fills, the one with a row per change first.
+    """
+
+    name: str
+    install: Callable[[sa.URL], None]
+    attribution: str | None = None
+    log: tuple[str, ...] = field(default=())
+
+
+def install_nothing(url: sa.URL) -> None:
+    """No audit at all."""
+
+
+def install_floor(url: sa.URL) -> None:
+    """The least that a trigger can do: a copy of the row as JSON."""
+    run(url, FLOOR)
+
+
+def install_ours(url: sa.URL) -> None:
+    """This package, as ``db.create_all()`` sets it up."""
+    app = Flask("benchmark")
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db = SQLAlchemy(app)
+
+    class User(db.Model):  # type: ignore[name-defined,misc]
+        __tablename__ = "users"
+        id = sa.Column(sa.BigInteger, primary_key=True)
+
+    with app.app_context():
+        sa.Table("item", db.metadata, autoload_with=db.engine, info={"audit_logged": True})
+        AuditLogger(db).init_app(app)
+        db.create_all()
+        db.engine.dispose()
+
+
+def install_release(url: sa.URL) -> None:
+    """The published release, with the SQL that it would put into a migration."""
+    python = RELEASE_VENV / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(RELEASE_VENV)], check=True)
+        # Its migrations fail on Alembic 1.18; its SQL is the same on every version.
+        wanted = [f"flask-audit-logger=={RELEASE}", "alembic<1.18"]
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
+    printed = subprocess.run([str(python), str(HERE / "release_ddl.py")], check=True, capture_output=True, text=True)
+    run(url, json.loads(printed.stdout))
+
+
+def run(url: sa.URL, statements: list[str]) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+    engine.dispose()
+
+
+CONTEXT = json.dumps({"actor_id": "1", "actor_label": "Ann", "client_addr": "192.0.2.1", "context": {"method": "POST"}})
+
+VARIANTS = (
+    Variant("no audit", install_nothing),
+    Variant("floor", install_floor, log=("log",)),
+    Variant(
+        "ours",
+        install_ours,
+        attribution=f"SELECT set_config('flask_audit_logger.context', '{CONTEXT}', true)",
+        log=("activity", "transaction"),
+    ),
+    Variant(
+        f"release {RELEASE}",
+        install_release,
+        attribution="INSERT INTO transaction (native_transaction_id, issued_at, client_addr, actor_id)"
+        " VALUES (txid_current(), now() AT TIME ZONE 'UTC', '192.0.2.1', 1)"
+        " ON CONFLICT ON CONSTRAINT transaction_unique_native_tx_id DO NOTHING",
+        log=("activity", "transaction"),
+    ),
+)
