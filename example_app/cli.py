@@ -1,0 +1,87 @@
+"""``flask shop …``: the work that no page does."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from .extensions import db
+from .models import Product, StockLevel, SupplierPrice, User
+
+shop = AppGroup("shop", help="Work on the shop's data.")
+
+#: User name, name and role of the accounts that every new shop has.
+ACCOUNTS = (
+    ("admin", "Ann Price", "admin"),
+    ("support", "Sam Okafor", "support"),
+    ("auditor", "Iris Lindqvist", "auditor"),
+    ("clerk", "Noor Haddad", "clerk"),
+)
+PASSWORD = "demo"
+LOCATIONS = ("Front shop", "Store room")
+SUPPLIERS = ("Alder Paper Mill", "Brightwater Inks", "Corvus Trading", "Dunmore & Sons", "Eastgate Supplies")
+_KINDS = ("Notebook", "Drawing pad", "Ink", "Fountain pen", "Pencil", "Marker", "Envelope", "Folder", "Ruler", "Eraser")
+_SHADES = ("white", "cream", "grey", "black", "navy", "green", "red", "ochre")
+
+
+def init_app(app: Flask) -> None:
+    """Add the commands to ``app``."""
+    app.cli.add_command(shop)
+
+
+@shop.command("create-accounts")
+def create_accounts() -> None:
+    """Create the accounts that every new shop has, all with the password "demo"."""
+    for username, display_name, role in ACCOUNTS:
+        if db.session.scalar(db.select(User.id).where(User.username == username)) is None:
+            user = User(username=username, display_name=display_name, role=role)
+            user.set_password(PASSWORD)
+            db.session.add(user)
+    db.session.commit()
+
+
+@shop.command("import-prices")
+@click.option("--rows", default=20_000, show_default=True, help="How many lines to make up.")
+def import_prices(rows: int) -> None:
+    """Read the suppliers' price lists (made up here) in one statement."""
+    dice = random.Random(rows)
+    lines = [
+        {
+            "supplier": SUPPLIERS[number % len(SUPPLIERS)],
+            "article_no": f"{number // len(SUPPLIERS):05d}",
+            "title": f"{dice.choice(_KINDS)}, {dice.choice(_SHADES)}, no. {number}",
+            "price": Decimal(dice.randrange(40, 6000)) / 100,
+            "currency": "EUR",
+        }
+        for number in range(rows)
+    ]
+    with current_app.extensions["audit_logger"].context(job="import-prices"):
+        db.session.execute(db.insert(SupplierPrice), lines)
+        db.session.commit()
+    click.echo(f"{rows:,} prices imported.")
+
+
+@shop.command("restock")
+@click.option("--times", default=3, show_default=True, help="Fill up to so many times the minimum.")
+def restock(times: int) -> None:
+    """Give every product a stock level, and fill up what has fallen below its minimum."""
+    with current_app.extensions["audit_logger"].context(job="restock", reason="Nightly restock"):
+        there = set(db.session.execute(db.select(StockLevel.product_id, StockLevel.location)).tuples())
+        for product_id in db.session.scalars(db.select(Product.id).where(Product.on_sale)):
+            for location, minimum in zip(LOCATIONS, (5, 20), strict=True):
+                if (product_id, location) not in there:
+                    db.session.add(StockLevel(product_id=product_id, location=location, minimum=minimum))
+        db.session.flush()
+        low = StockLevel.quantity < StockLevel.minimum
+        filled = db.session.execute(
+            db.update(StockLevel)
+            .where(low)
+            .values(quantity=StockLevel.minimum * times)
+            .execution_options(synchronize_session=False)
+        )
+        db.session.commit()
+    click.echo(f"{filled.rowcount} stock levels filled up.")

@@ -1,0 +1,7 @@
+"""The demo's history: made once, by real requests, on the first start."""
+
+from __future__ import annotations
+
+from .history import ensure_history
+
+__all__ = ["ensure_history"]

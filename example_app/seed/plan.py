@@ -1,0 +1,331 @@
+"""What happens in the shop within 90 days: a list of events, always the same for the same seed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import random
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import NullPool, create_engine, text
+
+from . import texts
+from .picture import picture
+from .timeline import DAYS, Event
+from .visitor import SeedingError, Visitor
+
+SEED = 20_261
+CENT = Decimal("0.01")
+WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0"
+CHROME = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {WEBKIT} Chrome/142.0.0.0 Safari/537.36"
+TABLET = f"Mozilla/5.0 (iPad; CPU OS 19_1 like Mac OS X) {WEBKIT} Version/19.1 Safari/605.1.15"
+SCANNER = f"Mozilla/5.0 (Linux; Android 14; TC58) {WEBKIT} Chrome/141.0.0.0 Mobile Safari/537.36"
+
+
+class Plan:
+    """The events, and what they have to remember: the paths of the records that they made."""
+
+    def __init__(self, app: Flask, now: dt.datetime) -> None:
+        self.app = app
+        self.dice = random.Random(SEED)
+        first = (now - dt.timedelta(days=DAYS)).replace(hour=0, minute=0, second=0, microsecond=0)
+        self.start = first + dt.timedelta(days=7 - first.weekday())  # a Monday, so that a weekend is a weekend
+        self.now = now
+        self.events: list[Event] = []
+        self.paths: dict[str, str] = {}
+        self.prices: dict[str, Decimal] = {}
+        self.admin = Visitor(app, "admin", "demo", "10.20.0.11", FIREFOX)
+        self.admin_at_home = Visitor(app, "admin", "demo", "2001:db8:5a::17", TABLET)
+        self.support = Visitor(app, "support", "demo", "10.20.0.23", CHROME)
+        self.auditor = Visitor(app, "auditor", "demo", "203.0.113.77", CHROME)
+        self.clerk = Visitor(app, "clerk", "demo", "10.20.4.8", SCANNER)
+        self.leaver = Visitor(app, "tom", "between-shelves", "10.20.4.9", SCANNER)
+
+    def make(self) -> list[Event]:
+        """All events, in no particular order."""
+        self.opening()
+        self.customers()
+        self.orders()
+        self.catalogue_work()
+        self.stock_work()
+        self.reviews()
+        self.tom()
+        self.outside()
+        self.last_days()
+        return self.events
+
+    # Chapters
+
+    def opening(self) -> None:
+        """Accounts by a command, then the categories and products by the administrator."""
+        self.at(0, 7.5, self.command("create-accounts"))
+        hour = 8.0
+        for name, description in texts.CATEGORIES.items():
+            self.at(0, hour, self.create("categories", name, self.admin, name=name, description=description))
+            hour += 0.07
+        for number, article in enumerate(texts.ARTICLES):
+            self.at(0 if number < 20 else 1, hour, self.create_article(article, number))
+            hour = hour + 0.11 if number != 19 else 9.0
+        self.at(1, 20.0, self.command("import-prices"))
+        self.at(2, 3.0, self.command("restock"))
+
+    def customers(self) -> None:
+        """Forty customers, some of whom move; one asks to be forgotten."""
+        for number in range(40):
+            first = texts.FIRST_NAMES[number % 20]
+            last = texts.LAST_NAMES[(number * 7 + number // 20) % 20]
+            day = 2 + number * 1.6
+            email = f"{first}.{last}{number}@example.com".lower().replace(" ", "").encode("ascii", "ignore").decode()
+            fields = {"name": f"{first} {last}", "email": email, "newsletter": self.dice.choice(["y", None]),
+                      "street": f"{self.dice.choice(texts.STREETS)} {self.dice.randrange(1, 140)}",
+                      "city": self.dice.choice(texts.CITIES)}  # fmt: skip
+            self.at(day, self.hour(), self.create("customers", f"customer {number}", self.support, **fields))
+            if number % 3 == 1:
+                moved = {"street": f"{self.dice.choice(texts.STREETS)} {self.dice.randrange(1, 140)}",
+                         "city": self.dice.choice(texts.CITIES), "reason": "Moved house"}  # fmt: skip
+                self.at(day + 12, self.hour(), self.edit(f"customer {number}", self.support, **moved))
+            if number % 5 == 2:
+                note = self.dice.choice(texts.CUSTOMER_NOTES)
+                self.at(day + 6, self.hour(), self.edit(f"customer {number}", self.support, notes=note))
+            if number % 9 == 4:
+                new = {"email": f"post{number}@example.org"}
+                self.at(day + 9, self.hour(), self.edit(f"customer {number}", self.support, **new))
+        self.at(66, 11.2, self.delete("customer 39", self.support, "Asked to be forgotten"))
+
+    def orders(self) -> None:
+        """Seventy orders on their way from new to delivered; some are changed, cancelled or returned."""
+        for number in range(70):
+            name, day = f"order {number}", 6 + number * 1.04
+            then = self.at(day, self.hour(), self.place_order(number, day))
+            if number % 8 == 3:
+                then = self.at(day, 17.5, self.change_quantity(name), after=then)
+            if number % 11 == 6:
+                reason = self.dice.choice(texts.CANCEL_REASONS)
+                self.at(day + 1, self.hour(), self.step(name, "cancelled", self.support, reason), after=then)
+                continue
+            for status, later in (("paid", 1), ("packed", 2), ("shipped", 3), ("delivered", 6)):
+                if number < 68:
+                    then = self.at(day + later, self.hour(), self.step(name, status, self.support), after=then)
+            if number % 23 == 9:
+                self.at(day + 12, self.hour(), self.step(name, "returned", self.support, "Arrived damaged"), after=then)
+
+    def catalogue_work(self) -> None:
+        """Prices go up and down, texts get better, tags and attributes are kept."""
+        for number in range(60):
+            article = self.dice.choice(texts.ARTICLES)
+            factor = Decimal(self.dice.choice(["0.90", "0.95", "1.03", "1.05", "1.10"]))
+            who = self.dice.choice([self.admin, self.admin, self.admin_at_home])
+            reason = self.dice.choice(texts.PRICE_REASONS)
+            self.at(3 + number * 1.35, self.hour(), self.change_price(article, factor, who, reason))
+        for number, (sku, description) in enumerate(texts.BETTER_DESCRIPTIONS.items()):
+            self.at(10 + number * 6.5, self.hour(), self.edit(sku, self.support, description=description))
+        for number in range(14):
+            article = self.dice.choice(texts.ARTICLES)
+            tags = f"{article.tags}, {self.dice.choice(['new', 'bestseller', 'last pieces', 'regional'])}"
+            self.at(14 + number * 4.7, self.hour(), self.edit(article.sku, self.admin, tags=tags))
+        for number in range(14):
+            article = self.dice.choice(texts.ARTICLES)
+            more = {**article.attributes, "warranty_months": self.dice.choice([12, 24, 36]), "origin": "EU"}
+            attributes = json.dumps(more)
+            self.at(20 + number * 4.1, self.hour(), self.edit(article.sku, self.admin, attributes=attributes))
+        for number, sku in enumerate(("NB-001", "FP-004", "PC-001", "INK-05", "BG-001")):
+            categories = [self.home_of(sku), "Gifts"]
+            self.at(31 + number * 3, self.hour(), self.categorise(sku, categories))
+        self.at(57, 10.1, self.edit("PC-003", self.admin, name="Carpenter's pencil, red", reason="There is a blue one"))
+        self.at(71, 14.6, self.delete("NB-005", self.admin, "Publisher stopped it"))
+
+    def stock_work(self) -> None:
+        """The clerk counts; the nightly job fills up."""
+        for number in range(45):
+            sku = self.dice.choice(texts.ARTICLES[:36]).sku
+            place = self.dice.choice(["Front shop", "Store room"])
+            self.at(4 + number * 1.8, self.hour(), self.count_stock(sku, place, self.dice.randrange(0, 70), self.clerk))
+        for day in (21, 42, 63, 79):
+            self.at(day, 3.0, self.command("restock"))
+
+    def reviews(self) -> None:
+        """The auditor looks at orders every other week."""
+        for number in range(2, 62, 4):
+            doubts = number % 12 == 2
+            note = self.dice.choice(texts.QUESTIONS if doubts else texts.REVIEW_NOTES)
+            fields = {"review": "questioned" if doubts else "checked", "review_note": note}
+            self.at(22 + (number // 12) * 14, 9 + (number % 12) / 3, self.review(f"order {number}", fields))
+
+    def tom(self) -> None:
+        """Somebody who comes, changes 20,000 prices by mistake and leaves; the history still names him."""
+        fields = {"username": "tom", "display_name": "Tom Marsh", "role": "clerk", "password": "between-shelves"}
+        self.at(9, 9.0, self.create("users", "tom", self.admin, **fields))
+        for number in range(14):
+            sku = self.dice.choice(texts.ARTICLES[:36]).sku
+            self.at(10 + number * 2.6, self.hour(),
+                    self.count_stock(sku, "Store room", self.dice.randrange(0, 90), self.leaver))  # fmt: skip
+        careless = {"supplier": "", "percent": "2.5", "reason": "Brightwater Inks raised their prices"}
+        self.at(46, 17.8, lambda: self.leaver.submit("/supplier-prices/adjust", **careless))
+        self.at(55, 17.0, self.edit("tom", self.admin, active=[], reason="Left the shop"))
+        self.at(60, 9.1, self.delete("tom", self.admin, "Left the shop"))
+
+    def outside(self) -> None:
+        """Somebody with a database console changes prices without the shop knowing."""
+        self.at(68, 22.7, self.by_console)
+
+    def last_days(self) -> None:
+        """What one sees first: a few changes of the last two days."""
+        for hours_ago, article, factor, who, reason in (
+            (44, texts.ARTICLES[12], "1.04", self.admin, "Larch has become dearer"),
+            (27, texts.ARTICLES[27], "0.90", self.admin_at_home, "Autumn sale"),
+            (7, texts.ARTICLES[6], "1.05", self.admin, "Supplier raised the price"),
+            (4, texts.ARTICLES[1], "0.95", self.admin, ""),
+        ):
+            self.ago(hours_ago, self.change_price(article, Decimal(factor), who, reason))
+        self.ago(29, self.count_stock("DK-001", "Front shop", 3, self.clerk))
+        self.ago(6, self.step("order 69", "paid", self.support))
+        self.ago(5, self.edit("customer 12", self.support, street="Canal Street 18", reason="Moved house"))
+        self.ago(2, self.review("order 66", {"review": "checked", "review_note": "Invoice and delivery note agree."}))
+
+    # Deeds
+
+    def create(self, kind: str, name: str, who: Visitor, /, **fields: Any) -> Callable[[], None]:
+        """Create a record and remember its path."""
+
+        def run() -> None:
+            self.paths[name] = who.submit(f"/{kind}/new", **fields)
+
+        return run
+
+    def create_article(self, article: texts.Article, number: int) -> Callable[[], None]:
+        """Create a product, every other one with a picture."""
+
+        def run() -> None:
+            fields = {"sku": article.sku, "name": article.name, "price": article.price, "tags": article.tags,
+                      "description": article.description, "attributes": json.dumps(article.attributes),
+                      "categories": [self.key(article.category)]}  # fmt: skip
+            if number % 2 == 0:
+                fields["image"] = (io.BytesIO(picture(number)), f"{article.sku}.png")
+            self.paths[article.sku] = self.admin.submit("/products/new", **fields)
+
+        return run
+
+    def edit(self, name: str, who: Visitor, /, **fields: Any) -> Callable[[], object]:
+        """Change fields of a record."""
+        return lambda: name in self.paths and who.submit(f"{self.paths[name]}/edit", **fields)
+
+    def delete(self, name: str, who: Visitor, reason: str) -> Callable[[], object]:
+        """Delete a record."""
+        return lambda: who.submit(f"{self.paths.pop(name)}/delete", reason=reason)
+
+    def step(self, name: str, status: str, who: Visitor, reason: str = "") -> Callable[[], object]:
+        """Take an order further."""
+        return lambda: who.submit(self.paths[name], form="status", status=status, reason=reason)
+
+    def review(self, name: str, fields: dict[str, str]) -> Callable[[], object]:
+        """The auditor's verdict."""
+        return lambda: self.auditor.submit(f"{self.paths[name]}/review", **fields)
+
+    def change_price(self, article: texts.Article, factor: Decimal, who: Visitor, reason: str) -> Callable[[], None]:
+        """Multiply the price that the product has at that time."""
+
+        def run() -> None:
+            if article.sku in self.paths:
+                price = (self.price(article) * factor).quantize(CENT)
+                self.prices[article.sku] = price
+                who.submit(f"{self.paths[article.sku]}/edit", price=str(price), reason=reason)
+
+        return run
+
+    def categorise(self, sku: str, categories: list[str]) -> Callable[[], object]:
+        """Put a product into categories."""
+        return lambda: self.admin.submit(
+            f"{self.paths[sku]}/edit", categories=[self.key(category) for category in categories]
+        )
+
+    def count_stock(self, sku: str, place: str, quantity: int, who: Visitor) -> Callable[[], object]:
+        """Write down how many pieces there are."""
+        return lambda: sku in self.paths and who.submit(f"/stock/{self.key(sku)}/{place}/edit", quantity=quantity)
+
+    def place_order(self, number: int, day: float) -> Callable[[], None]:
+        """An order of one to three products, for a customer that exists by then."""
+        dice = random.Random(SEED + number)
+        customer = f"customer {dice.randrange(max(min(int((day - 6) / 1.6), 39), 1))}"
+        note = dice.choice(texts.ORDER_NOTES)
+        articles = dice.sample([article for article in texts.ARTICLES if article.sku != "NB-005"], dice.randrange(1, 4))
+
+        def run() -> None:
+            path = self.support.submit("/orders/new", customer_id=self.key(customer), note=note)
+            self.paths[f"order {number}"] = path
+            order = self.key(f"order {number}")
+            for article in articles:
+                product = self.key(article.sku)
+                form = {"product_id": product, "quantity": dice.randrange(1, 6)}
+                self.support.submit(f"/order-items/new?order_id={order}", **form)
+                self.paths.setdefault(f"order {number} item", f"/order-items/{order}/{product}")
+
+        return run
+
+    def change_quantity(self, name: str) -> Callable[[], object]:
+        """The customer wants more of it."""
+        return lambda: self.support.submit(f"{self.paths[name + ' item']}/edit", quantity=7, reason="Customer called")
+
+    def by_console(self) -> None:
+        """Plain SQL on a connection of its own, outside the application."""
+        with self.app.app_context():
+            url = self.app.extensions["sqlalchemy"].engine.url
+        console = create_engine(url, poolclass=NullPool, connect_args={"application_name": "psql"})
+        with console.begin() as connection:
+            connection.execute(text("UPDATE products SET price = round(price * 1.03, 2) WHERE sku LIKE 'INK-%'"))
+        console.dispose()
+        for article in texts.ARTICLES:
+            if article.sku.startswith("INK-"):
+                self.prices[article.sku] = (self.price(article) * Decimal("1.03")).quantize(CENT, ROUND_HALF_UP)
+
+    def command(self, name: str) -> Callable[[], None]:
+        """``flask shop name``."""
+
+        def run() -> None:
+            result = self.app.test_cli_runner().invoke(args=["shop", name])
+            if result.exception is not None:
+                raise SeedingError(f"flask shop {name}: {result.output}") from result.exception
+
+        return run
+
+    # Helpers
+
+    def at(
+        self, day: float, hour: float, run: Callable[[], object], *, after: dt.datetime | None = None
+    ) -> dt.datetime:
+        """Plan something for a day and hour; what would fall on a weekend waits for Monday.
+
+        :param after: not before half an hour after this.
+        :returns: the time; what would fall into the last two days is left out, they have events of their own.
+        """
+        moment = self.start + dt.timedelta(days=int(day))
+        moment += dt.timedelta(days={5: 2, 6: 1}.get(moment.weekday(), 0), hours=hour)
+        if after is not None:
+            moment = max(moment, after + dt.timedelta(minutes=30))
+        if moment < self.now - dt.timedelta(days=2):
+            self.events.append(Event(moment, run))
+        return moment
+
+    def ago(self, hours: float, run: Callable[[], object]) -> None:
+        """Plan something for so many hours before the seeding."""
+        self.events.append(Event(self.now - dt.timedelta(hours=hours), run))
+
+    def hour(self) -> float:
+        """Some time of a working day."""
+        return self.dice.uniform(8.2, 17.4)
+
+    def key(self, name: str) -> str:
+        """The last part of a record's path: its key."""
+        return self.paths[name].rpartition("/")[2]
+
+    def home_of(self, sku: str) -> str:
+        """The category that a product was first in."""
+        return next(article.category for article in texts.ARTICLES if article.sku == sku)
+
+    def price(self, article: texts.Article) -> Decimal:
+        """The price that this script gave a product last."""
+        return self.prices.get(article.sku, Decimal(article.price))
