@@ -5,7 +5,8 @@
 * A ``text`` block right after a ``python`` block is what that block prints.
 * In a ``console`` block every line after ``$ `` is run in the reader's folder.
 * ``<!-- test: new -->`` before a block starts over with an empty folder and database;
-  ``<!-- test: new app -->`` also provides ``app``, ``db`` and an audited ``User``, as the text around it implies.
+  ``<!-- test: new app -->`` also provides ``app``, ``db``, an audited ``User`` and the name ``AuditLogger``, which
+  the text around the block takes for granted.
 * ``<!-- test: not run, because … -->`` leaves one block out.
 
 Other languages (``sh`` for what needs a network or never ends, ``jinja``, ``ini``, …) are not run.
@@ -32,6 +33,8 @@ from alembic.operations import Operations
 from flask import Flask
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
+
+from flask_audit_logger import AuditLogger
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<source>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 DIRECTIVE = re.compile(r"<!-- test: (.+?) -->\s*\Z")
@@ -156,7 +159,7 @@ class Reader:
             id = sa.Column(sa.BigInteger, primary_key=True)
             name = sa.Column(sa.Text)
 
-        self.names.update(app=app, db=db, User=User)
+        self.names.update(app=app, db=db, User=User, AuditLogger=AuditLogger)
 
     def _use_audit_logger(self) -> None:
         """An AuditLogger that a story made has to log the change of its first audited table."""
