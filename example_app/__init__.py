@@ -28,10 +28,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Make the application.
 
     :param config: settings; without ``SQLALCHEMY_DATABASE_URI`` the environment's ``DATABASE_URL`` counts, and
-        without that a PostgreSQL server is started in the instance folder.
+        without that a PostgreSQL server is started in the instance folder (``instance/`` beside this package, or
+        the absolute path in ``SHOP_INSTANCE``).
     """
-    app = Flask(__name__)
+    app = Flask(__name__, instance_path=os.environ.get("SHOP_INSTANCE"))
     app.config.from_mapping(
+        AUDIT_UI_HOME=("Larch & Finch", "home.index"),
         MAX_CONTENT_LENGTH=MAX_UPLOAD,
         SESSION_COOKIE_NAME="shop_session",
         SESSION_COOKIE_SAMESITE="Lax",

@@ -19,7 +19,7 @@ from . import create_app
 from .cli import ACCOUNTS, PASSWORD
 from .database import DatabaseError
 from .roles import ROLES
-from .seed import ensure_history
+from .seed import SeedingError, ensure_history
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app = create_app()
             prepare(app, history=not options.no_history)
             _serve(app, listener, time.monotonic() - started)
-    except (DatabaseError, PortError) as error:
+    except (DatabaseError, PortError, SeedingError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,19 +1,26 @@
-"""The audit log of the shop: everything that makes its changes auditable is in this file and in ``models/``."""
+"""The audit log of the shop. What makes its data auditable is in this file, in ``labels.py`` and in ``models/``."""
 
 from __future__ import annotations
 
 from flask_login import current_user
 
 from flask_audit_logger import AuditLogger, AuditUI
+from flask_audit_logger.ui import Preset
 
-from . import models  # noqa: F401 - the log covers the tables that exist
 from .extensions import db
+from .labels import record_labels
 from .roles import may_audit
 
 
 def actor_label() -> str | None:
     """The name that the history shows, also when the account is gone."""
-    return current_user.display_name if current_user else None
+    return getattr(current_user, "display_name", None)
 
 
-audit_logger = AuditLogger(db, get_actor_label=actor_label, ui=AuditUI(permission=may_audit))
+audit_ui = AuditUI(
+    permission=may_audit,
+    record_labels=record_labels,
+    important_columns={"products": ["price", "name"], "orders": ["status"]},
+    presets=[Preset("Price changes", {"table": "products", "col": "price", "verb": "update"})],
+)
+audit_logger = AuditLogger(db, get_actor_label=actor_label, ui=audit_ui)

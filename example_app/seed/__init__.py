@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .history import ensure_history
+from .visitor import SeedingError
 
-__all__ = ["ensure_history"]
+__all__ = ["SeedingError", "ensure_history"]

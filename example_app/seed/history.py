@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,17 +16,22 @@ from sqlalchemy import Connection, Select, func, select, text
 from .. import clock
 from ..extensions import db
 from ..models import Seeding, User
-from .plan import Plan
+from .plan import plan_events
 from .timeline import Event, Written, in_order, spread
 
 #: Key of the advisory lock: two starts at the same time don't both make a history.
 LOCK = 7_246_281
 
 
-def ensure_history(app: Flask, echo: Callable[[str], object] = click.echo) -> bool:
+def ensure_history(
+    app: Flask,
+    echo: Callable[[str], object] = click.echo,
+    plan: Callable[[Flask, dt.datetime], list[Event]] = plan_events,
+) -> bool:
     """Make the demo's history unless it is there, or the database holds somebody's own data.
 
     :param echo: where the progress is told.
+    :param plan: what happens until the given time.
     :returns: whether it was made now.
     """
     with _lock(app):
@@ -35,7 +42,7 @@ def ensure_history(app: Flask, echo: Callable[[str], object] = click.echo) -> bo
             echo("The history was interrupted last time and is made again.")
         started = time.monotonic()
         echo("Making the history of the shop. Its times are spread over the past 90 days.")
-        written = list(_run(app, in_order(Plan(app, clock.now()).make())))
+        written = list(_run(app, echo, in_order(plan(app, clock.now()))))
         _finish(app, written)
         echo(f"Done in {time.monotonic() - started:.0f} s.")
         return True
@@ -77,21 +84,33 @@ def _begin(app: Flask) -> str:
         return "again"
 
 
-def _run(app: Flask, events: list[Event]) -> Iterator[Written]:
+def _run(app: Flask, echo: Callable[[str], object], events: list[Event]) -> Iterator[Written]:
     """Let the events happen, each at its time by the shop's clock, and say what each has written."""
     log = app.extensions["audit_logger"]
     newest = select(func.coalesce(func.max(log.transaction_cls.id), 0))
     with app.app_context():
         engine = db.engine
-    with engine.connect() as connection, click.progressbar(events, label="Seeding") as progress:
+    with engine.connect() as connection:
         after = _scalar(connection, newest)
-        for event in progress:
+        for event in _told(events, echo):
             with clock.at(event.moment):
                 event.run()
             until = _scalar(connection, newest)
             if until > after:
                 yield Written(event.moment, after, until)
             after = until
+
+
+def _told(events: list[Event], echo: Callable[[str], object]) -> Iterator[Event]:
+    """The events, with a bar on a terminal and a line for each quarter elsewhere."""
+    if sys.stdout.isatty():
+        with click.progressbar(events, label="Seeding") as progress:
+            yield from progress
+        return
+    for number, event in enumerate(events, 1):
+        yield event
+        if number * 4 // len(events) > (number - 1) * 4 // len(events):
+            echo(f"Seeding: {number} of {len(events)} events.")
 
 
 def _scalar(connection: Connection, query: Select[Any]) -> int:

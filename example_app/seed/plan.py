@@ -27,6 +27,11 @@ TABLET = f"Mozilla/5.0 (iPad; CPU OS 19_1 like Mac OS X) {WEBKIT} Version/19.1 S
 SCANNER = f"Mozilla/5.0 (Linux; Android 14; TC58) {WEBKIT} Chrome/141.0.0.0 Mobile Safari/537.36"
 
 
+def plan_events(app: Flask, now: dt.datetime) -> list[Event]:
+    """What happens in the 90 days before ``now``."""
+    return Plan(app, now).make()
+
+
 class Plan:
     """The events, and what they have to remember: the paths of the records that they made."""
 
