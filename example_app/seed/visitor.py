@@ -23,23 +23,32 @@ class Visitor:
         self.client.environ_base.update({"REMOTE_ADDR": address, "HTTP_USER_AGENT": agent})
         self.logged_in = False
 
+    def log_in(self, **changes: Any) -> str:
+        """Send the login form."""
+        self.logged_in = True
+        return self.submit("/login", username=self.username, password=self.password, **changes)
+
     def submit(self, path: str, form: str = "record", **changes: Any) -> str:
-        """Open ``path``, change some fields of its form and send it; returns the path one is sent to."""
+        """Open ``path``, change some fields of its form and send it; returns the path one is sent to.
+
+        :raises SeedingError: if the page or the answer is not what it should be.
+        """
+        answer = self.send(path, form, **changes)
+        if answer.status_code != 302:
+            raise SeedingError(f"POST {path} as {self.username}: {answer.status}\n{_complaints(answer)}")
+        return answer.location
+
+    def send(self, path: str, form: str = "record", **changes: Any) -> TestResponse:
+        """Like :meth:`submit`, but take any answer."""
         if not self.logged_in:
-            self.logged_in = True
-            self.submit("/login", username=self.username, password=self.password)
+            self.log_in()
         response = self.client.get(path)
         if response.status_code != 200:
             raise SeedingError(f"GET {path} as {self.username}: {response.status}")
         page = _FormReader(form)
         page.feed(response.text)
-        answer = self._send(page.action or path, {**page.fields, **changes})
-        if answer.status_code != 302:
-            raise SeedingError(f"POST {page.action or path} as {self.username}: {answer.status}\n{_complaints(answer)}")
-        return answer.location
-
-    def _send(self, path: str, data: dict[str, Any]) -> TestResponse:
-        return self.client.post(path, data={name: value for name, value in data.items() if value is not None})
+        data = {name: value for name, value in {**page.fields, **changes}.items() if value is not None}
+        return self.client.post(page.action or path, data=data)
 
 
 class _FormReader(HTMLParser):
