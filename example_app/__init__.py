@@ -70,7 +70,7 @@ def _secret_key(instance: Path) -> str:
     file = instance / "secret_key"
     instance.mkdir(parents=True, exist_ok=True)
     try:
-        with file.open("x", opener=_private) as stream:
+        with open(file, "x", opener=_private) as stream:
             stream.write(secrets.token_hex(32))
     except FileExistsError:
         pass

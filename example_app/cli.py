@@ -70,7 +70,8 @@ def import_prices(rows: int) -> None:
 def restock(times: int) -> None:
     """Give every product a stock level, and fill up what has fallen below its minimum."""
     with current_app.extensions["audit_logger"].context(job="restock", reason="Nightly restock"):
-        there = set(db.session.execute(db.select(StockLevel.product_id, StockLevel.location)).tuples())
+        levels = db.select(StockLevel.product_id, StockLevel.location)
+        there = {(row.product_id, row.location) for row in db.session.execute(levels)}
         for product_id in db.session.scalars(db.select(Product.id).where(Product.on_sale)):
             for location, minimum in zip(LOCATIONS, (5, 20), strict=True):
                 if (product_id, location) not in there:

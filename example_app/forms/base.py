@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+import wtforms.fields.choices
 from flask import current_app, session
 from wtforms import Form, StringField
 from wtforms.csrf.session import SessionCSRF
 from wtforms.validators import Length, Optional
+
+
+def options(pairs: Iterable[tuple[Any, str]]) -> list[Any]:
+    """Choices of a selection from pairs of value and text, in the form that the installed WTForms wants."""
+    choice = getattr(wtforms.fields.choices, "SelectChoice", None)  # since WTForms 3.3, which deprecates tuples
+    return [choice(value, text) if choice else (value, text) for value, text in pairs]
 
 
 def strip(value: Any) -> Any:

@@ -9,7 +9,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Regexp
 
 from ..extensions import db
 from ..models import Category
-from .base import ReasonForm, strip
+from .base import ReasonForm, options, strip
 from .fields import CheckboxesField, ImageField, JSONField, TagsField
 
 
@@ -42,13 +42,13 @@ class ProductForm(ReasonForm):
     categories = CheckboxesField("Categories", coerce=_category_id)
     tags = TagsField("Tags", description="Separated by commas.")
     attributes = JSONField("Attributes", description='A JSON object, such as {"colour": "blue"}.')
-    image = ImageField("Picture", description="PNG, JPEG or GIF, up to 512 KB. Pictures are not kept in the log.")
+    image = ImageField("Picture", description="PNG, JPEG or GIF, up to 256 KB. Pictures are not kept in the log.")
     on_sale = BooleanField("On sale", default=True)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = db.session.execute(db.select(Category.id, Category.name).order_by(Category.name))
-        self.categories.choices = [(key, name) for key, name in rows]
+        self.categories.choices = options(rows)
 
     def populate_obj(self, obj: Any) -> None:
         """Copy the fields, and look the categories up."""

@@ -59,7 +59,7 @@ class CheckboxesField(SelectMultipleField):
 class ImageField(FileField):
     """A small picture; ``data`` becomes ``(bytes, media type)`` or ``None`` if no file was chosen."""
 
-    max_bytes = 512 * 1024
+    max_bytes = 256 * 1024
     signatures = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
     def process_formdata(self, valuelist: list[Any]) -> None:
@@ -74,7 +74,7 @@ class ImageField(FileField):
             return
         content = self.data[0]
         if len(content) > self.max_bytes:
-            raise ValidationError("The picture is larger than 512 KB.")
+            raise ValidationError("The picture is larger than 256 KB.")
         for signature, media_type in self.signatures:
             if content.startswith(signature):
                 self.data = (content, media_type)

@@ -9,12 +9,13 @@ from wtforms.validators import AnyOf, InputRequired, Length, NumberRange, Option
 
 from ..extensions import db
 from ..models import Customer, Order, OrderItem, OrderStatus, Product
-from .base import ReasonForm, strip
+from .base import ReasonForm, options, strip
+
+REVIEWS = {"": "Not reviewed", "checked": "Checked", "questioned": "Questioned"}
 
 
-def _choices(column: Any, name: Any, *where: Any) -> list[tuple[Any, str]]:
-    rows = db.session.execute(db.select(column, name).where(*where).order_by(name))
-    return [(key, text) for key, text in rows]
+def _choices(column: Any, name: Any, *where: Any) -> list[Any]:
+    return options(db.session.execute(db.select(column, name).where(*where).order_by(name)))
 
 
 class OrderForm(ReasonForm):
@@ -67,5 +68,5 @@ class OrderStatusForm(ReasonForm):
 class OrderReviewForm(ReasonForm):
     """What the auditor thinks of an order."""
 
-    review = SelectField("Result", choices=[("", "Not reviewed"), ("checked", "Checked"), ("questioned", "Questioned")])
+    review = SelectField("Result", choices=options(REVIEWS.items()))
     review_note = TextAreaField("Remark", [Length(max=2000)], filters=[strip], default="")

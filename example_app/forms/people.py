@@ -8,7 +8,7 @@ from wtforms import BooleanField, HiddenField, PasswordField, SelectField, Strin
 from wtforms.validators import InputRequired, Length, Optional, Regexp
 
 from ..roles import ROLES
-from .base import ReasonForm, ShopForm, strip
+from .base import ReasonForm, ShopForm, options, strip
 
 PASSWORD_LENGTH = Length(min=8, max=200, message="Use 8 characters or more.")
 
@@ -48,7 +48,7 @@ class UserForm(ReasonForm):
         render_kw={"autocomplete": "off"},
     )
     display_name = StringField("Name", [InputRequired(), Length(max=80)], filters=[strip])
-    role = SelectField("Role", choices=list(ROLES.items()))
+    role = SelectField("Role", choices=options(ROLES.items()))
     active = BooleanField("May log in", default=True)
     password = PasswordField(
         "New password",

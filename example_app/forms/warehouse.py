@@ -9,7 +9,7 @@ from wtforms.validators import InputRequired, Length, NumberRange, Optional, Reg
 
 from ..extensions import db
 from ..models import Product, SupplierPrice
-from .base import ReasonForm, strip
+from .base import ReasonForm, options, strip
 
 
 class StockLevelForm(ReasonForm):
@@ -27,7 +27,7 @@ class StockLevelForm(ReasonForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = db.session.execute(db.select(Product.id, Product.name).order_by(Product.name))
-        self.product_id.choices = [(key, name) for key, name in rows]
+        self.product_id.choices = options(rows)
 
 
 class SupplierPriceForm(ReasonForm):
@@ -58,4 +58,4 @@ class AdjustPricesForm(ReasonForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         names = db.session.scalars(db.select(SupplierPrice.supplier).distinct().order_by(SupplierPrice.supplier))
-        self.supplier.choices = [("", "All suppliers"), *((name, name) for name in names)]
+        self.supplier.choices = options([("", "All suppliers"), *((name, name) for name in names)])
