@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from flask_login import current_user
-
 from flask_audit_logger import AuditLogger, AuditUI
 from flask_audit_logger.ui import Preset
 
@@ -11,16 +9,10 @@ from .extensions import db
 from .labels import record_labels
 from .roles import may_audit
 
-
-def actor_label() -> str | None:
-    """The name that the history shows, also when the account is gone."""
-    return getattr(current_user, "display_name", None)
-
-
 audit_ui = AuditUI(
     permission=may_audit,
     record_labels=record_labels,
     important_columns={"products": ["price", "name"], "orders": ["status"]},
     presets=[Preset("Price changes", {"table": "products", "col": "price", "verb": "update"})],
 )
-audit_logger = AuditLogger(db, get_actor_label=actor_label, ui=audit_ui)
+audit_logger = AuditLogger(db, ui=audit_ui)

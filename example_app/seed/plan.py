@@ -19,6 +19,7 @@ from .timeline import DAYS, Event
 from .visitor import SeedingError, Visitor
 
 SEED = 20_261
+ORDERS = 54
 CENT = Decimal("0.01")
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0"
@@ -103,9 +104,9 @@ class Plan:
         self.at(66, 11.2, self.delete("customer 39", self.support, "Asked to be forgotten"))
 
     def orders(self) -> None:
-        """Seventy orders on their way from new to delivered; some are changed, cancelled or returned."""
-        for number in range(70):
-            name, day = f"order {number}", 6 + number * 1.04
+        """Orders on their way from new to delivered; some are changed, cancelled or returned."""
+        for number in range(ORDERS):
+            name, day = f"order {number}", 6 + number * 1.35
             then = self.at(day, self.hour(), self.place_order(number, day))
             if number % 8 == 3:
                 then = self.at(day, 17.5, self.change_quantity(name), after=then)
@@ -114,7 +115,7 @@ class Plan:
                 self.at(day + 1, self.hour(), self.step(name, "cancelled", self.support, reason), after=then)
                 continue
             for status, later in (("paid", 1), ("packed", 2), ("shipped", 3), ("delivered", 6)):
-                if number < 68:
+                if number < ORDERS - 2:
                     then = self.at(day + later, self.hour(), self.step(name, status, self.support), after=then)
             if number % 23 == 9:
                 self.at(day + 12, self.hour(), self.step(name, "returned", self.support, "Arrived damaged"), after=then)
@@ -155,11 +156,11 @@ class Plan:
 
     def reviews(self) -> None:
         """The auditor looks at orders every other week."""
-        for number in range(2, 62, 4):
+        for number in range(2, ORDERS - 4, 4):
             doubts = number % 12 == 2
             note = self.dice.choice(texts.QUESTIONS if doubts else texts.REVIEW_NOTES)
             fields = {"review": "questioned" if doubts else "checked", "review_note": note}
-            self.at(22 + (number // 12) * 14, 9 + (number % 12) / 3, self.review(f"order {number}", fields))
+            self.at(22 + (number // 12) * 18, 9 + (number % 12) / 3, self.review(f"order {number}", fields))
 
     def tom(self) -> None:
         """Somebody who comes, changes 20,000 prices by mistake and leaves; the history still names him."""
@@ -188,9 +189,14 @@ class Plan:
         ):
             self.ago(hours_ago, self.change_price(article, Decimal(factor), who, reason))
         self.ago(29, self.count_stock("DK-001", "Front shop", 3, self.clerk))
-        self.ago(6, self.step("order 69", "paid", self.support))
+        self.ago(6, self.step(f"order {ORDERS - 1}", "paid", self.support))
         self.ago(5, self.edit("customer 12", self.support, street="Canal Street 18", reason="Moved house"))
-        self.ago(2, self.review("order 66", {"review": "checked", "review_note": "Invoice and delivery note agree."}))
+        self.ago(
+            2,
+            self.review(
+                f"order {ORDERS - 3}", {"review": "checked", "review_note": "Invoice and delivery note agree."}
+            ),
+        )
 
     # Deeds
 
