@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_audit_logger import AuditLogger
+from flask_audit_logger.capture.actors import Actor
+from flask_audit_logger.capture.stamp import make_stamp
 
 HERE = Path(__file__).parent
 RELEASE = "2.0.0"
@@ -49,13 +52,13 @@ class Variant:
     """One way of logging.
 
     :param install: makes the log for the table ``item``, which is there, in the database of a URL.
-    :param attribution: the statement by which an application says who is writing; sent once per transaction.
+    :param attribution: says who is writing, as the package does it in an application; once per transaction.
     :param log: the tables that logging fills, the one with a row per change first.
     """
 
     name: str
     install: Callable[[sa.URL], None]
-    attribution: str | None = None
+    attribution: Callable[[Any], None] | None = None
     log: tuple[str, ...] = field(default=())
 
 
@@ -105,7 +108,28 @@ def run(url: sa.URL, statements: list[str]) -> None:
     engine.dispose()
 
 
-CONTEXT = json.dumps({"actor_id": "1", "actor_label": "Ann", "client_addr": "192.0.2.1", "context": {"method": "POST"}})
+def say_ours(connection: Any) -> None:
+    """What the listeners of this package send."""
+    STAMP.apply(connection)
+
+
+def say_release(connection: Any) -> None:
+    """What the release sends before a flush."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO transaction (native_transaction_id, issued_at, client_addr, actor_id)"
+            " VALUES (txid_current(), now() AT TIME ZONE 'UTC', %s, %s)"
+            " ON CONFLICT ON CONSTRAINT transaction_unique_native_tx_id DO NOTHING",
+            ("192.0.2.1", 1),
+        )
+
+
+STAMP = make_stamp(
+    Actor(id="1", label="Ann"),
+    "192.0.2.1",
+    {"method": "POST", "path": "/products/1", "endpoint": "products.edit", "user_agent": "Mozilla/5.0"},
+    is_captured=True,
+)
 
 VARIANTS = (
     Variant("no audit", install_nothing),
@@ -113,15 +137,13 @@ VARIANTS = (
     Variant(
         "ours",
         install_ours,
-        attribution=f"SELECT set_config('flask_audit_logger.context', '{CONTEXT}', true)",
+        attribution=say_ours,
         log=("activity", "transaction"),
     ),
     Variant(
         f"release {RELEASE}",
         install_release,
-        attribution="INSERT INTO transaction (native_transaction_id, issued_at, client_addr, actor_id)"
-        " VALUES (txid_current(), now() AT TIME ZONE 'UTC', '192.0.2.1', 1)"
-        " ON CONFLICT ON CONSTRAINT transaction_unique_native_tx_id DO NOTHING",
+        attribution=say_release,
         log=("activity", "transaction"),
     ),
 )

@@ -67,7 +67,7 @@ class Bench:
     def transaction(self, cursor: Any, statement: str) -> None:
         """What an application sends for one writing transaction."""
         if self.variant.attribution:
-            cursor.execute(self.variant.attribution)
+            self.variant.attribution(cursor.connection)
         cursor.execute(statement)
         cursor.connection.commit()
 

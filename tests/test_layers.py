@@ -24,11 +24,11 @@ class Layer:
 
 LAYERS = {
     "exceptions": Layer(),
-    "config": Layer("exceptions"),
+    "config": Layer("exceptions", "flask"),
     "sql": Layer("exceptions"),
     "models": Layer("exceptions", "sqlalchemy"),
     "schema": Layer("exceptions config sql models", "sqlalchemy"),
-    "capture": Layer("exceptions config models schema", "flask flask_login flask_sqlalchemy sqlalchemy werkzeug"),
+    "capture": Layer("exceptions config models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"),
     "query": Layer("exceptions config models schema", "sqlalchemy"),
     "alembic": Layer("exceptions config sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.

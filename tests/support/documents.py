@@ -166,12 +166,9 @@ class Reader:
         audit_logger, db = self.names.get("audit_logger"), self.names.get("db")
         if audit_logger is None or db is None:
             return
-        app = self.names.get("app")
-        if app is None:
-            app = self.names["app"] = Flask("reader")
-            app.config["SQLALCHEMY_DATABASE_URI"] = self.url
-            db.init_app(app)
-        with app.app_context():
+        if "app" not in self.names:
+            self.names["app"] = self.names["create_app"]()
+        with self.names["app"].app_context():
             if audit_logger.schema:
                 db.session.execute(sa.schema.CreateSchema(audit_logger.schema, if_not_exists=True))
                 db.session.commit()
