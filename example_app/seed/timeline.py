@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -12,10 +13,8 @@ from sqlalchemy import (
     DateTime,
     MetaData,
     Table,
-    bindparam,
     func,
     insert,
-    literal,
     select,
     update,
 )
@@ -74,13 +73,8 @@ def spread(session: Session, log: AuditLogger, written: list[Written]) -> None:
     """
     transaction, activity = log.transaction_cls.__table__, log.activity_cls.__table__
     moved.create(session.connection())
-    row_number = func.row_number().over(order_by=transaction.c.id) - 1
-    moment = bindparam("moment", type_=DateTime(timezone=True)) + literal(STEP) * row_number
-    of_event = transaction.c.id.between(bindparam("first"), bindparam("last"))
-    session.execute(
-        insert(moved).from_select(["id", "issued_at"], select(transaction.c.id, moment).where(of_event)),
-        [{"moment": event.moment, "first": event.after + 1, "last": event.until} for event in written],
-    )
+    ids = session.scalars(select(transaction.c.id).order_by(transaction.c.id)).all()
+    session.execute(insert(moved), [{"id": key, "issued_at": moment} for key, moment in _moments(ids, written)])
     begun = (
         select(activity.c.transaction_id, func.min(activity.c.issued_at).label("issued_at"))
         .group_by(activity.c.transaction_id)
@@ -92,3 +86,11 @@ def spread(session: Session, log: AuditLogger, written: list[Written]) -> None:
         .where(activity.c.transaction_id == moved.c.id, begun.c.transaction_id == moved.c.id)
     )
     session.execute(update(transaction).values(issued_at=moved.c.issued_at).where(transaction.c.id == moved.c.id))
+
+
+def _moments(ids: Sequence[int], written: list[Written]) -> Iterator[tuple[int, dt.datetime]]:
+    """The time of each transaction that an event made."""
+    for event in written:
+        own = ids[bisect_right(ids, event.after) : bisect_right(ids, event.until)]
+        for number, key in enumerate(own):
+            yield key, event.moment + number * STEP

@@ -77,8 +77,8 @@ def test_a_price_changed_now_is_on_top_of_the_products_history(seeded, activity,
         ("clerk", "activity", 403),
     ],
 )
-def test_roles_decide_who_may_read_the_log(username, page, status, seeded, transaction, activity):
-    [(activity_id, transaction_id)] = rows(seeded, select(func.min(activity.id), func.min(transaction.id)))
+def test_roles_decide_who_may_read_the_log(username, page, status, seeded, activity):
+    [(activity_id, transaction_id)] = rows(seeded, select(func.min(activity.id), func.min(activity.transaction_id)))
     path = {
         "list": "/audit/",
         "record": "/audit/record/products/1",
