@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import login_required
 
@@ -30,6 +30,12 @@ def index() -> ResponseReturnValue:
     orders = db.session.scalars(newest).all() if may("read", "orders") else []
     changed = db.session.scalars(db.select(Product).order_by(Product.updated_at.desc()).limit(8)).all()
     return render_template("shop/home.html", tiles=tiles, orders=orders, products=changed)
+
+
+@home.route("/favicon.ico")
+def favicon() -> ResponseReturnValue:
+    """The icon of pages that name none, such as those of the audit log."""
+    return redirect(url_for("static", filename="icon.svg"))
 
 
 def _count(model: type, *where: object) -> int:
