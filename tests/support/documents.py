@@ -103,12 +103,14 @@ class Reader:
         with self._in_folder():
             if story.blocks[0].directive == "new app":
                 self._provide_app()
-            for block in story.blocks:
-                if not block.directive.startswith("not run, because "):
-                    self._run(block, story.document)
-            self._use_audit_logger()
-            self._use_migration()
-            self._close()
+            try:
+                for block in story.blocks:
+                    if not block.directive.startswith("not run, because "):
+                        self._run(block, story.document)
+                self._use_audit_logger()
+                self._use_migration()
+            finally:
+                self._close()
 
     def _run(self, block: Block, document: Path) -> None:
         where = f"{document.name}:{block.line}"
