@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import event
 
+from flask_audit_logger import AuditLogger
 from tests.support.cluster import Cluster
 from tests.support.leaks import leaks, shared_listeners
 from tests.support.server import both_drivers, plain_engine
@@ -34,6 +35,13 @@ def test_a_pushed_context_is_reported():
         assert leaks(shared_listeners()) == ["an application context is still pushed"]
     with Flask("leaky").test_request_context():
         assert leaks(shared_listeners()) == ["a request context is still pushed"]
+
+
+def test_a_context_of_the_logger_that_was_not_left_is_reported():
+    audit_logger = AuditLogger()
+    with audit_logger.context(reason="tidy"):
+        assert leaks(shared_listeners()) == ["flask_audit_logger_frames is still set"]
+    assert leaks(shared_listeners()) == []
 
 
 def test_a_listener_on_a_shared_class_is_reported():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 from flask import has_app_context, has_request_context
@@ -26,6 +27,11 @@ def _listeners(cls: Any) -> Iterator[tuple[str, int]]:
             yield name, count
 
 
+def context_variables() -> list[str]:
+    """Names of the package's context variables that have a value other than their default."""
+    return sorted(v.name for v, value in copy_context().items() if v.name.startswith("flask_audit_logger") and value)
+
+
 def leaks(listeners_before: dict[str, int]) -> list[str]:
     """What is still there after a test, in words."""
     found = []
@@ -33,6 +39,7 @@ def leaks(listeners_before: dict[str, int]) -> list[str]:
         found.append("a request context is still pushed")
     elif has_app_context():
         found.append("an application context is still pushed")
+    found += [f"{name} is still set" for name in context_variables()]
     after = shared_listeners()
     found += [
         f"{name} has {after.get(name, 0)} listeners, {listeners_before.get(name, 0)} before"
