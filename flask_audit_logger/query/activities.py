@@ -1,0 +1,107 @@
+"""Pages of activities, their number, one activity and its neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, literal, select
+
+from .criteria import Bounds, Criteria, bounds_of, conditions, feed, joined
+from .paging import Page, Paging, page_of
+from .reader import Log
+from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of rows, counted up to a cap."""
+
+    number: int
+    is_capped: bool = False
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Ids of the activities before and after one, in time."""
+
+    previous: int | None
+    next: int | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """Criteria whose period was already turned into transaction ids, so a page and its count share the work."""
+
+    criteria: Criteria
+    bounds: Bounds | None = None
+    is_empty: bool = False
+
+    @classmethod
+    def prepare(cls, log: Log, criteria: Criteria) -> Search:
+        """Look the period up."""
+        if not criteria.is_timed:
+            return cls(criteria)
+        bounds = bounds_of(log, criteria)
+        return cls(criteria, bounds, is_empty=bounds is None)
+
+
+def list_activities(log: Log, search: Search, paging: Paging) -> Page[ActivityRow]:
+    """One page of the feed."""
+    if search.is_empty:
+        return Page((), has_newer=False, has_older=False)
+    rows = log.all(feed(log, search.criteria, paging, search.bounds))
+    return page_of([read_activity(row) for row in rows], paging)
+
+
+def count_activities(log: Log, search: Search, cap: int) -> Count:
+    """How many activities match, up to ``cap``: counting never reads more than one row above it."""
+    if search.is_empty:
+        return Count(0)
+    models, criteria = log.models, search.criteria
+    source = joined(models, criteria) if criteria.needs_transaction else models.activity
+    matching = log.activities(literal(1), source=source).where(*conditions(models, criteria, search.bounds))
+    return capped(log, matching, cap)
+
+
+def capped(log: Log, matching: Select[Any], cap: int) -> Count:
+    """Count the rows of a select, up to ``cap``."""
+    number = log.scalar(select(func.count()).select_from(matching.limit(cap + 1).subquery()))
+    return Count(min(number, cap), is_capped=number > cap)
+
+
+def get_activity(log: Log, activity_id: int) -> ActivityRow | None:
+    """One activity with its whole old row, if the reader may see it."""
+    a, t = log.models.activity, log.models.transaction
+    statement = log.activities(
+        *activity_columns(log.models, whole=True),
+        *transaction_columns(log.models),
+        source=a.outerjoin(t, a.c.transaction_id == t.c.id),
+    ).where(a.c.id == activity_id)
+    row = log.first(statement)
+    return None if row is None else read_activity(row)
+
+
+def neighbours_in_record(log: Log, activity: ActivityRow) -> Neighbours:
+    """The changes of the same record before and after this one."""
+    a = log.models.activity.c
+    same = (
+        log.activities(a.id)
+        .where(a.table_name == activity.table.name, a.schema == activity.table.schema)
+        .where(a.record_key == activity.record_key)
+    )
+    return _neighbours(log, same, activity.id)
+
+
+def neighbours_in_transaction(log: Log, activity: ActivityRow) -> Neighbours:
+    """The changes of the same transaction before and after this one."""
+    a = log.models.activity.c
+    return _neighbours(log, log.activities(a.id).where(a.transaction_id == activity.transaction_id), activity.id)
+
+
+def _neighbours(log: Log, same: Select[Any], activity_id: int) -> Neighbours:
+    a = log.models.activity.c
+    before = same.where(a.id < activity_id).order_by(a.id.desc()).limit(1).scalar_subquery()
+    after = same.where(a.id > activity_id).order_by(a.id).limit(1).scalar_subquery()
+    row = log.first(select(before, after))
+    return Neighbours(None, None) if row is None else Neighbours(row[0], row[1])

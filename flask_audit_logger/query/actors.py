@@ -1,0 +1,114 @@
+"""One actor: first and last seen, addresses, what was changed; and the actors there are."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
+
+from .activities import Search
+from .criteria import Criteria, actor_value, conditions, joined
+from .reader import Log
+from .refs import TableRef
+from .transactions import Tally
+
+#: So many transactions or activities are looked at for addresses and sums.
+LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True)
+class KnownActor:
+    """An actor with the name they last had in the log."""
+
+    id: str
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """When an actor was first and last seen; ``label`` is the name at the last time."""
+
+    first: dt.datetime
+    last: dt.datetime
+    label: str | None
+
+
+def known_actors(log: Log, limit: int = 100) -> list[KnownActor]:
+    """The actors in the log by id, each found by one step in the index, however long the log is."""
+    t = log.models.transaction.c
+    column = t.actor_id
+    first = select(func.min(column).label("actor_id")).cte("actors", recursive=True)
+    following = select(func.min(column)).where(column > first.c.actor_id).scalar_subquery()
+    actors = first.union_all(select(following).where(first.c.actor_id.is_not(None)))
+    label = _newest_label(log, actors.c.actor_id)
+    statement = select(cast(actors.c.actor_id, Text), label).where(actors.c.actor_id.is_not(None)).limit(limit)
+    return [KnownActor(row[0], row[1]) for row in log.all(statement)]
+
+
+def sighting(log: Log, actor: str | None) -> Sighting | None:
+    """When an actor was seen in what the reader may see; ``None`` if never."""
+    t = log.models.transaction.c
+    ends = []
+    for order in (t.id, t.id.desc()):
+        statement = select(t.issued_at, t.actor_label).where(_is_actor(log, actor))
+        ends.append(log.first(_visible(log, statement).order_by(order).limit(1)))
+    first, last = ends
+    return None if first is None or last is None else Sighting(first[0], last[0], last[1])
+
+
+def addresses(log: Log, actor: str | None, limit: int = 10) -> list[tuple[str | None, int]]:
+    """The addresses of an actor's newest transactions, most frequent first."""
+    t = log.models.transaction.c
+    address = func.abbrev(t.client_addr).label("address")
+    newest = _visible(log, select(address).where(_is_actor(log, actor))).order_by(t.id.desc()).limit(LOOKED_AT)
+    seen = newest.subquery()
+    statement = (
+        select(seen.c.address, func.count())
+        .group_by(seen.c.address)
+        .order_by(func.count().desc(), seen.c.address)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in log.all(statement)]
+
+
+def tally(log: Log, search: Search) -> tuple[list[Tally], bool]:
+    """What matches the criteria, by table and verb, and whether only the newest were counted."""
+    if search.is_empty:
+        return [], False
+    a = log.models.activity.c
+    criteria: Criteria = search.criteria
+    order: ColumnElement[Any] = log.models.transaction.c.id if criteria.drives else a.transaction_id
+    seen = (
+        log.activities(a.schema, a.table_name, a.verb, source=joined(log.models, criteria))
+        .where(*conditions(log.models, criteria, search.bounds))
+        .order_by(order.desc())
+        .limit(LOOKED_AT)
+        .subquery()
+    )
+    statement = (
+        select(seen.c.schema, seen.c.table_name, seen.c.verb, func.count())
+        .group_by(seen.c.schema, seen.c.table_name, seen.c.verb)
+        .order_by(func.count().desc(), seen.c.table_name, seen.c.verb)
+    )
+    tallies = [Tally(TableRef(row[0], row[1]), row[2], row[3]) for row in log.all(statement)]
+    return tallies, sum(entry.number for entry in tallies) >= LOOKED_AT
+
+
+def _is_actor(log: Log, actor: str | None) -> ColumnElement[bool]:
+    column = log.models.transaction.c.actor_id
+    return column.is_(None) if actor is None else column == actor_value(log.models, actor)
+
+
+def _visible(log: Log, statement: Select[Any]) -> Select[Any]:
+    if not log.is_scoped:
+        return statement
+    a, t = log.models.activity.c, log.models.transaction
+    inside = log.activities(literal(1)).where(a.transaction_id == t.c.id).correlate(t)
+    return statement.where(inside.exists())
+
+
+def _newest_label(log: Log, actor_id: ColumnElement[Any]) -> Any:
+    t = log.models.transaction.alias()
+    return select(t.c.actor_label).where(t.c.actor_id == actor_id).order_by(t.c.id.desc()).limit(1).scalar_subquery()

@@ -1,0 +1,282 @@
+"""Filters on activities as a value, and the SQL they mean."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    SmallInteger,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    false,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import INET, JSONB
+
+from ..models import AuditModels
+from .paging import Paging, edge, paged
+from .reader import Log
+from .refs import TableRef
+from .rows import activity_columns, transaction_columns
+from .values import dump
+
+#: How an actor that was not recorded is written in :attr:`Criteria.actors`.
+NO_ACTOR = None
+VERBS = ("insert", "update", "delete", "truncate", "snapshot")
+#: Who made a change: somebody known, a background job, a command, or nobody the application knew.
+KINDS = ("user", "service", "system", "none")
+
+
+@dataclass(frozen=True)
+class ColumnValue:
+    """A column that had (``was``) or got (``became``) a value.
+
+    :param values: any of these matches; a number that was typed is tried as number and as text.
+    """
+
+    column: str
+    side: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What an activity must be to be listed. Several values of one field mean any of them; fields are combined by AND.
+
+    :param until: the first instant that is no longer included.
+    :param hidden: (table, column) pairs the reader may not see: column filters never match them.
+    """
+
+    tables: tuple[TableRef, ...] = ()
+    record_key: str | None = None
+    verbs: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    column_values: tuple[ColumnValue, ...] = ()
+    actors: tuple[str | None, ...] = ()
+    kinds: tuple[str, ...] = ()
+    impersonated: bool | None = None
+    addresses: tuple[str, ...] = ()
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    transactions: tuple[int, ...] = ()
+    requests: tuple[str, ...] = ()
+    hidden: frozenset[tuple[TableRef, str]] = frozenset()
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a period is asked for."""
+        return self.since is not None or self.until is not None
+
+    @property
+    def needs_transaction(self) -> bool:
+        """Whether a filter is about the transaction, not the change."""
+        return self.is_timed or self.drives
+
+    @property
+    def drives(self) -> bool:
+        """Whether a filter picks few transactions, so that reading should start there."""
+        return bool(self.actors or self.kinds or self.addresses or self.requests) or self.impersonated is not None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """First and last transaction id of a period."""
+
+    low: int
+    high: int
+
+
+def bounds_of(log: Log, criteria: Criteria) -> Bounds | None:
+    """Find the transaction ids a period spans; ``None`` if there is no transaction in it.
+
+    ``OFFSET 0`` keeps the planner from walking the primary key until it meets the period.
+    """
+    t = log.models.transaction.c
+    wanted = select(t.id)
+    if criteria.since is not None:
+        wanted = wanted.where(t.issued_at >= criteria.since)
+    if criteria.until is not None:
+        wanted = wanted.where(t.issued_at < criteria.until)
+    inside = wanted.offset(0).subquery()
+    row = log.first(select(func.min(inside.c.id), func.max(inside.c.id)))
+    return None if row is None or row[0] is None else Bounds(row[0], row[1])
+
+
+def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None) -> Select[Any]:
+    """The select of one page in the order of the feed."""
+    a, t = log.models.activity.c, log.models.transaction.c
+    statement = log.activities(
+        *activity_columns(log.models), *transaction_columns(log.models), source=joined(log.models, criteria)
+    ).where(*conditions(log.models, criteria, bounds))
+    if criteria.drives:
+        return paged(statement.where(*edge(t.id, paging)), paging, a.transaction_id, a.id, order=(t.id, a.id))
+    return paged(statement, paging, a.transaction_id, a.id)
+
+
+def joined(models: AuditModels, criteria: Criteria) -> FromClause:
+    """Activities with their transactions.
+
+    The join is outer unless a filter needs the transaction: an activity whose transaction row is missing is listed.
+    """
+    link = models.activity.c.transaction_id == models.transaction.c.id
+    return models.activity.join(models.transaction, link, isouter=not criteria.needs_transaction)
+
+
+def conditions(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+    """Everything the criteria ask of an activity and its transaction."""
+    return [*_of_activity(models, criteria, bounds), *_of_transaction(models, criteria, bounds)]
+
+
+def actor_value(models: AuditModels, text: str) -> Any:
+    """The Python value of an actor id written as text.
+
+    :raises ValueError: if the application's actors can't have such an id.
+    """
+    kind = models.transaction.c.actor_id.type
+    if isinstance(kind, Integer):
+        bits = 16 if isinstance(kind, SmallInteger) else 64 if isinstance(kind, BigInteger) else 32
+        value = int(text) if text.isascii() and text.lstrip("-").isdigit() else None
+        if value is None or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+            raise ValueError(f"{text!r} can't be an actor; their ids are whole numbers here")
+        return value
+    if isinstance(kind, Uuid):
+        return uuid.UUID(text) if kind.as_uuid else text
+    return text
+
+
+def _of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+    a = models.activity.c
+    found: list[ColumnElement[bool]] = []
+    if bounds is not None:
+        found.append(a.transaction_id.between(bounds.low, bounds.high))
+    if criteria.transactions:
+        found.append(a.transaction_id.in_(criteria.transactions))
+    if criteria.tables:
+        found.append(_tables(models, criteria.tables))
+    if criteria.record_key is not None:
+        found.append(a.record_key == criteria.record_key)
+    if criteria.verbs:
+        found.append(a.verb.in_(criteria.verbs))
+    if criteria.columns:
+        found.append(_any_column(models, criteria))
+    found.extend(_column_value(models, wanted, criteria) for wanted in criteria.column_values)
+    return found
+
+
+def _tables(models: AuditModels, tables: Sequence[TableRef]) -> ColumnElement[bool]:
+    a = models.activity.c
+    if len({table.schema for table in tables}) == 1:
+        return and_(a.table_name.in_([table.name for table in tables]), a.schema == tables[0].schema)
+    return or_(*(and_(a.table_name == table.name, a.schema == table.schema) for table in tables))
+
+
+def _any_column(models: AuditModels, criteria: Criteria) -> ColumnElement[bool]:
+    a = models.activity.c
+    choices = []
+    for column in criteria.columns:
+        touched = a.changed_data.has_key(column) | ((a.verb == "delete") & a.old_data.has_key(column))
+        choices.append(touched & _visible(models, criteria, column))
+    return or_(*choices)
+
+
+def _column_value(models: AuditModels, wanted: ColumnValue, criteria: Criteria) -> ColumnElement[bool]:
+    a = models.activity.c
+    side = a.old_data if wanted.side == "was" else a.changed_data
+    matches = [
+        side.contains(cast(bindparam(None, dump({wanted.column: value}), type_=Text), JSONB)) for value in wanted.values
+    ]
+    # "was" means before a change of this column, not whatever else changed while it had that value
+    if wanted.side == "was":
+        changed = (a.verb != "update") | a.changed_data.has_key(wanted.column)
+        return and_(or_(*matches), changed, _visible(models, criteria, wanted.column))
+    return and_(or_(*matches), _visible(models, criteria, wanted.column))
+
+
+def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElement[bool]:
+    tables = [table for table, name in criteria.hidden if name == column]
+    return ~_tables(models, tables) if tables else and_(True)
+
+
+def _of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+    t = models.transaction.c
+    found: list[ColumnElement[bool]] = []
+    if bounds is not None and criteria.drives:
+        found.append(t.id.between(bounds.low, bounds.high))
+    # The ids are only nearly in the order of time, so the time is checked too. On a function of the column, or the
+    # planner would rather read the index on it than the feed's.
+    moment = func.timezone("UTC", t.issued_at)
+    if criteria.since is not None:
+        found.append(moment >= _utc(criteria.since))
+    if criteria.until is not None:
+        found.append(moment < _utc(criteria.until))
+    if criteria.actors:
+        found.append(_actors(models, criteria.actors))
+    if criteria.kinds:
+        found.append(or_(*(_kind(models, kind) for kind in criteria.kinds)))
+    if criteria.impersonated is not None:
+        impersonated = t.context.has_key("impersonator")
+        found.append(impersonated if criteria.impersonated else ~impersonated)
+    if criteria.addresses:
+        found.append(or_(*(t.client_addr.op("<<=")(cast(network, INET)) for network in criteria.addresses)))
+    if criteria.requests:
+        found.append(t.context["request_id"].astext.in_(criteria.requests))
+    return found
+
+
+def _actors(models: AuditModels, actors: Sequence[str | None]) -> ColumnElement[bool]:
+    t = models.transaction.c
+    known = [actor_value(models, actor) for actor in actors if actor is not None]
+    choices: list[ColumnElement[bool]] = []
+    if known:
+        choices.append(t.actor_id == known[0] if len(known) == 1 else t.actor_id.in_(known))
+    if NO_ACTOR in actors:
+        choices.append(t.actor_id.is_(None))
+    return or_(*choices)
+
+
+def _kind(models: AuditModels, kind: str) -> ColumnElement[bool]:
+    t = models.transaction.c
+    unknown, job, command = t.actor_id.is_(None), t.context.has_key("job"), t.context.has_key("command")
+    kinds: dict[str, ColumnElement[bool]] = {
+        "user": ~unknown,
+        "service": unknown & job,
+        "system": unknown & ~job & command,
+        "none": unknown & ~job & ~command,
+    }
+    return kinds.get(kind, false())
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    return moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
+
+
+def scalars(text: str) -> tuple[Any, ...]:
+    """What a typed value may stand for: JSON, or else the text itself; a number also stands for its text.
+
+    :raises ValueError: if it is a JSON object or array, which can't be searched for.
+    """
+    try:
+        value = json.loads(text, parse_float=Decimal, parse_constant=lambda name: name)
+    except (ValueError, RecursionError):
+        return (text,)
+    if isinstance(value, (dict, list)):
+        raise ValueError("search for a number, a text, true, false or null")
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return (value, text)
+    return (value,)

@@ -1,0 +1,91 @@
+"""How far apart two numbers, dates or instants are."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+_INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:(Z)|([+-])(\d\d)(?::?(\d\d))?(?::?(\d\d))?)?", re.ASCII
+)
+#: Beyond this power of ten a difference is of no use to anybody and expensive to write down.
+_MAX_POWER = 30
+
+
+def as_number(data: Any) -> Decimal | None:
+    """A logged number; ``None`` for anything else, NaN and infinity."""
+    if isinstance(data, bool) or not isinstance(data, (int, Decimal)):
+        return None
+    number = Decimal(data)
+    return number if number.is_finite() and abs(number.adjusted()) <= _MAX_POWER else None
+
+
+def signed(number: Decimal) -> str:
+    """A number with its sign, in the scale it has."""
+    return ("+" if number >= 0 else "\u2212") + format(abs(number), "f")
+
+
+def number_delta(old: Any, new: Any) -> tuple[str | None, str | None]:
+    """Difference and percentage of two numbers as text; a percentage only where it means something."""
+    before, after = as_number(old), as_number(new)
+    if before is None or after is None or before == after:
+        return None, None
+    delta = after - before
+    if before == 0:
+        return signed(delta), None
+    try:
+        percent = delta / abs(before) * 100
+        digits = Decimal(1) if abs(percent) >= 10 else Decimal("0.1")
+        rounded = percent.quantize(digits)
+    except InvalidOperation:
+        return signed(delta), None
+    if rounded == 0 or abs(percent) >= 100_000:
+        return signed(delta), None
+    text = signed(rounded)
+    return signed(delta), (text[:-2] if text.endswith(".0") else text) + "\u00a0%"
+
+
+def as_instant(data: Any) -> dt.datetime | None:
+    """A logged ``timestamptz`` or ``timestamp``; ``None`` for infinity and for years that Python can't do."""
+    match = _INSTANT.fullmatch(data) if isinstance(data, str) else None
+    if match is None:
+        return None
+    day, clock, fraction, zulu, sign, hours, minutes, seconds = match.groups()
+    try:
+        moment = dt.datetime.fromisoformat(f"{day}T{clock}.{(fraction or '').ljust(6, '0')}")
+        if zulu:
+            return moment.replace(tzinfo=dt.timezone.utc)
+        if sign is None:
+            return moment
+        offset = dt.timedelta(hours=int(hours), minutes=int(minutes or 0), seconds=int(seconds or 0))
+        return moment.replace(tzinfo=dt.timezone(offset if sign == "+" else -offset)).astimezone(dt.timezone.utc)
+    except (ValueError, OverflowError):
+        return None
+
+
+def as_date(data: Any) -> dt.date | None:
+    """A logged date; ``None`` for anything else."""
+    if not isinstance(data, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", data, re.ASCII):
+        return None
+    try:
+        return dt.date.fromisoformat(data)
+    except ValueError:
+        return None
+
+
+def time_delta(old: dt.date | None, new: dt.date | None) -> str | None:
+    """How far two dates or two instants are apart, in words."""
+    if old is None or new is None or old == new or isinstance(old, dt.datetime) != isinstance(new, dt.datetime):
+        return None
+    delta = new - old
+    sign = "+" if delta > dt.timedelta(0) else "\u2212"
+    seconds = abs(int(delta.total_seconds()))
+    days, rest = divmod(seconds, 86_400)
+    if days and (not rest or days >= 7):
+        return f"{sign}{days} {'day' if days == 1 else 'days'}"
+    hours, rest = divmod(rest, 3600)
+    parts = [(days, "d"), (hours, "h"), (rest // 60, "min"), (rest % 60, "s")]
+    words = [f"{number} {unit}" for number, unit in parts if number][:2]
+    return sign + " ".join(words) if words else None

@@ -1,0 +1,61 @@
+"""Errors of the reading side.
+
+* ``ReadError`` – a read of the log failed
+
+  * ``ReadTimeout`` – it was stopped at its time limit
+  * ``BadValue`` – PostgreSQL can't take one of the values that were searched for
+  * ``LogUnavailable`` – the database can't be reached
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DataError, DBAPIError
+
+from ..exceptions import AuditLoggerError
+
+#: SQLSTATE of a statement that was stopped by ``statement_timeout`` (or by hand).
+QUERY_CANCELED = "57014"
+#: SQLSTATE classes: connection failure, operator intervention (shutdown).
+_UNAVAILABLE = ("08", "57P")
+
+
+class ReadError(AuditLoggerError):
+    """The log could not be read."""
+
+
+class ReadTimeout(ReadError):
+    """A read took longer than its time limit and was stopped."""
+
+
+class BadValue(ReadError):
+    """A value that was searched for can't be a value of its column."""
+
+
+class LogUnavailable(ReadError):
+    """The database that holds the log can't be reached."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver raises into the errors of this module; both drivers name the SQLSTATE differently."""
+    try:
+        yield
+    except UnicodeEncodeError as error:  # a lone surrogate never reaches the server
+        raise BadValue("a value can't be encoded as UTF-8") from error
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        if state == QUERY_CANCELED:
+            raise ReadTimeout("reading the log took too long") from error
+        if isinstance(error, DataError) or (state or "").startswith("22"):
+            raise BadValue("a value can't be used in this search") from error
+        if error.connection_invalidated or state is None or state.startswith(_UNAVAILABLE):
+            raise LogUnavailable("the database of the log can't be reached") from error
+        raise
+    except ValueError as error:
+        # psycopg2 refuses a NUL before it sends anything, with a plain ValueError
+        if "NUL" not in str(error):
+            raise
+        raise BadValue("a value holds a NUL character") from error

@@ -1,0 +1,117 @@
+"""Keyset pages: a cursor names the last row seen, never a number of rows to skip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, tuple_
+
+T = TypeVar("T")
+#: Largest value of PostgreSQL's ``bigint``.
+MAX_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, order=True)
+class Cursor:
+    """A position in the feed, written ``<transaction id>.<activity id>``."""
+
+    transaction_id: int
+    activity_id: int
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read a cursor.
+
+        :raises ValueError: if the text is not a cursor.
+        """
+        match = re.fullmatch(r"([0-9]{1,19})\.([0-9]{1,19})", text, re.ASCII)
+        if match is None:
+            raise ValueError(f"{text!r} is not a position in the log; one looks like 120.4711")
+        cursor = cls(int(match[1]), int(match[2]))
+        if cursor.transaction_id > MAX_ID or cursor.activity_id > MAX_ID:
+            raise ValueError(f"{text!r} is outside the log")
+        return cursor
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id}.{self.activity_id}"
+
+
+#: Before everything: the page after it is the oldest one.
+ORIGIN = Cursor(0, 0)
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which page is wanted.
+
+    :param limit: rows on a page.
+    :param before: only what is older than this position.
+    :param after: only what is newer than this position, nearest first.
+    :param oldest_first: order of the rows on the page.
+    """
+
+    limit: int = 50
+    before: Cursor | None = None
+    after: Cursor | None = None
+    oldest_first: bool = False
+
+    @property
+    def reads_down(self) -> bool:
+        """Whether rows are fetched from newer to older, whatever the order on the page."""
+        return self.before is not None or (self.after is None and not self.oldest_first)
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Rows in the order wanted, and whether there is more on either side."""
+
+    rows: tuple[T, ...]
+    has_newer: bool
+    has_older: bool
+
+
+def paged(
+    select: Select[Any],
+    paging: Paging,
+    *columns: ColumnElement[Any],
+    ends: Sequence[str] = ("transaction_id", "activity_id"),
+    order: Sequence[ColumnElement[Any]] = (),
+) -> Select[Any]:
+    """Order a select by its keyset columns, start at the cursor and fetch one row more than the page holds.
+
+    :param columns: compared with the cursor.
+    :param ends: the parts of the cursor they are compared with.
+    :param order: equal columns of a joined table to order by, where its index should drive.
+    """
+    cursor = paging.before or paging.after
+    if cursor is not None:
+        values = [getattr(cursor, end) for end in ends]
+        left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
+        right: Any = tuple_(*values) if len(columns) > 1 else values[0]
+        select = select.where(left < right if paging.before is not None else left > right)
+    ordered = [column.desc() if paging.reads_down else column.asc() for column in order or columns]
+    return select.order_by(*ordered).limit(paging.limit + 1)
+
+
+def edge(column: ColumnElement[int], paging: Paging) -> list[ColumnElement[bool]]:
+    """The part of the cursor that a joined table's transaction id can use as well.
+
+    The planner does not carry an inequality over the join, so the joined table has to be told.
+    """
+    if paging.before is not None:
+        return [column <= paging.before.transaction_id]
+    return [] if paging.after is None else [column >= paging.after.transaction_id]
+
+
+def page_of(rows: Sequence[T], paging: Paging) -> Page[T]:
+    """Cut the extra row off and put the rest into the order of the page."""
+    more = len(rows) > paging.limit
+    kept = list(rows[: paging.limit])
+    if paging.reads_down == paging.oldest_first:
+        kept.reverse()
+    if paging.reads_down:
+        return Page(tuple(kept), has_newer=paging.before is not None, has_older=more)
+    return Page(tuple(kept), has_newer=more, has_older=paging.after not in (None, ORIGIN))

@@ -1,0 +1,112 @@
+"""The one way to read the log: scoped, read-only, limited in time, apart from the application's session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, FromClause, Select, func, select
+from sqlalchemy.exc import DBAPIError
+
+from ..models import AuditModels
+from .errors import translated
+
+#: Narrows a select on the activity table to what the reader may see.
+Scope = Callable[[Select[Any]], Select[Any]]
+
+
+def everything(statement: Select[Any]) -> Select[Any]:
+    """The scope of a reader who may see all activities."""
+    return statement
+
+
+@dataclass(frozen=True)
+class AuditReader:
+    """Opens read-only transactions on the log.
+
+    :param engine: engine of the database that holds the log; a connection of its pool is used, never the
+        application's session, so a page neither sees nor disturbs what a request has not committed.
+    :param models: the tables.
+    :param timeout_ms: limit for each statement.
+    :param scope: applied to every select on activities.
+    """
+
+    engine: Engine
+    models: AuditModels
+    timeout_ms: int = 3000
+    scope: Scope = everything
+
+    @contextmanager
+    def reading(self, *, timeout_ms: int | None = None) -> Iterator[Log]:
+        """Read within one snapshot.
+
+        :param timeout_ms: another limit for each statement.
+        :raises ReadTimeout: when a statement was stopped at the limit.
+        """
+        with translated(), self.engine.connect() as raw:
+            # Both options are set on the connection by the driver and reset when it goes back to the pool. They hold
+            # even if the application's engine runs in autocommit, where SET LOCAL alone would do nothing.
+            connection = raw.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection.execute(
+                select(
+                    func.set_config("statement_timeout", str(int(timeout_ms or self.timeout_ms)), True),
+                    func.set_config("TimeZone", "UTC", True),
+                    func.set_config("jit", "off", True),
+                )
+            )
+            yield Log(connection=connection, models=self.models, scope=self.scope)
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether this reader sees only a part of the log."""
+        return self.scope is not everything
+
+
+@dataclass(frozen=True)
+class Log:
+    """An open read. The functions of this package take it as their first argument."""
+
+    connection: Connection
+    models: AuditModels
+    scope: Scope = everything
+
+    def activities(self, *columns: Any, source: FromClause | None = None) -> Select[Any]:
+        """A select on activities that the reader may see.
+
+        Every select that touches the activity table starts here.
+        """
+        return self.scope(select(*columns).select_from(self.models.activity if source is None else source))
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether only a part of the log can be seen."""
+        return self.scope is not everything
+
+    def all(self, statement: Select[Any]) -> Sequence[Any]:
+        """Every row of a statement (which must be limited)."""
+        return self.connection.execute(statement).all()
+
+    def first(self, statement: Select[Any]) -> Any:
+        """The first row, if there is one."""
+        return self.connection.execute(statement).first()
+
+    def scalar(self, statement: Select[Any]) -> Any:
+        """The first column of the first row."""
+        return self.connection.execute(statement).scalar()
+
+    @contextmanager
+    def attempt(self, timeout_ms: int) -> Iterator[None]:
+        """Run statements that may be given up: their failure leaves the rest of the read usable.
+
+        :raises ReadTimeout: when the time is over.
+        """
+        with translated(), self.connection.begin_nested():
+            before = self.scalar(select(func.current_setting("statement_timeout")))
+            self.scalar(select(func.set_config("statement_timeout", str(int(timeout_ms)), True)))
+            try:
+                yield
+            except DBAPIError:
+                raise  # the savepoint takes the setting back as well
+            self.scalar(select(func.set_config("statement_timeout", before, True)))

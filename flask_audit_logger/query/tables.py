@@ -1,0 +1,130 @@
+"""What the application's metadata says about the logged tables: column order, types, keys and references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, MetaData, Table
+
+from .diff.kinds import Kind, kind_of_type
+from .refs import TableRef
+
+
+@dataclass(frozen=True)
+class ColumnInfo:
+    """A column as the models declare it today."""
+
+    name: str
+    kind: Kind
+    is_key: bool = False
+    #: Table and column a single-column foreign key points to.
+    target: tuple[TableRef, str] | None = None
+    #: Whether the value is made by the database from other columns.
+    is_generated: bool = False
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table as the models declare it today."""
+
+    ref: TableRef
+    columns: Mapping[str, ColumnInfo]
+    key: tuple[str, ...]
+    table: Table
+    is_audited: bool
+    masked: frozenset[str] = frozenset()
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """Names in the order of the table; what the models don't know comes last, by name."""
+        position = {name: index for index, name in enumerate(self.columns)}
+        return sorted(names, key=lambda name: (position.get(name, len(position)), name))
+
+
+class TableCatalog:
+    """The tables of one application.
+
+    :param metadatas: every metadata of the application.
+    :param default_schema: schema of tables that name none.
+    """
+
+    def __init__(self, metadatas: Iterable[MetaData], default_schema: str = "public") -> None:
+        self.default_schema = default_schema
+        self._tables: dict[TableRef, TableInfo] = {}
+        for metadata in metadatas:
+            for table in metadata.tables.values():
+                info = _table_info(table, default_schema)
+                self._tables.setdefault(info.ref, info)
+
+    def get(self, ref: TableRef) -> TableInfo | None:
+        """What the models say about a table, if they know it."""
+        return self._tables.get(ref)
+
+    def column(self, ref: TableRef, name: str) -> ColumnInfo | None:
+        """What the models say about a column, if they know it."""
+        table = self._tables.get(ref)
+        return None if table is None else table.columns.get(name)
+
+    def ordered(self, ref: TableRef, names: Iterable[str]) -> list[str]:
+        """Column names in the order of the table."""
+        table = self._tables.get(ref)
+        return list(names) if table is None else table.ordered(names)
+
+    @property
+    def audited(self) -> tuple[TableInfo, ...]:
+        """The audited tables by name, those of the default schema first."""
+        found = [table for table in self._tables.values() if table.is_audited]
+        return tuple(sorted(found, key=lambda t: (t.ref.schema != self.default_schema, t.ref.schema, t.ref.name)))
+
+    def ref(self, text: str) -> TableRef:
+        """Read ``table`` or ``schema.table``.
+
+        A name with a dot that is a table of the default schema means that table.
+        """
+        plain = TableRef(self.default_schema, text)
+        if plain in self._tables or "." not in text:
+            return plain
+        schema, _, name = text.partition(".")
+        return TableRef(schema, name)
+
+    def text(self, ref: TableRef) -> str:
+        """The shortest text that :meth:`ref` reads as this table."""
+        if ref.schema == self.default_schema and self.ref(ref.name) == ref:
+            return ref.name
+        return str(ref)
+
+
+def _table_info(table: Table, default_schema: str) -> TableInfo:
+    declared: Any = table.info.get("audit_logged")
+    masked = declared.get("mask", ()) if isinstance(declared, dict) else ()
+    return TableInfo(
+        ref=TableRef(table.schema or default_schema, table.name),
+        columns={column.name: _column_info(column, default_schema) for column in table.columns},
+        key=tuple(column.name for column in table.primary_key.columns),
+        table=table,
+        is_audited=declared is not None and declared is not False,
+        masked=frozenset(masked) if isinstance(masked, (list, tuple, set, frozenset)) else frozenset(),
+    )
+
+
+def _column_info(column: Column[Any], default_schema: str) -> ColumnInfo:
+    return ColumnInfo(
+        name=column.name,
+        kind=kind_of_type(column.type),
+        is_key=column.primary_key,
+        target=_target(column, default_schema),
+        is_generated=column.computed is not None,
+    )
+
+
+def _target(column: Column[Any], default_schema: str) -> tuple[TableRef, str] | None:
+    # the target is read from the text of the key: resolving it would fail for a table that is not declared (yet)
+    for key in column.foreign_keys:
+        if key.constraint is not None and len(key.constraint.elements) > 1:
+            continue
+        parts = key.target_fullname.split(".")
+        if len(parts) >= 2:
+            schema = ".".join(parts[:-2]) or default_schema
+            return TableRef(schema, parts[-2]), parts[-1]
+    return None

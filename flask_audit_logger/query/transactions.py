@@ -1,0 +1,204 @@
+"""Units of work: a page of them, one of them, and what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, literal, select
+
+from .activities import Count, Search, capped
+from .criteria import Criteria, conditions
+from .paging import Page, Paging, page_of, paged
+from .reader import Log
+from .refs import TableRef
+from .rows import TransactionRow, read_transaction, transaction_columns
+
+#: So many rows of a transaction are looked at when it is summed up.
+SUMMARY_ROWS = 50_000
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many rows of a table were changed in one way."""
+
+    table: TableRef
+    verb: str
+    number: int
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a transaction changed, largest first; ``is_capped`` if only the first rows were counted."""
+
+    tallies: tuple[Tally, ...]
+    rows: Count
+
+
+@dataclass(frozen=True)
+class TransactionCriteria:
+    """What a transaction must be to be listed.
+
+    :param criteria: its filters on actor, kind, address, period and request apply to the transaction; its tables,
+        verbs and columns ask for at least one such activity in it.
+    :param path: the request's path starts with this.
+    :param minimum: at least so many activities.
+    """
+
+    criteria: Criteria
+    path: str | None = None
+    minimum: int = 0
+
+
+@dataclass(frozen=True)
+class ListedTransaction:
+    """A transaction with the number of rows it changed in each table, counted up to a cap."""
+
+    transaction: TransactionRow
+    tables: tuple[tuple[TableRef, int], ...]
+    rows: Count
+
+
+def get_transaction(log: Log, transaction_id: int) -> TransactionRow | None:
+    """One transaction, if the reader may see something of it."""
+    t = log.models.transaction
+    statement = select(*transaction_columns(log.models)).where(t.c.id == transaction_id)
+    if log.is_scoped:
+        statement = statement.where(_has_activity(log, t.c.id, []))
+    row = log.first(statement)
+    return None if row is None else read_transaction(row)
+
+
+def summarize(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> Summary:
+    """Count what a transaction changed by table, verb and set of changed columns, looking at ``cap`` rows at most."""
+    a = log.models.activity.c
+    names = func.jsonb_object_keys(a.changed_data).table_valued("name").render_derived()
+    columns = select(func.array_agg(names.c.name)).scalar_subquery()
+    seen = (
+        log.activities(a.schema, a.table_name, a.verb, columns.label("columns"))
+        .where(a.transaction_id == transaction_id)
+        .order_by(a.id)
+        .limit(cap)
+        .subquery()
+    )
+    number = func.count()
+    statement = (
+        select(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns, number)
+        .group_by(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
+        .order_by(number.desc())
+        .limit(200)
+    )
+    tallies = []
+    for schema, table, verb, touched_columns, rows in log.all(statement):
+        updated = tuple(touched_columns or ()) if verb == "update" else ()
+        tallies.append(Tally(TableRef(schema, table), verb, rows, updated))
+    total = sum(tally.number for tally in tallies)
+    return Summary(_together(tallies), Count(total, is_capped=total >= cap))
+
+
+def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Page[TransactionRow]:
+    """One page of transactions, by id: that is the order of time."""
+    if search.is_empty:
+        return Page((), has_newer=False, has_older=False)
+    t = log.models.transaction.c
+    statement = select(*transaction_columns(log.models)).where(*_conditions(log, search, wanted))
+    rows = log.all(paged(statement, paging, t.id, ends=("transaction_id",)))
+    found = [read_transaction(row) for row in rows]
+    return page_of([row for row in found if row is not None], paging)
+
+
+def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, list[tuple[TableRef, int]]]:
+    """For each transaction the number of rows it changed in each table, looking at ``cap`` rows of each at most."""
+    if not ids:
+        return {}
+    a, t = log.models.activity.c, log.models.transaction.c
+    few = (
+        log.activities(a.schema, a.table_name)
+        .where(a.transaction_id == t.id)
+        .limit(cap + 1)
+        .correlate(log.models.transaction)
+        .lateral()
+    )
+    statement = (
+        select(t.id, few.c.schema, few.c.table_name, func.count())
+        .select_from(log.models.transaction.join(few, literal(True)))
+        .where(t.id.in_(ids))
+        .group_by(t.id, few.c.schema, few.c.table_name)
+        .order_by(t.id, func.count().desc(), few.c.table_name)
+    )
+    found: dict[int, list[tuple[TableRef, int]]] = {}
+    for transaction_id, schema, table, number in log.all(statement):
+        found.setdefault(transaction_id, []).append((TableRef(schema, table), number))
+    return found
+
+
+def count_transactions(log: Log, search: Search, wanted: TransactionCriteria, cap: int) -> Count:
+    """How many transactions match, up to ``cap``."""
+    if search.is_empty:
+        return Count(0)
+    matching = select(literal(1)).select_from(log.models.transaction).where(*_conditions(log, search, wanted))
+    return capped(log, matching, cap)
+
+
+def _conditions(log: Log, search: Search, wanted: TransactionCriteria) -> list[ColumnElement[bool]]:
+    a, t = log.models.activity.c, log.models.transaction.c
+    criteria = wanted.criteria
+    of_transaction = replace(criteria, **_NO_ACTIVITY)
+    found = list(conditions(log.models, of_transaction, None))
+    if search.bounds is not None:
+        found.append(t.id.between(search.bounds.low, search.bounds.high))
+    if criteria.transactions:
+        found.append(t.id.in_(criteria.transactions))
+    if wanted.path is not None:
+        found.append(func.starts_with(t.context["path"].astext, wanted.path))
+    of_activity = conditions(log.models, replace(criteria, **_NO_TRANSACTION), None)
+    if of_activity or log.is_scoped:
+        found.append(_has_activity(log, t.id, of_activity))
+    if wanted.minimum > 1:
+        nth = log.activities(literal(1)).where(a.transaction_id == t.id).correlate(log.models.transaction)
+        found.append(nth.offset(wanted.minimum - 1).limit(1).exists())
+    return found
+
+
+#: Takes everything about the activity out of criteria.
+_NO_ACTIVITY: dict[str, Any] = {
+    "tables": (),
+    "record_key": None,
+    "verbs": (),
+    "columns": (),
+    "column_values": (),
+    "transactions": (),
+}
+#: Takes everything about the transaction out of criteria.
+_NO_TRANSACTION: dict[str, Any] = {
+    "actors": (),
+    "kinds": (),
+    "impersonated": None,
+    "addresses": (),
+    "since": None,
+    "until": None,
+    "transactions": (),
+    "requests": (),
+}
+
+
+def _has_activity(log: Log, transaction_id: Any, extra: list[ColumnElement[bool]]) -> ColumnElement[bool]:
+    a = log.models.activity.c
+    return (
+        log.activities(literal(1))
+        .where(a.transaction_id == transaction_id, *extra)
+        .correlate(log.models.transaction)
+        .exists()
+    )
+
+
+def _together(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
+    """Add up what differs only in the columns of inserts and deletes."""
+    found: dict[tuple[TableRef, str, tuple[str, ...]], int] = {}
+    for tally in tallies:
+        key = (tally.table, tally.verb, tally.columns)
+        found[key] = found.get(key, 0) + tally.number
+    sums = [Tally(table, verb, number, columns) for (table, verb, columns), number in found.items()]
+    return tuple(sorted(sums, key=lambda tally: (-tally.number, tally.table, tally.verb)))

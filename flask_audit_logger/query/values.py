@@ -1,0 +1,130 @@
+"""Logged values as Python objects that keep what PostgreSQL wrote."""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+_MARK = "audit_logger"
+#: A whole string, or one sign of structure outside strings.
+_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]')
+
+
+class State(enum.Enum):
+    """What is known about a value. These five must never look alike."""
+
+    VALUE = "value"
+    NULL = "null"
+    EMPTY = "empty"
+    ABSENT = "absent"
+    MASKED = "masked"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One logged value and what is known about it."""
+
+    state: State
+    data: Any = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is something to show: a value or an empty text."""
+        return self.state in (State.VALUE, State.EMPTY)
+
+
+ABSENT = Value(State.ABSENT)
+MASKED = Value(State.MASKED)
+NULL = Value(State.NULL)
+
+
+def load(text: str | None) -> dict[str, Any]:
+    """Read the text of a ``jsonb`` row. Numbers keep their scale: ``10.00`` stays ``Decimal("10.00")``."""
+    if not text:
+        return {}
+    try:
+        data = _loads(text)
+    except RecursionError:
+        data = dict(_members(text))
+    return data if isinstance(data, dict) else {}
+
+
+def dump(data: Any) -> str:
+    """Write a value as JSON, numbers as they were logged."""
+    try:
+        return _write(data)
+    except RecursionError:
+        return json.dumps(data, ensure_ascii=False, default=str)
+
+
+def value_of(row: dict[str, Any], column: str) -> Value:
+    """The value of a column in a logged row."""
+    if column not in row:
+        return ABSENT
+    return as_value(row[column])
+
+
+def as_value(data: Any) -> Value:
+    """Wrap what was logged, recognising the marks that the trigger writes for masked and unstorable values."""
+    if data is None:
+        return NULL
+    if data == "":
+        return Value(State.EMPTY, "")
+    if isinstance(data, dict) and data.get(_MARK) == "masked" and len(data) == 1:
+        return MASKED
+    if isinstance(data, dict) and data.get(_MARK) == "text" and set(data) == {_MARK, "text"}:
+        return Value(State.VALUE, str(data["text"]))
+    return Value(State.VALUE, data)
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal, parse_int=_whole)
+
+
+def _whole(digits: str) -> Any:
+    # Python refuses to read very long whole numbers, PostgreSQL stores them
+    return int(digits) if len(digits) < 1000 else Decimal(digits)
+
+
+def _members(text: str) -> Iterator[tuple[str, Any]]:
+    """Read an object whose values are nested too deeply for the parser; such a value stays the text it is."""
+    names = json.JSONDecoder()
+    position = text.index("{") + 1
+    while (start := text.find('"', position)) >= 0:
+        name, end = names.raw_decode(text, start)
+        begin = text.index(":", end) + 1
+        position = _end_of_value(text, begin)
+        source = text[begin:position].strip()
+        try:
+            yield name, _loads(source)
+        except RecursionError:
+            yield name, source
+
+
+def _end_of_value(text: str, position: int) -> int:
+    depth = 0
+    for match in _STRUCTURE.finditer(text, position):
+        if match[0] in "[{":
+            depth += 1
+        elif match[0] in "]}":
+            depth -= 1
+        if depth < 0 or (depth == 0 and match[0] == ","):
+            return match.start()
+    return len(text)
+
+
+def _write(data: Any) -> str:
+    # json.dumps can't write a Decimal as a number; an object's members keep their order as logged
+    if isinstance(data, Decimal):
+        return format(data, "f") if data.is_finite() and abs(data.adjusted()) < 400 else str(data)
+    if isinstance(data, dict):
+        members = (f"{json.dumps(name, ensure_ascii=False)}: {_write(item)}" for name, item in data.items())
+        return "{" + ", ".join(members) + "}"
+    if isinstance(data, (list, tuple)):
+        return "[" + ", ".join(_write(item) for item in data) + "]"
+    return json.dumps(data, ensure_ascii=False)

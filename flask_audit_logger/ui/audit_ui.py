@@ -1,0 +1,117 @@
+"""The browser pages of the log as an application configures them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+
+from .blueprint import make_blueprint
+from .config import UIConfig
+from .hooks import Audited, Label, Preset, Viewer
+from .rendering import make_environment
+from .state import UIState, add_state
+from .urls import add_globals
+
+if TYPE_CHECKING:
+    from flask import Response
+    from sqlalchemy import Select
+
+    from ..query.refs import RecordRef
+    from ..query.rows import ActivityRow
+
+logger = logging.getLogger("flask_audit_logger.ui")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditUI:
+    """The pages of the log and everything an application can say about them.
+
+    Without ``permission`` every page is refused to everybody.
+
+    :param permission: ``(action, target) -> bool | Response``. Only ``True`` lets somebody in. Actions are ``list``,
+        ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and what the pages offer besides; the target is a
+        :class:`RecordRef`, an id, an actor's id as text, or ``None``.
+    :param viewer: ``() -> Viewer | None``; by default the user of Flask-Login.
+    :param scope: ``(select, viewer) -> select``, put on every select of activities; may use the columns of
+        ``audit_logger.activity_cls``.
+    :param can_see_column: ``(table, column, viewer) -> bool``; what it refuses is shown as changed, value hidden. The
+        table is ``transaction`` for ``client_addr`` and ``user_agent``.
+    :param mask: ``table.column`` whose values are never shown, whoever looks.
+    :param actor_labels: ``(set of ids) -> {id: Label}``; called once for a page.
+    :param record_labels: ``(set of RecordRef) -> {RecordRef: Label}``; called once for a page.
+    :param table_label: ``(table) -> str | None``.
+    :param column_label: ``(table, column) -> str | None``.
+    :param naming_columns: for a table the columns that name its records, best first.
+    :param important_columns: for a table the columns that are shown first.
+    :param formatters: ``{(table, column): value -> str}``.
+    :param describe: ``(activity) -> str | None``; a sentence shown above the changes, never instead of them.
+    :param suggest_actors: ``() -> {id: name}``, offered by the filter; by default the actors in the log.
+    :param presets: searches offered above the filters.
+    :param csp_nonce: ``() -> str``, the nonce of the application's Content-Security-Policy.
+    :param layout: the template that the pages extend.
+    :param name: of the blueprint.
+    """
+
+    STANDALONE = "audit/layout.html"
+
+    permission: Callable[[str, Any], bool | Response] | None = None
+    viewer: Callable[[], Viewer | None] | None = None
+    scope: Callable[[Select[Any], Viewer | None], Select[Any]] | None = None
+    can_see_column: Callable[[str, str, Viewer | None], bool] | None = None
+    mask: Collection[str] = ()
+    actor_labels: Callable[[set[str]], Mapping[str, Label]] | None = None
+    record_labels: Callable[[set[RecordRef]], Mapping[RecordRef, Label]] | None = None
+    table_label: Callable[[str], str | None] | None = None
+    column_label: Callable[[str, str], str | None] | None = None
+    naming_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    important_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    formatters: Mapping[tuple[str, str], Callable[[Any], str]] = field(default_factory=dict)
+    describe: Callable[[ActivityRow], str | None] | None = None
+    suggest_actors: Callable[[], Mapping[str, str]] | None = None
+    presets: Sequence[Preset] = ()
+    csp_nonce: Callable[[], str] | None = None
+    layout: str = STANDALONE
+    name: str = "audit"
+
+    def init_app(self, app: Flask, audit_logger: Audited, url_prefix: str = "/audit") -> None:
+        """Register the pages with an application.
+
+        :param audit_logger: the log to read.
+        :param url_prefix: where the pages are.
+        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key.
+        """
+        config = UIConfig.read(app.config)
+        for key, value in config.defaults().items():
+            app.config.setdefault(key, value)
+        blueprint = make_blueprint(self.name)
+        app.register_blueprint(blueprint, url_prefix=url_prefix)
+        add_state(app, UIState(self, audit_logger, config, make_environment(app), self.name))
+        add_globals(app)
+        if self.permission is None:
+            logger.warning("AuditUI has no permission callback: every page below %s answers 403", url_prefix)
+
+    def is_anonymous(self, app: Flask) -> bool:
+        """Whether Flask-Login is used and nobody is logged in."""
+        if self.viewer is not None or not hasattr(app, "login_manager"):
+            return False
+        return not getattr(_login_user(), "is_authenticated", False)
+
+    def find_viewer(self, app: Flask) -> Viewer | None:
+        """Who looks at the pages."""
+        if self.viewer is not None:
+            return self.viewer()
+        if not hasattr(app, "login_manager"):
+            return None
+        user = _login_user()
+        label = getattr(user, "display_name", None) or getattr(user, "name", None) or getattr(user, "username", None)
+        return Viewer(str(user.get_id()), str(label) if label else None, getattr(user, "timezone", None))
+
+
+def _login_user() -> Any:
+    from flask_login import current_user  # an application without Flask-Login has no login_manager either
+
+    return current_user

@@ -1,0 +1,42 @@
+"""The blueprint: routes, the gate before them, headers and error pages after them."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+from werkzeug.exceptions import NotFound
+
+from ..query.errors import BadValue, LogUnavailable, ReadTimeout
+from .gate import guard
+from .headers import add_headers
+from .keys import BadKey
+from .messages import bad_value, not_found, too_slow, unavailable
+from .rendering import FOLDER, STATIC
+from .state import current_state
+from .views import activities, actors, records, transactions
+
+#: (rule, endpoint, view); all answer GET only.
+ROUTES = (
+    ("/", "activities", activities.list_page),
+    ("/activity/<int:activity_id>", "activity", activities.detail_page),
+    ("/activity/<int:activity_id>/value/<column>", "value", activities.value_file),
+    ("/record/<table>/<key>", "record", records.history_page),
+    ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
+    ("/actor/<actor>", "actor", actors.actor_page),
+)
+
+
+def make_blueprint(name: str) -> Blueprint:
+    """Make a blueprint; each application gets one of its own."""
+    blueprint = Blueprint(
+        name, __name__, static_folder=str(STATIC), static_url_path="/static", template_folder=str(FOLDER / "templates")
+    )
+    for rule, endpoint, view in ROUTES:
+        blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
+    blueprint.before_request(guard)
+    blueprint.after_request(add_headers)
+    blueprint.register_error_handler(NotFound, lambda _: not_found(current_state()))
+    blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
+    blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))
+    blueprint.register_error_handler(LogUnavailable, lambda _: unavailable(current_state()))
+    blueprint.register_error_handler(BadValue, lambda _: bad_value(current_state()))
+    return blueprint

@@ -1,0 +1,306 @@
+"""What the pages show, as frozen values: one class per page, and the parts they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..query.diff import FieldDiff
+from ..query.diff.fields import Shown
+from .clock import Moment
+
+
+@dataclass(frozen=True)
+class Crumb:
+    """One step of the breadcrumb; the last one has no link."""
+
+    text: str
+    href: str | None = None
+
+
+@dataclass(frozen=True)
+class Chip:
+    """An active filter and the address without it."""
+
+    name: str
+    value: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Pager:
+    """Addresses of the pages around this one."""
+
+    newest: str | None = None
+    newer: str | None = None
+    older: str | None = None
+    oldest: str | None = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is more than this page."""
+        return bool(self.newer or self.older)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A link that narrows or changes the view."""
+
+    text: str
+    href: str
+    is_current: bool = False
+
+
+@dataclass(frozen=True)
+class TableShown:
+    """A table: its name for people, its own name, and its activities."""
+
+    label: str
+    name: str
+    href: str
+
+
+@dataclass(frozen=True)
+class RecordShown:
+    """A record: how it is called, its key, its history, and its page in the application."""
+
+    label: str
+    key: str
+    href: str
+    host_url: str | None = None
+    is_deleted: bool = False
+    #: Whether ``label`` is more than the key.
+    is_named: bool = True
+
+
+@dataclass(frozen=True)
+class ActorShown:
+    """Who made a change; ``id`` is ``None`` if it was not recorded."""
+
+    label: str
+    id: str | None
+    href: str
+    kind: str
+    impersonator: str | None = None
+    is_deleted: bool = False
+    host_url: str | None = None
+    #: What is known about a change without actor: the job, the command, or the database user.
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One changed column."""
+
+    label: str
+    diff: FieldDiff
+    before: RecordShown | None = None
+    after: RecordShown | None = None
+    #: How an application's formatter calls the two values.
+    before_text: str | None = None
+    after_text: str | None = None
+    #: Addresses of the two values as downloads.
+    before_href: str | None = None
+    after_href: str | None = None
+
+
+@dataclass(frozen=True)
+class ValueShown:
+    """One value on its own."""
+
+    label: str
+    shown: Shown
+    kind: str
+    text: str | None = None
+    target: RecordShown | None = None
+
+
+@dataclass(frozen=True)
+class ActivityShown:
+    """One change as a row of a list or on its own page."""
+
+    id: int
+    href: str
+    time: Moment
+    verb: str
+    verb_name: str
+    table: TableShown
+    record: RecordShown | None
+    changes: tuple[Change, ...]
+    more: int
+    actor: ActorShown
+    address: str | None
+    transaction_id: int
+    transaction_href: str
+    description: str | None = None
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of a list of facts."""
+
+    name: str
+    value: str
+    href: str | None = None
+    is_code: bool = False
+    moment: Moment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What every page has."""
+
+    template: ClassVar[str]
+
+    title: str
+    heading: str
+    crumbs: tuple[Crumb, ...]
+    zone: str
+    viewer: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPage(Page):
+    """A page with the filter form."""
+
+    form: Any
+    action: str
+    chips: tuple[Chip, ...] = ()
+    clear_href: str
+    errors: tuple[tuple[str, str, str], ...] = ()
+    more_active: int = 0
+    actor_choices: tuple[tuple[str, str], ...] = ()
+    actors_complete: bool = False
+    columns: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivitiesPage(SearchPage):
+    """The list of activities."""
+
+    template = "audit/activities.html"
+
+    rows: tuple[ActivityShown, ...] = ()
+    pager: Pager = Pager()
+    count_note: str | None = None
+    sort_href: str = ""
+    oldest_first: bool = False
+    presets: tuple[Option, ...] = ()
+    tables: tuple[TableShown, ...] = ()
+    all_time_href: str | None = None
+    nothing_logged: bool = False
+    panels_href: str | None = None
+    panels: Any = None
+    export_href: str | None = None
+    extra_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivityPage(Page):
+    """One activity."""
+
+    template = "audit/activity.html"
+
+    activity: ActivityShown
+    facts: tuple[Fact, ...]
+    unchanged: tuple[ValueShown, ...]
+    raw: tuple[tuple[str, str], ...]
+    in_record: tuple[str | None, str | None] = (None, None)
+    in_transaction: tuple[str | None, str | None] = (None, None)
+    actions: tuple[Option, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class CurrentValue:
+    """A column of a record as the log last saw it."""
+
+    now: ValueShown
+    was: ValueShown | None = None
+    set_by: ActorShown | None = None
+    set_at: Moment | None = None
+    set_href: str | None = None
+    history_href: str = ""
+    revert_href: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordPage(SearchPage):
+    """The history of one record."""
+
+    template = "audit/record.html"
+
+    record: RecordShown
+    table: TableShown
+    status: str
+    status_kind: str
+    key_parts: tuple[tuple[str, str], ...]
+    current: tuple[CurrentValue, ...]
+    never_changed: tuple[CurrentValue, ...]
+    rows: tuple[ActivityShown, ...] = ()
+    pager: Pager = Pager()
+    total: str = ""
+    notes: tuple[tuple[str, str | None], ...] = ()
+    related: tuple[Option, ...] = ()
+    at_action: str = ""
+    compare_action: str = ""
+    chart: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransactionPage(SearchPage):
+    """One transaction."""
+
+    template = "audit/transaction.html"
+
+    actor: ActorShown
+    facts: tuple[Fact, ...]
+    tallies: tuple[TallyShown, ...]
+    rows: tuple[ActivityShown, ...] = ()
+    pager: Pager = Pager()
+    total: str = ""
+    same: tuple[Any, ...] = ()
+    same_note: str | None = None
+
+
+@dataclass(frozen=True)
+class TallyShown:
+    """So many rows of a table were changed in one way."""
+
+    table: TableShown
+    verb: str
+    verb_name: str
+    number: str
+    columns: tuple[str, ...]
+    href: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorPage(SearchPage):
+    """One actor."""
+
+    template = "audit/actor.html"
+
+    actor: ActorShown
+    facts: tuple[Fact, ...]
+    addresses: tuple[tuple[str, str, str | None], ...]
+    matrix: tuple[tuple[TableShown, tuple[tuple[str, str | None], ...]], ...]
+    matrix_verbs: tuple[str, ...]
+    matrix_note: str | None = None
+    rows: tuple[ActivityShown, ...] = ()
+    pager: Pager = Pager()
+    count_note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessagePage(Page):
+    """A page that says only one thing: refused, not found, too slow."""
+
+    template = "audit/message.html"
+
+    text: str
+    details: tuple[str, ...] = ()
+    options: tuple[Option, ...] = field(default=())

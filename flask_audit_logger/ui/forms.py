@@ -1,0 +1,253 @@
+"""The filter form. It reads the query string and nothing else, so it needs no CSRF token."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from wtforms import Form, StringField, ValidationError
+
+from ..query.criteria import KINDS, VERBS, scalars
+from ..query.paging import MAX_ID, Cursor
+from .keys import NOBODY
+from .periods import PERIODS, typed_time
+
+MAX_VALUES = 20
+MAX_LENGTH = 200
+PAGE_SIZES = (25, 50, 100, 200)
+VERB_NAMES = {
+    "insert": "Created",
+    "update": "Updated",
+    "delete": "Deleted",
+    "truncate": "Emptied",
+    "snapshot": "Snapshot",
+}
+KIND_NAMES = {"user": "User", "service": "Background job", "system": "Command", "none": "Not recorded"}
+
+
+def _clean(_form: Form, field: Any) -> None:
+    """Refuse what can't be part of any name or value that is searched for."""
+    values = field.data if isinstance(field.data, list) else [field.data or ""]
+    if len(values) > MAX_VALUES:
+        raise ValidationError(f"Give at most {MAX_VALUES} values.")
+    for value in values:
+        if len(value) > MAX_LENGTH:
+            raise ValidationError(f"A value can have at most {MAX_LENGTH} characters.")
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+            raise ValidationError("A value can't contain control characters.")
+
+
+class TextsField(StringField):
+    """A text that may be given several times; ``data`` is the list of those that are not empty."""
+
+    data: list[str] | None  # type: ignore[assignment]
+
+    def process_data(self, value: Any) -> None:
+        self.data = list(value or [])
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        self.data = list(dict.fromkeys(value.strip(" ") for value in valuelist if value.strip(" ")))
+
+    def _value(self) -> str:
+        return (self.data or [""])[0]
+
+
+class ChoiceField(StringField):
+    """One of several values; an empty one stands for the default.
+
+    :param options: value and name of each.
+    """
+
+    def __init__(self, label: str | None, options: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(label, **kwargs)
+        self.options = list(options)
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        if valuelist and valuelist[0]:
+            self.data = valuelist[0]
+
+    def pre_validate(self, form: Any) -> None:
+        if self.data not in dict(self.options):
+            raise ValidationError(f"{str(self.data)[:MAX_LENGTH]!r} is not one of the choices.")
+
+
+class ChoicesField(TextsField):
+    """Any number of several values.
+
+    :param options: value and name of each.
+    """
+
+    def __init__(self, label: str | None, options: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(label, **kwargs)
+        self.options = list(options)
+
+    def pre_validate(self, form: Any) -> None:
+        wrong = [value for value in self.data or [] if value not in dict(self.options)]
+        if wrong:
+            raise ValidationError(f"{wrong[0][:MAX_LENGTH]!r} is not one of the choices.")
+
+
+class TablesField(TextsField):
+    """The audited tables; a table that only the log knows can still be named in the URL."""
+
+    #: Name and label of the tables to offer; set by the view.
+    options: Sequence[tuple[str, str]] = ()
+
+
+class FilterForm(Form):
+    """The filters of a list of activities."""
+
+    class Meta:
+        csrf = False
+
+    table = TablesField("Table", [_clean], id="audit-table")
+    key = StringField("Record key", [_clean], id="audit-key")
+    verb = ChoicesField("What happened", [(verb, VERB_NAMES[verb]) for verb in VERBS], id="audit-verb")
+    col = TextsField("Changed column", [_clean], id="audit-col")
+    actor = TextsField("Who", [_clean], id="audit-actor")
+    period = ChoiceField("When", [("", "Choose…"), *PERIODS.items()], default="", id="audit-period")
+    since = StringField("From", [_clean], id="audit-since")
+    until = StringField("Until", [_clean], id="audit-until")
+    kind = ChoicesField("Made by", [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
+    impersonated = ChoiceField(
+        "Impersonation",
+        [("", "Any"), ("1", "On behalf of somebody"), ("0", "Directly")],
+        default="",
+        id="audit-impersonated",
+    )
+    addr = TextsField("Address or network", [_clean], id="audit-addr")
+    field = StringField("Column", [_clean], id="audit-field")
+    was = StringField("Was", [_clean], id="audit-was")
+    became = StringField("Became", [_clean], id="audit-became")
+    tx = TextsField("Transaction", [_clean], id="audit-tx")
+    req = TextsField("Request id", [_clean], id="audit-req")
+    sort = ChoiceField("Order", [("-time", "Newest first"), ("time", "Oldest first")], default="-time")
+    before = StringField("Position", [_clean], id="audit-before")
+    after = StringField("Position", [_clean], id="audit-after")
+    limit = ChoiceField("Rows", [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
+    tz = StringField("Time zone", [_clean])
+
+    #: Checks a column name; set by the view, which knows the tables and what the viewer may see.
+    check_column: Callable[[FilterForm, str], None]
+
+    #: Parameters that narrow the list, in the order of their chips.
+    NARROWING: Sequence[str] = (
+        "table", "key", "verb", "col", "field", "was", "became", "actor", "kind", "impersonated",
+        "addr", "period", "since", "until", "tx", "req",
+    )  # fmt: skip
+    #: Those that are behind "More filters".
+    MORE: Sequence[str] = ("col", "field", "was", "became", "kind", "impersonated", "addr", "tx", "req")
+
+    @property
+    def zone(self) -> dt.tzinfo:
+        """The zone in which typed times are read."""
+        return ZoneInfo(self.tz.data) if self.tz.data else dt.timezone.utc
+
+    def validate_tz(self, field: Any) -> None:
+        try:
+            if field.data:
+                ZoneInfo(field.data)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.tz.data = None
+            raise ValidationError(f"There is no time zone {field.data!r}.") from None
+
+    def validate_key(self, field: Any) -> None:
+        if field.data and len(self.table.data or []) != 1:
+            raise ValidationError("Choose one table to search by key.")
+
+    def validate_col(self, field: Any) -> None:
+        for name in field.data or []:
+            self.check_column(self, name)
+
+    def validate_field(self, field: Any) -> None:
+        if field.data:
+            self.check_column(self, field.data)
+            if not (self.was.data or self.became.data):
+                raise ValidationError("Say what the column was or became.")
+
+    def validate_was(self, field: Any) -> None:
+        self._check_value(field)
+
+    def validate_became(self, field: Any) -> None:
+        self._check_value(field)
+
+    def validate_addr(self, field: Any) -> None:
+        for value in field.data or []:
+            network(value)
+
+    def validate_since(self, field: Any) -> None:
+        self._check_time(field, end_of_day=False)
+        if field.data and self.period.data:
+            raise ValidationError("Choose either a period or exact times.")
+
+    def validate_until(self, field: Any) -> None:
+        until = self._check_time(field, end_of_day=True)
+        since = None if self.since.errors or not self.since.data else self._read(self.since.data, False)
+        if until and since and since >= until:
+            raise ValidationError("The end must be later than the start.")
+        if field.data and self.period.data:
+            raise ValidationError("Choose either a period or exact times.")
+
+    def validate_tx(self, field: Any) -> None:
+        for value in field.data or []:
+            if not re.fullmatch(r"[0-9]{1,19}", value, re.ASCII) or int(value) > MAX_ID:
+                raise ValidationError(f"{value!r} is not the number of a transaction.")
+
+    def validate_before(self, field: Any) -> None:
+        self._check_cursor(field)
+        if field.data and self.after.data:
+            raise ValidationError("A page starts either before or after a position.")
+
+    def validate_after(self, field: Any) -> None:
+        self._check_cursor(field)
+
+    def _check_value(self, field: Any) -> None:
+        if field.data and not self.field.data:
+            raise ValidationError("Say which column.")
+        try:
+            scalars(field.data or "")
+        except ValueError as error:
+            raise ValidationError(f"This can't be searched for: {error}.") from error
+
+    def _check_cursor(self, field: Any) -> None:
+        try:
+            if field.data:
+                Cursor.parse(field.data)
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from error
+
+    def _check_time(self, field: Any, end_of_day: bool) -> dt.datetime | None:
+        if not field.data:
+            return None
+        try:
+            return self._read(field.data, end_of_day)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def _read(self, text: str, end_of_day: bool) -> dt.datetime | None:
+        try:
+            zone = self.zone
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            zone = dt.timezone.utc  # told at the zone's own field
+        return typed_time(text, zone, end_of_day=end_of_day)
+
+
+def network(text: str) -> str:
+    """An address or network, host bits removed.
+
+    :raises ValidationError: if it is neither.
+    """
+    try:
+        return str(ipaddress.ip_network(text.strip(), strict=False))
+    except ValueError as error:
+        raise ValidationError(f"{text!r} is no address or network, such as 192.0.2.7 or 192.0.2.0/24.") from error
+
+
+def actor_of(text: str) -> str | None:
+    """The actor that a parameter names; ``None`` for actors that were not recorded."""
+    return None if text == NOBODY else text

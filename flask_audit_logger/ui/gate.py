@@ -1,0 +1,81 @@
+"""The one door to the pages. It fails closed: a view that declares no action is refused to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Response, abort, current_app, g, request
+
+from .keys import NOBODY, BadKey, decode
+from .messages import not_signed_in, refused
+from .state import UIState, current_state
+
+View = TypeVar("View", bound=Callable[..., Any])
+_ATTRIBUTE = "audit_action"
+#: The only endpoint that anybody may read: style sheet and script, which say nothing about the log.
+OPEN_ENDPOINTS = frozenset({"static"})
+
+
+def action(name: str) -> Callable[[View], View]:
+    """Declare what a view does; the permission callback is asked for this."""
+
+    def declare(view: View) -> View:
+        setattr(view, _ATTRIBUTE, name)
+        return view
+
+    return declare
+
+
+def guard() -> Any:
+    """Let a request in or answer it. Runs before every view of the blueprint."""
+    state = current_state()
+    endpoint = (request.endpoint or "").rpartition(".")[2]
+    if endpoint in OPEN_ENDPOINTS:
+        return None
+    name = getattr(current_app.view_functions.get(request.endpoint or ""), _ATTRIBUTE, None)
+    permission = state.ui.permission
+    if permission is None or name is None:
+        return refused(state, name)
+    if state.ui.is_anonymous(current_app):
+        return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
+    viewer = state.ui.find_viewer(current_app)
+    g.audit_viewer = viewer
+    try:
+        target = find_target(state, name)
+    except BadKey:
+        # Nobody learns more from a malformed address than from any other.
+        name, target = "list", None
+        decision = permission(name, target)
+        return _answer(state, decision, name) or abort(404)
+    return _answer(state, permission(name, target), name)
+
+
+def find_target(state: UIState, name: str) -> Any:
+    """What a request is about: a :class:`RecordRef`, an id, an actor, or ``None``.
+
+    :raises BadKey: if the address can't be one of ours.
+    """
+    values = request.view_args or {}
+    if "table" in values and "key" in values:
+        return state.record_from(values["table"], values["key"])
+    if "actor" in values:
+        return None if values["actor"] == NOBODY else decode(values["actor"])
+    return values.get("activity_id", values.get("transaction_id"))
+
+
+def allowed(state: UIState, name: str, target: Any = None) -> bool:
+    """Whether the viewer may do something a page offers. A link is shown only if this is true."""
+    permission = state.ui.permission
+    return permission is not None and permission(name, target) is True
+
+
+def _answer(state: UIState, decision: Any, name: str) -> Any:
+    if isinstance(decision, Response):
+        return decision
+    # exactly True: a callback that forgets to return, or returns something else by mistake, lets nobody in
+    if decision is True:
+        return None
+    if g.get("audit_viewer") is None and state.ui.viewer is not None:
+        return not_signed_in(state)
+    return refused(state, name)

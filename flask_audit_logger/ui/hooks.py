@@ -1,0 +1,68 @@
+"""What the application tells the pages, and what it is told: the types of the hooks of :class:`AuditUI`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at the pages.
+
+    :param id: key of the user.
+    :param label: how the user is called.
+    :param timezone: IANA name of the zone in which times are shown; ``None`` for ``AUDIT_UI_TIMEZONE``.
+    """
+
+    id: str
+    label: str | None = None
+    timezone: str | None = None
+
+
+@dataclass(frozen=True)
+class Label:
+    """How a record or an actor is called.
+
+    :param text: shown, always escaped.
+    :param url: a page of the application about it; only a path (``/products/42``) or an http(s) URL is linked.
+    :param deleted: whether it no longer exists.
+    """
+
+    text: str
+    url: str | None = None
+    deleted: bool = False
+
+    @property
+    def safe_url(self) -> str | None:
+        """The URL if a browser can only read it as a path of this site or as an http(s) address."""
+        if self.url is None or re.search(r"[\x00-\x20\\\x7f]", self.url):
+            return None
+        is_path = self.url.startswith("/") and not self.url.startswith("//")
+        return self.url if is_path or re.match(r"https?://[^/]", self.url, re.IGNORECASE) else None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A search the application offers above the filters.
+
+    :param name: text of the link.
+    :param filters: parameters of the list, such as ``{"table": "products", "col": ["price"]}``.
+    """
+
+    name: str
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Audited(Protocol):
+    """What the pages need of an :class:`AuditLogger`."""
+
+    @property
+    def db(self) -> Any:
+        """The Flask-SQLAlchemy object."""
+
+    @property
+    def models(self) -> Any:
+        """The tables of the log."""

@@ -1,0 +1,94 @@
+"""Addresses of the pages. Every link of ours is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import url_for
+
+from ..query.refs import RecordRef, TableRef
+from ..query.tables import TableCatalog
+from .keys import NOBODY, encode, encode_key, encode_table
+
+RESULTS = "audit-results"
+
+
+class Links:
+    """Makes links to the pages of one blueprint.
+
+    :param blueprint: its name.
+    :param catalog: tells which schema needs no mention.
+    """
+
+    def __init__(self, blueprint: str, catalog: TableCatalog) -> None:
+        self._blueprint = blueprint
+        self._catalog = catalog
+
+    def activities(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """The list of activities."""
+        return self._url("activities", _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def table(self, table: TableRef) -> str:
+        """The activities of a table."""
+        return self.activities({"table": self._catalog.text(table)})
+
+    def activity(self, activity_id: int) -> str:
+        """One activity."""
+        return self._url("activity", activity_id=activity_id)
+
+    def record(self, record: RecordRef, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """The history of a record."""
+        return self._record("record", record, _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def record_at(self, record: RecordRef, **filters: Any) -> str:
+        """A record as of a time."""
+        return self._record("record_at", record, **filters)
+
+    def compare(self, record: RecordRef, **filters: Any) -> str:
+        """Two versions of a record."""
+        return self._record("compare", record, **filters)
+
+    def value(self, activity_id: int, column: str, side: str) -> str:
+        """One value as a download."""
+        return self._url("value", activity_id=activity_id, column=encode(column), side=side)
+
+    def transactions(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """The list of transactions."""
+        return self._url("transactions", _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def transaction(
+        self, transaction_id: int, filters: Mapping[str, Any] | None = None, *, anchor: bool = False
+    ) -> str:
+        """One transaction."""
+        extra = filters or {}
+        return self._url("transaction", transaction_id=transaction_id, _anchor=RESULTS if anchor else None, **extra)
+
+    def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """One actor."""
+        name = NOBODY if actor is None else encode(actor)
+        return self._url("actor", actor=name, _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def export(self, kind: str | None = None, filters: Mapping[str, Any] | None = None) -> str:
+        """The export page, or an export as ``csv`` or ``jsonl``."""
+        return self._url("export" if kind is None else f"export_{kind}", **(filters or {}))
+
+    def help(self) -> str:
+        """The help page."""
+        return self._url("help")
+
+    def panel(self, name: str, filters: Mapping[str, Any] | None = None) -> str:
+        """A part of the breakdown of a list."""
+        return self._url("panel", name=name, **(filters or {}))
+
+    def static(self, filename: str, version: str) -> str:
+        """A file of the package."""
+        return self._url("static", filename=filename, v=version)
+
+    def _record(self, endpoint: str, record: RecordRef, **filters: Any) -> str:
+        default = record.table.schema == self._catalog.default_schema
+        table = encode_table(None if default else record.table.schema, record.table.name)
+        return self._url(endpoint, table=table, key=encode_key(record.components), **filters)
+
+    def _url(self, endpoint: str, **values: Any) -> str:
+        return url_for(f"{self._blueprint}.{endpoint}", **values)

@@ -1,0 +1,105 @@
+"""Pages that say one thing only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import current_app, request
+
+from .contexts import Crumb, MessagePage, Option
+from .rendering import render
+from .state import UIState
+
+_NO_PERMISSION = (
+    "No permission callback was given, so every page is closed.",
+    "Pass one: AuditLogger(db, ui=AuditUI(permission=can_read_audit))",
+    "It is called with an action such as 'list' or 'record' and its target, and must return True to let somebody in.",
+)
+
+
+def message(
+    state: UIState,
+    status: int,
+    heading: str,
+    text: str,
+    details: Sequence[str] = (),
+    options: Sequence[Option] = (),
+) -> Any:
+    """A page with one message."""
+    page = MessagePage(
+        title=f"{heading} – Audit",
+        heading=heading,
+        crumbs=crumbs(state, Crumb(heading)) if status != 403 else (),
+        zone=state.clock.name,
+        text=text,
+        details=tuple(details),
+        options=tuple(options),
+    )
+    return render(page, status)
+
+
+def crumbs(state: UIState, *steps: Crumb) -> tuple[Crumb, ...]:
+    """The breadcrumb of a page: the application, the list, and the steps given."""
+    home: list[Crumb] = []
+    if state.config.home is not None:
+        name, endpoint = state.config.home
+        home.append(Crumb(name, current_app.url_for(endpoint)))
+    return (*home, Crumb("Audit log", state.links.activities()), *steps)
+
+
+def refused(state: UIState, action: str | None) -> Any:
+    """The viewer may not see this. Why is said only to developers."""
+    details: tuple[str, ...] = ()
+    if current_app.debug:
+        if state.ui.permission is None:
+            details = _NO_PERMISSION
+        elif action is None:
+            details = (f"The view of {request.endpoint!r} declares no action, so nobody is let in.",)
+        else:
+            details = (f"permission({action!r}, …) did not return True.",)
+    return message(state, 403, "Not allowed", "You are not allowed to read this part of the audit log.", details)
+
+
+def not_signed_in(state: UIState) -> Any:
+    """Nobody is signed in and the application has no way to ask."""
+    return message(state, 401, "Please sign in", "Sign in to read the audit log.")
+
+
+def not_found(state: UIState) -> Any:
+    """There is nothing here, or nothing the viewer may see: both look the same."""
+    text = "The audit log has nothing at this address, or you are not allowed to see it."
+    return message(state, 404, "Nothing here", text, options=[Option("All changes", state.links.activities())])
+
+
+def too_slow(state: UIState) -> Any:
+    """A search hit its time limit."""
+    links, args = state.links, request.args
+    endpoint = (request.endpoint or "").rpartition(".")[2]
+    options = []
+    if endpoint in ("activities", "transactions"):
+        link = links.activities if endpoint == "activities" else links.transactions
+        drop = ("period", "since", "until", "before", "after")
+        kept: dict[str, Any] = {name: args.getlist(name) for name in args if name not in drop}
+        options = [
+            Option("Only the last 24 hours", link({**kept, "period": "24h"})),
+            Option("Only the last 7 days", link({**kept, "period": "7d"})),
+        ]
+    seconds = state.config.statement_timeout_ms / 1000
+    text = f"This search took longer than {seconds:g} s and was stopped. Narrow it down, or try again later."
+    response = message(state, 503, "That took too long", text, options=options)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def unavailable(state: UIState) -> Any:
+    """The database can't be reached."""
+    response = message(state, 503, "The audit log can't be read", "Its database can't be reached. Try again later.")
+    response.headers["Retry-After"] = "30"
+    return response
+
+
+def bad_value(state: UIState) -> Any:
+    """PostgreSQL refused a value that the form let through."""
+    text = "One of the values can't be searched for."
+    return message(state, 400, "There is a problem", text, options=[Option("All changes", state.links.activities())])

@@ -1,0 +1,257 @@
+"""From rows of the log to what a page shows. Each hook of the application is called once for a page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..query.diff import diff_field, show_value
+from ..query.diff.kinds import settled
+from ..query.names import Named, names_of
+from ..query.reader import Log
+from ..query.refs import RecordRef, TableRef
+from ..query.rows import ActivityRow, TransactionRow
+from ..query.values import ABSENT, Value
+from .contexts import ActivityShown, ActorShown, Change, RecordShown, TableShown, ValueShown
+from .forms import VERB_NAMES
+from .hooks import Label
+from .state import UIState
+
+logger = logging.getLogger("flask_audit_logger.ui")
+#: Changes in a cell of a list.
+FEW = 3
+#: Columns on a page of one activity.
+MANY = 200
+
+
+@dataclass
+class Presenter:
+    """Shows rows to one viewer; names are looked up together, before the rows are shown."""
+
+    state: UIState
+    records: dict[RecordRef, Label] = field(default_factory=dict)
+    actors: dict[str, Label] = field(default_factory=dict)
+
+    def learn(self, log: Log, rows: Iterable[ActivityRow], records: Iterable[RecordRef] = ()) -> None:
+        """Find the names of everything that rows mention."""
+        known = list(rows)
+        refs = set(records) | {row.record for row in known if row.record is not None}
+        for row in known:
+            refs |= set(self._targets(row))
+        self._learn_records(log, refs)
+        self.learn_actors({row.transaction.actor_id for row in known if row.transaction})
+
+    def learn_actors(self, actors: Iterable[str | None]) -> None:
+        """Ask the application how actors are called today."""
+        wanted = {actor for actor in actors if actor is not None} - self.actors.keys()
+        hook = self.state.ui.actor_labels
+        if hook is not None and wanted:
+            self.actors.update(_ask(hook, wanted))
+
+    def activity(self, row: ActivityRow, *, whole: bool = False) -> ActivityShown:
+        """One activity.
+
+        :param whole: with every changed column and long texts; otherwise as a row of a list.
+        """
+        state, links = self.state, self.state.links
+        columns = self.ordered(row.table, row.changed_columns, row if not whole else None)
+        shown = columns[: MANY if whole else FEW]
+        show_address = state.sight.can_see_fact("client_addr")
+        return ActivityShown(
+            id=row.id,
+            href=links.activity(row.id),
+            time=state.clock.moment(row.issued_at),
+            verb=row.verb,
+            verb_name=VERB_NAMES.get(row.verb, row.verb),
+            table=self.table(row.table),
+            record=self.record(row.record) if row.record is not None else None,
+            changes=tuple(self.change(row, column, brief=not whole) for column in shown),
+            more=len(columns) - len(shown),
+            actor=self.actor(row.transaction),
+            address=row.transaction.client_addr if row.transaction and show_address else None,
+            transaction_id=row.transaction_id,
+            transaction_href=links.transaction(row.transaction_id),
+            description=self._described(row),
+        )
+
+    def change(self, row: ActivityRow, column: str, *, brief: bool = False) -> Change:
+        """What an activity did to a column."""
+        before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
+        after = ABSENT if row.verb in ("delete", "truncate") else row.after(column)
+        change = self.compared(row.table, column, before, after, brief=brief)
+        if brief:
+            return change
+        can_download = self.state.can_download
+        sides = (("old", before, change.diff.before), ("new", after, change.diff.after))
+        hrefs = {
+            side: self.state.links.value(row.id, column, side)
+            for side, value, shown in sides
+            if value.known and can_download(change.diff.kind, shown) and self.state.sight.can_see(row.table, column)
+        }
+        return replace(change, before_href=hrefs.get("old"), after_href=hrefs.get("new"))
+
+    def compared(self, table: TableRef, column: str, before: Value, after: Value, *, brief: bool = False) -> Change:
+        """Two values of a column, as far as the viewer may see them."""
+        info = self.state.catalog.column(table, column)
+        before, after = (self.state.sight.value(table, column, value) for value in (before, after))
+        target = info.target[0] if info is not None and info.target is not None else None
+        is_name = info is not None and (info.is_key or info.target is not None)
+        diff = diff_field(column, before, after, info.kind if info else None, is_key=is_name, brief=brief)
+        return Change(
+            label=self.state.column_label(table, column),
+            diff=diff,
+            before=self._target(target, before),
+            after=self._target(target, after),
+            before_text=self._formatted(table, column, before),
+            after_text=self._formatted(table, column, after),
+        )
+
+    def value(self, table: TableRef, column: str, value: Value, *, brief: bool = False) -> ValueShown:
+        """One value of a column, as far as the viewer may see it."""
+        info = self.state.catalog.column(table, column)
+        seen = self.state.sight.value(table, column, value)
+        kind = settled(info.kind if info else None, seen.data)
+        return ValueShown(
+            label=self.state.column_label(table, column),
+            shown=show_value(seen, kind, brief=brief),
+            kind=kind.value,
+            text=self._formatted(table, column, seen),
+            target=self._target(info.target[0], seen) if info is not None and info.target is not None else None,
+        )
+
+    def table(self, table: TableRef) -> TableShown:
+        """A table with the link to its activities."""
+        state = self.state
+        return TableShown(state.table_label(table), state.catalog.text(table), state.links.table(table))
+
+    def record(self, record: RecordRef) -> RecordShown:
+        """A record with the link to its history."""
+        label = self.records.get(record)
+        key = ", ".join(record.components)
+        return RecordShown(
+            label=label.text if label else f"#{key}",
+            key=key,
+            href=self.state.links.record(record),
+            host_url=label.safe_url if label else None,
+            is_deleted=bool(label and label.deleted),
+            is_named=label is not None,
+        )
+
+    def actor(self, transaction: TransactionRow | None) -> ActorShown:
+        """Who made a change, or what is known instead."""
+        if transaction is None:
+            return ActorShown("Not recorded", None, self.state.links.actor(None), "none")
+        impersonator = transaction.impersonator
+        behind = None
+        if impersonator is not None:
+            behind = str(impersonator.get("label") or impersonator.get("id") or "somebody")
+        actor_id = transaction.actor_id
+        if actor_id is None:
+            kind, label, hint = self._without_actor(transaction)
+            return ActorShown(label, None, self.state.links.actor(None), kind, impersonator=behind, hint=hint)
+        label_now = self.actors.get(actor_id)
+        return ActorShown(
+            label=label_now.text if label_now else transaction.actor_label or f"#{actor_id}",
+            id=actor_id,
+            href=self.state.links.actor(actor_id),
+            kind="user",
+            impersonator=behind,
+            is_deleted=bool(label_now and label_now.deleted),
+            host_url=label_now.safe_url if label_now else None,
+        )
+
+    def ordered(self, table: TableRef, columns: Iterable[str], row: ActivityRow | None = None) -> list[str]:
+        """Columns with the important ones first, then in the order of the table.
+
+        :param row: an activity on a list: of a new or deleted record only what says something is kept.
+        """
+        important = self.state.ui.important_columns.get(self.state.catalog.text(table), ())
+        ordered = self.state.catalog.ordered(table, columns)
+        ranks = {name: rank for rank, name in enumerate(important)}
+        ordered.sort(key=lambda name: ranks.get(name, len(ranks)))
+        if row is None or row.verb == "update":
+            return ordered
+        info = self.state.catalog.get(table)
+        key = info.key if info is not None else ()
+        data = row.old_data if row.verb == "delete" else row.changed_data
+        telling = [name for name in ordered if data.get(name) not in (None, "", [], {}) and name not in key]
+        return telling or ordered
+
+    def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
+        job, command = transaction.said("job"), transaction.said("command")
+        if job is not None:
+            return "service", job, "background job"
+        if command is not None:
+            return "system", command, "command"
+        if not transaction.said("path") and transaction.db_user:
+            return "none", "Not recorded", f"database user {transaction.db_user}"
+        return "none", "Not recorded", None
+
+    def _targets(self, row: ActivityRow) -> Iterable[RecordRef]:
+        """The records that changed foreign keys point to, before and after."""
+        for column in row.changed_columns:
+            info = self.state.catalog.column(row.table, column)
+            if info is None or info.target is None or not self.state.sight.can_see(row.table, column):
+                continue
+            for value in (row.before(column), row.after(column)):
+                ref = self._target_ref(info.target[0], value)
+                if ref is not None:
+                    yield ref
+
+    def _target_ref(self, table: TableRef, value: Value) -> RecordRef | None:
+        info = self.state.catalog.get(table)
+        if info is None or not info.is_audited or len(info.key) != 1 or not value.known:
+            return None
+        return RecordRef(table, str(value.data)) if isinstance(value.data, (str, int)) else None
+
+    def _target(self, table: TableRef | None, value: Value) -> RecordShown | None:
+        ref = self._target_ref(table, value) if table is not None else None
+        return self.record(ref) if ref is not None else None
+
+    def _formatted(self, table: TableRef, column: str, value: Value) -> str | None:
+        formatter = self.state.ui.formatters.get((self.state.catalog.text(table), column))
+        if formatter is None or not value.known:
+            return None
+        try:
+            return str(formatter(value.data))
+        except Exception:  # a formatter that fails on an old value must not take the page with it
+            logger.exception("the formatter of %s.%s failed", table, column)
+            return None
+
+    def _described(self, row: ActivityRow) -> str | None:
+        hook = self.state.ui.describe
+        if hook is None:
+            return None
+        try:
+            return hook(row)
+        except Exception:
+            logger.exception("the hook describe failed")
+            return None
+
+    def _learn_records(self, log: Log, refs: set[RecordRef]) -> None:
+        wanted = refs - self.records.keys()
+        if not wanted:
+            return
+        hook = self.state.ui.record_labels
+        if hook is not None:
+            self.records.update(_ask(hook, wanted))
+            wanted -= self.records.keys()
+        if wanted:
+            named = names_of(log, sorted(wanted), self.state.naming_columns)
+            self.records.update({ref: _label(found) for ref, found in named.items()})
+
+
+def _label(found: Named) -> Label:
+    return Label(found.name, deleted=found.is_deleted)
+
+
+def _ask(hook: Any, wanted: set[Any]) -> dict[Any, Label]:
+    """Call a hook that names things; if it fails, the page shows keys instead of names."""
+    try:
+        answer: Mapping[Any, Label] = hook(wanted)
+    except Exception:
+        logger.exception("the hook %r failed", getattr(hook, "__name__", hook))
+        return {}
+    return {key: label for key, label in answer.items() if key in wanted and isinstance(label, Label)}

@@ -1,0 +1,101 @@
+"""Making pages. The content is rendered by an environment of our own, the layout by the application's.
+
+So a page looks the same whatever the application does to its templates: autoescape off, ``trim_blocks`` on, filters
+and globals replaced. Only the layout is the application's to replace, and it gets the finished blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, make_response, render_template
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from .contexts import Page
+from .state import UIState, current_state
+from .words import grouped_by_mark, is_local, local_input, number, size
+
+FOLDER = Path(__file__).parent.parent
+STATIC = FOLDER / "static"
+
+
+def make_environment(app: Flask) -> Environment:
+    """An environment that shares nothing with the application's but the place where templates are found."""
+    environment = Environment(
+        loader=app.jinja_env.loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=bool(app.config.get("TEMPLATES_AUTO_RELOAD") or app.debug),
+    )
+    environment.filters.update(
+        number=number, size=size, groupby_mark=grouped_by_mark, local_input=local_input, is_local=is_local
+    )
+    return environment
+
+
+def render(page: Page, status: int = 200) -> Any:
+    """Make the response of a page."""
+    state = current_state()
+    shared = {"page": page, "ui": _Frame(state)}
+    content = state.environment.get_template(page.template).render(shared)
+    head = state.environment.get_template("audit/_head.html").render(shared)
+    scripts = state.environment.get_template("audit/_scripts.html").render(shared)
+    html = render_template(
+        "audit/page.html",
+        audit_layout=state.ui.layout,
+        audit_title=escape(page.title),
+        audit_theme=escape(state.config.theme),
+        # our own environment escaped everything in them
+        audit_head=Markup(head),  # noqa: S704
+        audit_content=Markup(content),  # noqa: S704
+        audit_scripts=Markup(scripts),  # noqa: S704
+    )
+    return make_response(html, status)
+
+
+def fragment(template: str, **values: Any) -> str:
+    """Render a part of a page."""
+    state = current_state()
+    return state.environment.get_template(template).render(ui=_Frame(state), **values)
+
+
+class _Frame:
+    """What every template may use besides its page."""
+
+    def __init__(self, state: UIState) -> None:
+        self._state = state
+
+    @property
+    def links(self) -> Any:
+        """Addresses of the pages."""
+        return self._state.links
+
+    @property
+    def nonce(self) -> str | None:
+        """The nonce for style and script."""
+        return self._state.nonce()
+
+    @property
+    def theme(self) -> str:
+        """``auto``, ``light`` or ``dark``."""
+        return self._state.config.theme
+
+    def moment(self, instant: Any) -> Any:
+        """A logged instant in the viewer's zone."""
+        return self._state.clock.moment(instant)
+
+    def asset(self, filename: str) -> str:
+        """Address of a file of the package; it changes with the file."""
+        return self._state.links.static(filename, file_hash(filename))
+
+
+@cache
+def file_hash(filename: str) -> str:
+    """Beginning of the SHA-256 of a file of the package."""
+    return hashlib.sha256((STATIC / filename).read_bytes()).hexdigest()[:12]

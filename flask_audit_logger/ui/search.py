@@ -1,0 +1,305 @@
+"""From the query string to criteria: a bad filter never widens the result, it gives none."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+from wtforms import ValidationError
+
+from ..query.criteria import ColumnValue, Criteria, scalars
+from ..query.paging import ORIGIN, Cursor, Page, Paging
+from ..query.refs import TableRef, stored_key
+from ..query.tables import TableInfo
+from .clock import known_zone
+from .contexts import Chip, Pager
+from .forms import KIND_NAMES, MAX_LENGTH, VERB_NAMES, FilterForm, actor_of, network
+from .keys import NOBODY, BadKey, decode_key
+from .periods import PERIODS, period_bounds, typed_time
+from .state import UIState
+
+#: Longest query string that is looked at.
+MAX_QUERY = 4096
+#: Parameters that say which part of the result is shown, not what it is.
+POSITION = ("before", "after")
+
+
+@dataclass(frozen=True)
+class ParsedSearch:
+    """What was asked for. With errors there are no criteria to use."""
+
+    form: FilterForm
+    args: MultiDict[str, str]
+    errors: tuple[tuple[str, str, str], ...]
+    ignored: tuple[str, ...]
+    criteria: Criteria
+    paging: Paging
+    #: The period that holds because none was asked for.
+    assumed_period: str | None = None
+
+    @property
+    def period(self) -> str | None:
+        """The named period that holds."""
+        return self.form.period.data or self.assumed_period
+
+
+@dataclass(frozen=True)
+class SearchRules:
+    """What a page does with the form.
+
+    :param default_period: holds when no period is asked for.
+    :param fixed: filters the page sets itself; they are not parameters of it.
+    :param extra: parameters of the page that are no filters.
+    """
+
+    default_period: str | None = None
+    fixed: Collection[str] = ()
+    extra: Collection[str] = ()
+    base: Criteria = field(default_factory=Criteria)
+
+
+def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules: SearchRules) -> ParsedSearch:
+    """Read and check the query string."""
+    known = {name for name in FilterForm(MultiDict())._fields if name not in rules.fixed}
+    given = MultiDict((name, value) for name, value in args.items(multi=True) if name in known)
+    form = _form(state, given)
+    errors: list[tuple[str, str, str]] = []
+    if len(query_string) > MAX_QUERY:
+        errors.append(("", "Filters", f"The address can have at most {MAX_QUERY} characters."))
+        form = _form(state, MultiDict())
+    elif not form.validate():
+        errors += [(f.id, str(f.label.text), str(e)) for f in form if f.errors for e in _flat(f.errors)]
+    assumed = _assumed(form, given, rules)
+    criteria, paging = Criteria(), Paging()
+    if not errors:
+        try:
+            criteria = _criteria(state, form, assumed, rules.base)
+            paging = _paging(state, form)
+        except ValidationError as error:
+            errors.append(("audit-actor", "Who", str(error)))
+    ignored = tuple(sorted(name[:MAX_LENGTH] for name in args if name not in known and name not in rules.extra))
+    return ParsedSearch(form, given, tuple(errors), ignored[:20], criteria, paging, assumed)
+
+
+def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
+    """The active filters, each with the address that lacks only it."""
+    found = []
+    for name in parsed.form.NARROWING:
+        for value in parsed.args.getlist(name):
+            if (
+                value
+                and (name, value) != ("period", "all")
+                and not (name in ("was", "became") and not parsed.form.field.data)
+            ):
+                text = _chip_value(state, parsed, name, value, actor_names)
+                found.append(Chip(_CHIP_NAMES[name], text, link(without(parsed.args, name, value))))
+    if parsed.assumed_period and parsed.assumed_period != "all":
+        found.append(Chip("", PERIODS[parsed.assumed_period], link(changed(parsed.args, period="all"))))
+    return found
+
+
+def without(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
+    """The parameters without one filter, from the first page on."""
+    rest = {key: list(values) for key, values in args.lists() if key not in POSITION}
+    rest[name] = [other for other in rest.get(name, []) if other != value]
+    if name == "table" and not rest["table"]:
+        rest.pop("key", None)  # a key means nothing without its table
+    if name == "field" or (name in ("was", "became") and not any(rest.get(side) for side in ("was", "became"))):
+        for side in ("field", "was", "became"):
+            rest.pop(side, None)
+    if name == "period":
+        rest["period"] = ["all"]
+    return filled(rest)
+
+
+def changed(args: MultiDict[str, str], **values: Any) -> dict[str, Any]:
+    """The parameters with some set (or taken out, by ``None``), from the first page on."""
+    rest: dict[str, Any] = {key: list(found) for key, found in args.lists() if key not in POSITION}
+    for name, value in values.items():
+        if value is None:
+            rest.pop(name, None)
+        else:
+            rest[name] = value
+    return filled(rest)
+
+
+def added(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
+    """The parameters with one value more of a filter."""
+    return changed(args, **{name: list(dict.fromkeys([*args.getlist(name), value]))})
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters without empty ones."""
+    return {name: value for name, value in values.items() if value not in (None, "", [], [""])}
+
+
+def pager(parsed: ParsedSearch, page: Page[Any], link: Any, cursor: Any) -> Pager:
+    """Addresses of the pages around one.
+
+    :param cursor: gives the position of a row.
+    """
+    args, paging = parsed.args, parsed.paging
+
+    def at(**position: Any) -> str:
+        return str(link(changed(args, **position)))
+
+    if not page.rows:
+        return Pager(newest=at() if paging.before or paging.after else None)
+    newest, oldest = (page.rows[-1], page.rows[0]) if paging.oldest_first else (page.rows[0], page.rows[-1])
+    return Pager(
+        newest=at(sort=None) if page.has_newer else None,
+        newer=at(after=str(cursor(newest))) if page.has_newer else None,
+        older=at(before=str(cursor(oldest))) if page.has_older else None,
+        oldest=at(after=str(ORIGIN)) if page.has_older else None,
+    )
+
+
+def _form(state: UIState, given: MultiDict[str, str]) -> FilterForm:
+    form = FilterForm(given, tz=state.clock.name, limit=str(state.config.page_size))
+    form.check_column = lambda form, name: _check_column(state, form, name)
+    catalog = state.catalog
+    form.table.options = [(catalog.text(info.ref), state.table_label(info.ref)) for info in catalog.audited]
+    if not form.limit.data:
+        form.limit.data = str(state.config.page_size)
+    return form
+
+
+def _check_column(state: UIState, form: FilterForm, name: str) -> None:
+    """A column must be one that some table has and the viewer may see; the answer to both is the same."""
+    tables = [state.catalog.ref(text) for text in form.table.data or []]
+    infos = [state.catalog.get(ref) for ref in tables] if tables else list(state.catalog.audited)
+    # a table that only the log knows has columns that only the log knows
+    if any(info is None and state.sight.can_search(ref, name) for info, ref in zip(infos, tables, strict=False)):
+        return
+    known: Sequence[TableInfo] = [info for info in infos if info is not None]
+    if not any(name in info.columns and state.sight.can_search(info.ref, name) for info in known):
+        raise ValidationError(f"There is no column {name!r} to search by.")
+
+
+def _hidden(state: UIState, names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
+    return frozenset(
+        (info.ref, name)
+        for info in state.catalog.audited
+        for name in names
+        if not state.sight.can_search(info.ref, name)
+    )
+
+
+def _assumed(form: FilterForm, given: MultiDict[str, str], rules: SearchRules) -> str | None:
+    if rules.default_period is None or any(given.get(name) for name in ("period", "since", "until", "tx", "req")):
+        return None
+    return rules.default_period
+
+
+def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Criteria) -> Criteria:
+    since, until = _bounds(state, form, assumed)
+    columns = form.col.data or []
+    values = []
+    for side in ("was", "became"):
+        text = form[side].data
+        if form.field.data and text:
+            values.append(ColumnValue(form.field.data, side, scalars(text)))
+    tables = tuple(state.catalog.ref(text) for text in form.table.data or []) or base.tables
+    return Criteria(
+        tables=tables,
+        record_key=_record_key(form.key.data) if form.key.data else base.record_key,
+        verbs=tuple(form.verb.data or ()),
+        columns=tuple(columns),
+        column_values=tuple(values),
+        actors=tuple(_checked_actor(state, text) for text in form.actor.data or ()) or base.actors,
+        kinds=tuple(form.kind.data or ()),
+        impersonated={"1": True, "0": False}.get(form.impersonated.data or ""),
+        addresses=tuple(network(text) for text in form.addr.data or ()),
+        since=since,
+        until=until,
+        transactions=tuple(int(text) for text in form.tx.data or ()) or base.transactions,
+        requests=tuple(form.req.data or ()),
+        hidden=_hidden(state, {*columns, *(value.column for value in values)}),
+    )
+
+
+def _checked_actor(state: UIState, text: str) -> str | None:
+    actor = actor_of(text)
+    if actor is not None:
+        try:
+            state.check_actor(actor)
+        except ValueError as error:
+            raise ValidationError(f"{error}.") from error
+    return actor
+
+
+def _record_key(text: str) -> str:
+    """A key as in a link, or a plain one-column key as people type it."""
+    try:
+        components = decode_key(text)
+    except BadKey:
+        return text
+    return stored_key(components) if len(components) > 1 or "~" in text else text
+
+
+def _bounds(state: UIState, form: FilterForm, assumed: str | None) -> tuple[dt.datetime | None, dt.datetime | None]:
+    zone = known_zone(form.tz.data or "UTC")
+    name = form.period.data or assumed
+    if name:
+        return period_bounds(name, state.clock.now, zone, state.config.quarter_start_month)
+    since = typed_time(form.since.data, zone) if form.since.data else None
+    until = typed_time(form.until.data, zone, end_of_day=True) if form.until.data else None
+    return since, until
+
+
+def _paging(state: UIState, form: FilterForm) -> Paging:
+    return Paging(
+        limit=int(form.limit.data or state.config.page_size),
+        before=Cursor.parse(form.before.data) if form.before.data else None,
+        after=Cursor.parse(form.after.data) if form.after.data else None,
+        oldest_first=form.sort.data == "time",
+    )
+
+
+def _flat(errors: Any) -> list[str]:
+    return [str(error) for error in errors]
+
+
+def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, actor_names: dict[str, str]) -> str:
+    if name == "table":
+        return state.table_label(state.catalog.ref(value))
+    if name == "verb":
+        return VERB_NAMES.get(value, value)
+    if name == "kind":
+        return KIND_NAMES.get(value, value)
+    if name == "impersonated":
+        return "on behalf of somebody" if value == "1" else "directly"
+    if name == "actor":
+        return "not recorded" if value == NOBODY else actor_names.get(value, value)
+    if name == "period":
+        return PERIODS.get(value, value)
+    if name == "addr" and not parsed.errors:
+        return network(value)
+    if name == "until" and parsed.criteria.until is not None:
+        return "before " + state.clock.moment(parsed.criteria.until).text
+    if name == "since" and parsed.criteria.since is not None:
+        return state.clock.moment(parsed.criteria.since).text
+    return value
+
+
+_CHIP_NAMES = {
+    "table": "Table",
+    "key": "Key",
+    "verb": "What",
+    "col": "Column",
+    "field": "Column value",
+    "was": "Was",
+    "became": "Became",
+    "actor": "Who",
+    "kind": "Made by",
+    "impersonated": "Impersonation",
+    "addr": "Address",
+    "period": "",
+    "since": "From",
+    "until": "Until",
+    "tx": "Transaction",
+    "req": "Request",
+}

@@ -1,0 +1,156 @@
+"""What the pages of one application share, and what one request needs."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app, g, has_request_context, request
+
+from ..query.criteria import actor_value
+from ..query.diff import Kind
+from ..query.diff.fields import Shown
+from ..query.names import NAMING_COLUMNS
+from ..query.reader import AuditReader, everything
+from ..query.refs import RecordRef, TableRef, stored_key
+from ..query.tables import TableCatalog
+from .clock import Clock
+from .config import UIConfig
+from .hooks import Audited, Viewer
+from .keys import decode_key, decode_table
+from .links import Links
+from .sight import Sight
+from .words import humanized
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from .audit_ui import AuditUI
+
+#: Per application, the state of each blueprint of ours by its name. Weak, so that an application can be collected.
+_states: weakref.WeakKeyDictionary[Flask, dict[str, UIState]] = weakref.WeakKeyDictionary()
+
+
+@dataclass
+class UIState:
+    """The pages of one application."""
+
+    ui: AuditUI
+    audit_logger: Audited
+    config: UIConfig
+    environment: Environment
+    name: str
+    #: The actors that the filter offers, and when they were looked up.
+    known_actors: tuple[float, list[tuple[str, str]]] | None = None
+    _catalog: tuple[int, TableCatalog] | None = None
+
+    @property
+    def catalog(self) -> TableCatalog:
+        """The tables of the application, read again when there are more of them."""
+        metadatas = list(self.audit_logger.db.metadatas.values())
+        number = sum(len(metadata.tables) for metadata in metadatas)
+        if self._catalog is None or self._catalog[0] != number:
+            default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
+            self._catalog = (number, TableCatalog(metadatas, default))
+        return self._catalog[1]
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """Who looks, as the gate found out."""
+        found: Viewer | None = g.get("audit_viewer")
+        return found
+
+    @property
+    def sight(self) -> Sight:
+        """What the viewer may see of a row."""
+        if "audit_sight" not in g:
+            g.audit_sight = Sight(self.catalog, self.ui.mask, self.ui.can_see_column, self.viewer)
+        sight: Sight = g.audit_sight
+        return sight
+
+    @property
+    def links(self) -> Links:
+        """Addresses of the pages."""
+        return Links(self.name, self.catalog)
+
+    @property
+    def clock(self) -> Clock:
+        """Times in the viewer's zone."""
+        zone = self.viewer.timezone if self.viewer is not None else None
+        return Clock(zone or self.config.timezone)
+
+    def reader(self) -> AuditReader:
+        """Reads the log as far as the viewer may see it."""
+        scope, viewer = self.ui.scope, self.viewer
+        narrow: Callable[[Any], Any] = everything if scope is None else lambda statement: scope(statement, viewer)
+        return AuditReader(
+            engine=self.audit_logger.db.engine,
+            models=self.audit_logger.models,
+            timeout_ms=self.config.statement_timeout_ms,
+            scope=narrow,
+        )
+
+    def table_from(self, text: str) -> TableRef:
+        """The table that a part of a URL names.
+
+        :raises BadKey: if it can't be one.
+        """
+        schema, name = decode_table(text)
+        return TableRef(schema or self.catalog.default_schema, name)
+
+    def record_from(self, table: str, key: str) -> RecordRef:
+        """The record that two parts of a URL name.
+
+        :raises BadKey: if they can't be one.
+        """
+        return RecordRef(self.table_from(table), stored_key(decode_key(key)))
+
+    def table_label(self, table: TableRef) -> str:
+        """How a table is called."""
+        given = self.ui.table_label(self.catalog.text(table)) if self.ui.table_label is not None else None
+        return given or humanized(self.catalog.text(table))
+
+    def column_label(self, table: TableRef, column: str) -> str:
+        """How a column is called: its own name, unless the application has a better one."""
+        given = self.ui.column_label(self.catalog.text(table), column) if self.ui.column_label is not None else None
+        return given or column
+
+    def naming_columns(self, table: TableRef) -> Sequence[str]:
+        """The columns that name a record of a table, if the viewer may see them."""
+        given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
+        return [column for column in given if self.sight.can_search(table, column)]
+
+    def can_download(self, kind: Kind, shown: Shown) -> bool:
+        """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""
+        if kind is Kind.BINARY:
+            return self.ui.permission is not None and self.ui.permission("download_binary", None) is True
+        return shown.size is not None
+
+    def check_actor(self, actor: str) -> None:
+        """Check that there can be such an actor.
+
+        :raises ValueError: saying why not.
+        """
+        actor_value(self.audit_logger.models, actor)
+
+    def nonce(self) -> str | None:
+        """The nonce of this response's Content-Security-Policy, if the application has one."""
+        return self.ui.csp_nonce() if self.ui.csp_nonce is not None and has_request_context() else None
+
+
+def add_state(app: Flask, state: UIState) -> None:
+    """Remember the state of a blueprint."""
+    _states.setdefault(app, {})[state.name] = state
+
+
+def find_state(app: Flask) -> UIState | None:
+    """The first state of an application: the one that links on its own pages go to."""
+    return next(iter(_states.get(app, {}).values()), None)
+
+
+def current_state() -> UIState:
+    """The state of the blueprint that answers this request."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    return _states[app][request.blueprints[0] if request.blueprints else ""]

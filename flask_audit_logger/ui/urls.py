@@ -1,0 +1,66 @@
+"""Links from the application's own pages into the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, current_app
+
+from ..exceptions import ConfigurationError, NotInitializedError
+from ..query.refs import RecordRef, stored_key
+from .state import UIState, find_state
+
+
+def add_globals(app: Flask) -> None:
+    """Give the application's templates ``audit_record_url`` and ``audit_actor_url``."""
+    app.jinja_env.globals.update(audit_record_url=audit_record_url, audit_actor_url=audit_actor_url)
+
+
+def audit_record_url(subject: Any, key: Any = None) -> str:
+    """Address of the history of a record.
+
+    :param subject: a model object, or the name of a table (``"products"``, ``"billing.orders"``).
+    :param key: with a table: the value of its key, or a tuple of values for a key of several columns.
+    """
+    state = _state()
+    return state.links.record(record_of(state, subject, key))
+
+
+def audit_actor_url(actor_id: Any) -> str:
+    """Address of what an actor did; ``None`` is the actor that was not recorded."""
+    return _state().links.actor(None if actor_id is None else str(actor_id))
+
+
+def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
+    """The record that an application means.
+
+    :raises ConfigurationError: if a table is named without a key, or an object has none yet.
+    """
+    if isinstance(subject, RecordRef):
+        return subject
+    if isinstance(subject, str):
+        if key is None:
+            raise ConfigurationError(f"audit_record_url({subject!r}) needs the record's key as well")
+        parts = key if isinstance(key, (tuple, list)) else (key,)
+        return RecordRef(state.catalog.ref(subject), stored_key([str(part) for part in parts]))
+    mapper = type(subject).__mapper__
+    values = mapper.primary_key_from_instance(subject)
+    if any(value is None for value in values):
+        raise ConfigurationError(f"{subject!r} has no key yet; flush it before linking to its history")
+    table = mapper.local_table
+    name = table.name if table.schema is None else f"{table.schema}.{table.name}"
+    return RecordRef(state.catalog.ref(name), stored_key([_text(value) for value in values]))
+
+
+def _text(value: Any) -> str:
+    """A key value as PostgreSQL writes it into JSON."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _state() -> UIState:
+    state = find_state(current_app._get_current_object())  # type: ignore[attr-defined]
+    if state is None:
+        raise NotInitializedError("this application has no audit pages; give AuditLogger a ui")
+    return state

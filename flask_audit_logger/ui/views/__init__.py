@@ -1,0 +1,1 @@
+"""The views: allowed? (the gate) -> form -> query -> page context -> template."""

@@ -1,0 +1,165 @@
+"""The list of activities, one activity, one value."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from flask import abort, request, send_file
+
+from ...query.activities import (
+    Neighbours,
+    Search,
+    get_activity,
+    list_activities,
+    neighbours_in_record,
+    neighbours_in_transaction,
+)
+from ...query.criteria import Criteria
+from ...query.diff import Kind
+from ...query.diff.fields import as_text
+from ...query.paging import MAX_ID, Paging
+from ...query.rows import ActivityRow
+from ...query.values import dump
+from ..contexts import ActivitiesPage, ActivityPage, Crumb, Fact, Option, Pager, ValueShown
+from ..gate import action, allowed
+from ..keys import decode
+from ..links import Links
+from ..messages import crumbs
+from ..present import Presenter
+from ..rendering import render
+from ..search import SearchRules, changed, filled, pager
+from ..state import UIState, current_state
+from .common import actor_choices, counted, frame, open_search, sentence
+from .facts import transaction_facts
+
+
+@action("list")
+def list_page() -> Any:
+    """What changed, filtered."""
+    state = current_state()
+    parsed = open_search(state, SearchRules(default_period=state.config.default_period))
+    presenter, link = Presenter(state), state.links.activities
+    with state.reader().reading() as log:
+        actors = actor_choices(state, log)
+        if parsed.errors:
+            page, count, nothing = None, None, False
+        else:
+            search = Search.prepare(log, parsed.criteria)
+            page = list_activities(log, search, parsed.paging)
+            presenter.learn(log, page.rows)
+            nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
+            count = counted(log, search, state.config.count_cap)
+    names = dict(actors)
+    heading = "Audit log" if parsed.errors else sentence(state, parsed, count, names)
+    title = "There is a problem" if parsed.errors else heading
+    context = ActivitiesPage(
+        **frame(state, parsed, link, title=title, heading=heading, steps=(), actors=actors),
+        rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor) if page else Pager(),
+        count_note=None if count or parsed.errors else "Counting took too long.",
+        sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
+        oldest_first=parsed.paging.oldest_first,
+        presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in state.ui.presets),
+        tables=tuple(presenter.table(info.ref) for info in state.catalog.audited),
+        all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
+        nothing_logged=nothing,
+    )
+    return render(context, 400 if parsed.errors else 200)
+
+
+@action("activity")
+def detail_page(activity_id: int) -> Any:
+    """One change in full."""
+    state = current_state()
+    presenter, links = Presenter(state), state.links
+    with state.reader().reading() as log:
+        row = get_activity(log, activity_id) if activity_id <= MAX_ID else None
+        if row is None:
+            abort(404)
+        presenter.learn(log, [row])
+        in_record = neighbours_in_record(log, row) if row.record_key is not None else Neighbours(None, None)
+        in_transaction = neighbours_in_transaction(log, row)
+    shown = presenter.activity(row, whole=True)
+    name = shown.record.label if shown.record else shown.table.label
+    steps = [Crumb(shown.table.label, shown.table.href)]
+    if shown.record:
+        steps.append(Crumb(shown.record.label, shown.record.href))
+    heading = f"{name}: {shown.verb_name.lower()}"
+    context = ActivityPage(
+        title=f"{heading} – change {row.id} – Audit",
+        heading=heading,
+        crumbs=crumbs(state, *steps, Crumb(f"Change {row.id}")),
+        zone=state.clock.name,
+        viewer=(state.viewer.label or state.viewer.id) if state.viewer else None,
+        activity=shown,
+        facts=_facts(state, row),
+        unchanged=tuple(_unchanged(presenter, row)),
+        raw=_raw(state, row),
+        in_record=_hrefs(links, in_record),
+        in_transaction=_hrefs(links, in_transaction),
+    )
+    return render(context)
+
+
+@action("value")
+def value_file(activity_id: int, column: str) -> Any:
+    """One value as a download. Never shown in the browser, whatever it holds."""
+    state = current_state()
+    name, side = decode(column), request.args.get("side")
+    with state.reader().reading() as log:
+        row = get_activity(log, activity_id) if activity_id <= MAX_ID else None
+    if row is None or side not in ("old", "new") or not state.sight.can_see(row.table, name):
+        abort(404)
+    value = row.before(name) if side == "old" else row.after(name)
+    if not value.known:
+        abort(404)
+    info = state.catalog.column(row.table, name)
+    text = as_text(value.data)
+    if info is not None and info.kind is Kind.BINARY:
+        if not allowed(state, "download_binary", row.record):
+            abort(404)
+        data, ending = bytes.fromhex(text[2:]) if text.startswith("\\x") else text.encode(), "bin"
+    else:
+        data, ending = text.encode("utf-8", "surrogatepass"), "txt"
+    return send_file(
+        io.BytesIO(data),
+        mimetype="application/octet-stream",
+        as_attachment=True,
+        download_name=f"change-{row.id}-{side}.{ending}",
+    )
+
+
+def _hrefs(links: Links, found: Neighbours) -> tuple[str | None, str | None]:
+    return (
+        links.activity(found.previous) if found.previous is not None else None,
+        links.activity(found.next) if found.next is not None else None,
+    )
+
+
+def _facts(state: UIState, row: ActivityRow) -> tuple[Fact, ...]:
+    moment = state.clock.moment(row.issued_at)
+    facts = [Fact("Time", moment.exact, moment=moment)]
+    return (*facts, *transaction_facts(state, row.transaction, with_time=False))
+
+
+def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
+    """The columns an update left alone; those the viewer may not see are not even named."""
+    if row.verb != "update":
+        return []
+    columns = [
+        column
+        for column in row.old_data
+        if column not in row.changed_data and presenter.state.sight.can_see(row.table, column)
+    ]
+    ordered = presenter.state.catalog.ordered(row.table, columns)
+    return [presenter.value(row.table, column, row.before(column)) for column in ordered]
+
+
+def _raw(state: UIState, row: ActivityRow) -> tuple[tuple[str, str], ...]:
+    sides = (("old_data", row.old_data), ("changed_data", row.changed_data))
+    return tuple((name, dump(state.sight.row(row.table, data))) for name, data in sides)
+
+
+def _is_timed(parsed: Any) -> bool:
+    return bool(parsed.criteria.is_timed)

@@ -1,0 +1,116 @@
+"""One person or service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import abort
+
+from ...query.activities import Search, list_activities
+from ...query.actors import addresses, sighting, tally
+from ...query.criteria import Criteria
+from ...query.rows import TransactionRow
+from ...query.transactions import Tally
+from ..contexts import ActorPage, Crumb, Fact, Pager, TableShown
+from ..forms import VERB_NAMES
+from ..gate import action
+from ..keys import NOBODY, decode
+from ..present import Presenter
+from ..rendering import render
+from ..search import SearchRules, changed, pager
+from ..state import UIState, current_state
+from ..words import number
+from .common import counted, frame, open_search, sentence
+
+FIXED = ("actor", "kind")
+
+
+@action("actor")
+def actor_page(actor: str) -> Any:
+    """When somebody was seen, where, what they changed, and the changes."""
+    state = current_state()
+    actor_id = None if actor == NOBODY else decode(actor)
+    try:
+        if actor_id is not None:
+            state.check_actor(actor_id)
+    except ValueError:
+        abort(404)
+    rules = SearchRules(default_period=state.config.default_period, fixed=FIXED, base=Criteria(actors=(actor_id,)))
+    parsed = open_search(state, rules)
+    presenter = Presenter(state)
+    presenter.learn_actors([actor_id])
+    with state.reader().reading() as log:
+        seen = sighting(log, actor_id)
+        if seen is None:
+            abort(404)
+        found = addresses(log, actor_id) if state.sight.can_see_fact("client_addr") else []
+        page, count = None, None
+        tallies: list[Tally] = []
+        is_cut = False
+        if not parsed.errors:
+            search = Search.prepare(log, parsed.criteria)
+            page = list_activities(log, search, parsed.paging)
+            presenter.learn(log, page.rows)
+            tallies, is_cut = tally(log, search)
+            count = counted(log, search, state.config.count_cap)
+
+    def link(args: Any, anchor: bool = False) -> str:
+        return state.links.actor(actor_id, args, anchor=anchor)
+
+    shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, seen.label, None, None, None))
+    name = f"{shown.label} (deleted)" if shown.is_deleted else shown.label
+    verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in tallies)))
+    context = ActorPage(
+        **frame(
+            state,
+            parsed,
+            link,
+            title=f"{name} – {sentence(state, parsed, count, {})}",
+            heading=name if actor_id is not None else "Actor not recorded",
+            steps=(Crumb(name),),
+            fixed=FIXED,
+        ),
+        actor=shown,
+        facts=_facts(state, actor_id, seen),
+        addresses=tuple(
+            (_address(found_at), number(times), _narrow(parsed, link, found_at)) for found_at, times in found
+        ),
+        matrix=_matrix(presenter, parsed, tallies, verbs, link),
+        matrix_verbs=tuple(VERB_NAMES[verb] for verb in verbs),
+        matrix_note="Only the newest 10,000 changes are counted." if is_cut else None,
+        rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
+        count_note=sentence(state, parsed, count, {}) if not parsed.errors else None,
+    )
+    return render(context, 400 if parsed.errors else 200)
+
+
+def _facts(state: UIState, actor_id: str | None, seen: Any) -> tuple[Fact, ...]:
+    first, last = state.clock.moment(seen.first), state.clock.moment(seen.last)
+    facts = [Fact("First seen", first.text, moment=first), Fact("Last seen", last.text, moment=last)]
+    return (Fact("Id", actor_id, is_code=True), *facts) if actor_id is not None else tuple(facts)
+
+
+def _address(address: str | None) -> str:
+    return address or "not recorded"
+
+
+def _narrow(parsed: Any, link: Any, address: str | None) -> str | None:
+    return link(changed(parsed.args, addr=address), True) if address else None
+
+
+def _matrix(
+    presenter: Presenter, parsed: Any, tallies: list[Tally], verbs: tuple[str, ...], link: Any
+) -> tuple[tuple[TableShown, tuple[tuple[str, str | None], ...]], ...]:
+    """Tables down, kinds of change across; each number leads to its changes."""
+    tables = dict.fromkeys(entry.table for entry in tallies)
+    numbers = {(entry.table, entry.verb): entry.number for entry in tallies}
+    rows = []
+    for table in tables:
+        cells: list[tuple[str, str | None]] = []
+        for verb in verbs:
+            found = numbers.get((table, verb))
+            filters = changed(parsed.args, table=presenter.state.catalog.text(table), verb=verb)
+            cells.append((number(found), link(filters, True)) if found else ("–", None))
+        rows.append((presenter.table(table), tuple(cells)))
+    return tuple(rows)

@@ -1,0 +1,148 @@
+"""What the views with a list of activities share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from flask import request
+from werkzeug.datastructures import MultiDict
+
+from ...query.activities import Count, Search, count_activities
+from ...query.actors import known_actors
+from ...query.errors import ReadTimeout, translated
+from ...query.reader import Log
+from ..contexts import Crumb
+from ..forms import VERB_NAMES
+from ..keys import NOBODY
+from ..messages import crumbs
+from ..periods import PERIODS
+from ..search import ParsedSearch, SearchRules, chips, parse
+from ..state import UIState
+from ..words import VERB_NOUNS, amount, joined
+
+#: Most actors that the filter offers as a list.
+OFFERED_ACTORS = 100
+#: Seconds for which that list is kept.
+ACTORS_AGE = 60
+
+
+def open_search(state: UIState, rules: SearchRules) -> ParsedSearch:
+    """Read the filters of this request."""
+    return parse(state, request.args, request.query_string, rules)
+
+
+def frame(
+    state: UIState,
+    parsed: ParsedSearch,
+    link: Callable[..., str],
+    *,
+    title: str,
+    heading: str,
+    steps: Sequence[Crumb],
+    actors: Sequence[tuple[str, str]] = (),
+    fixed: Collection[str] = (),
+) -> dict[str, Any]:
+    """The parts that every page with a filter form has.
+
+    :param link: makes the page's address of a mapping of parameters.
+    """
+    names = dict(actors)
+    form = parsed.form
+    return {
+        "title": f"{title} – Audit" + (f" – {state.config.home[0]}" if state.config.home else ""),
+        "heading": heading,
+        "crumbs": crumbs(state, *steps),
+        "zone": state.clock.name,
+        "viewer": (state.viewer.label or state.viewer.id) if state.viewer else None,
+        "ignored": parsed.ignored,
+        "form": form,
+        "action": link({}),
+        "chips": tuple(chips(state, parsed, lambda args: link(args, anchor=True), names)),
+        "clear_href": link({}),
+        "errors": parsed.errors,
+        "more_active": sum(bool(parsed.args.get(name)) for name in form.MORE if name not in fixed),
+        "actor_choices": tuple(actors),
+        "actors_complete": _is_complete(actors, form.actor.data or []),
+        "columns": _columns(state, parsed),
+        "fixed": frozenset(fixed),
+    }
+
+
+def counted(log: Log, search: Search, cap: int) -> Count | None:
+    """Count what matches; ``None`` if that takes too long. Nothing can be read afterwards."""
+    try:
+        with translated():
+            return count_activities(log, search, cap)
+    except ReadTimeout:
+        return None
+
+
+def actor_choices(state: UIState, log: Log) -> list[tuple[str, str]]:
+    """Ids and names of actors to choose from."""
+    hook = state.ui.suggest_actors
+    if hook is not None:
+        return [(str(actor), str(label)) for actor, label in hook().items()]
+    if log.is_scoped:  # others must not learn who is in the log
+        return []
+    if state.known_actors is None or time.monotonic() - state.known_actors[0] > ACTORS_AGE:
+        found = [(actor.id, actor.label or f"#{actor.id}") for actor in known_actors(log, OFFERED_ACTORS + 1)]
+        state.known_actors = (time.monotonic(), sorted(found, key=lambda choice: choice[1].casefold()))
+    return state.known_actors[1]
+
+
+def sentence(state: UIState, parsed: ParsedSearch, count: Count | None, actor_names: dict[str, str]) -> str:
+    """The filter in words: "412 updates to Products by Ann Price, last 30 days"."""
+    form = parsed.form
+    verbs = form.verb.data or []
+    one, many = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else ("change", "changes")
+    text = amount(count, one, many)
+    tables = [state.table_label(state.catalog.ref(name)) for name in form.table.data or []]
+    if tables:
+        text += f" to {joined(tables, 'or')}"
+    if form.key.data:
+        text += f" #{form.key.data}"
+    if form.col.data:
+        text += f" in {joined(list(form.col.data), 'or')}"
+    actors = ["nobody known" if actor == NOBODY else actor_names.get(actor, actor) for actor in form.actor.data or []]
+    if actors:
+        text += f" by {joined(actors, 'or')}"
+    return text + _time_words(state, parsed)
+
+
+def verb_words(verbs: Sequence[str]) -> str:
+    """Kinds of change in words."""
+    return joined([VERB_NAMES[verb].lower() for verb in verbs], "or")
+
+
+def _time_words(state: UIState, parsed: ParsedSearch) -> str:
+    if parsed.period:
+        return "" if parsed.period == "all" else f", {PERIODS[parsed.period].lower()}"
+    words = []
+    if parsed.criteria.since is not None:
+        words.append("from " + state.clock.moment(parsed.criteria.since).text)
+    if parsed.criteria.until is not None:
+        words.append("until " + state.clock.moment(parsed.criteria.until).text)
+    return ", " + " ".join(words) if words else ""
+
+
+def _is_complete(actors: Sequence[tuple[str, str]], chosen: Sequence[str]) -> bool:
+    """Whether a plain list can offer every actor, so that nothing has to be typed."""
+    ids = {actor for actor, _ in actors} | {NOBODY}
+    return 0 < len(actors) <= OFFERED_ACTORS and len(chosen) < 2 and set(chosen) <= ids
+
+
+def _columns(state: UIState, parsed: ParsedSearch) -> tuple[str, ...]:
+    """Columns to suggest: those of the chosen tables that may be searched."""
+    refs = [state.catalog.ref(name) for name in parsed.form.table.data or []]
+    if not refs and parsed.criteria.tables:
+        refs = list(parsed.criteria.tables)
+    infos = [info for info in (state.catalog.get(ref) for ref in refs) if info is not None]
+    names = [name for info in infos for name in info.columns if state.sight.can_search(info.ref, name)]
+    return tuple(dict.fromkeys(names))
+
+
+def kept(args: MultiDict[str, str], *names: str) -> dict[str, list[str]]:
+    """Some of the parameters."""
+    return {name: args.getlist(name) for name in names if args.get(name)}

@@ -1,0 +1,139 @@
+"""The history of one record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import abort
+
+from ...query.activities import Count
+from ...query.errors import ReadTimeout, translated
+from ...query.reader import Log
+from ...query.records import LastSet, count_versions, last_set, last_version, renamed_to, versions
+from ...query.refs import RecordRef, stored_key
+from ...query.rows import ActivityRow
+from ...query.values import ABSENT
+from ..contexts import Crumb, CurrentValue, Pager, RecordPage
+from ..gate import action
+from ..present import Presenter
+from ..rendering import render
+from ..search import SearchRules, pager
+from ..state import UIState, current_state
+from ..words import amount
+from .common import actor_choices, frame, open_search
+
+FIXED = ("table", "key", "tx", "req", "sort")
+
+
+@action("record")
+def history_page(table: str, key: str) -> Any:
+    """Who set each value of a record, and all its versions."""
+    state = current_state()
+    record = state.record_from(table, key)
+    parsed = open_search(state, SearchRules(fixed=FIXED))
+    presenter = Presenter(state)
+    with state.reader().reading() as log:
+        newest = last_version(log, record)
+        if newest is None:
+            abort(404)
+        actors = actor_choices(state, log)
+        page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
+        setters = last_set(log, record, until=newest.id) if newest.verb != "delete" else []
+        rows = [*(page.rows if page else ()), newest]
+        presenter.learn(log, [*rows, *(entry.activity for entry in setters)], [record])
+        count = None if parsed.errors else _counted(log, record, parsed.criteria, state.config.count_cap)
+    shown, shown_table = presenter.record(record), presenter.table(record.table)
+
+    def link(args: Any, anchor: bool = False) -> str:
+        return state.links.record(record, args, anchor=anchor)
+
+    total = "" if parsed.errors else amount(count, "change", "changes")
+    current, never = _values(presenter, newest, setters, link)
+    context = RecordPage(
+        **frame(
+            state,
+            parsed,
+            link,
+            title=f"{_named(shown, shown_table)} – history",
+            heading=_named(shown, shown_table),
+            steps=(Crumb(shown_table.label, shown_table.href), Crumb(shown.label)),
+            actors=actors,
+            fixed=FIXED,
+        ),
+        record=shown,
+        table=shown_table,
+        status=_status(presenter, newest),
+        status_kind="deleted" if newest.verb == "delete" else "exists",
+        key_parts=_key_parts(state, record),
+        current=tuple(current),
+        never_changed=tuple(never),
+        rows=tuple(presenter.activity(row, whole=False) for row in page.rows) if page else (),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
+        total=total,
+        notes=tuple(_notes(state, record, newest)),
+    )
+    return render(context, 400 if parsed.errors else 200)
+
+
+def _counted(log: Log, record: RecordRef, criteria: Any, cap: int) -> Count | None:
+    try:
+        with translated():
+            return count_versions(log, record, criteria, cap)
+    except ReadTimeout:
+        return None
+
+
+def _named(record: Any, table: Any) -> str:
+    return str(record.label) if record.is_named else f"{table.label} {record.label}"
+
+
+def _status(presenter: Presenter, newest: ActivityRow) -> str:
+    moment = presenter.state.clock.moment(newest.issued_at)
+    actor = presenter.actor(newest.transaction)
+    who = "somebody not recorded" if actor.kind == "none" else actor.label
+    if newest.verb == "delete":
+        return f"Deleted {moment.text} by {who}"
+    return f"Exists. Last change {moment.ago} by {who}"
+
+
+def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]:
+    info = state.catalog.get(record.table)
+    parts = record.components
+    names = info.key if info is not None and len(info.key) == len(parts) else ("key",) * len(parts)
+    return tuple(zip(names, parts, strict=True))
+
+
+def _values(
+    presenter: Presenter, newest: ActivityRow, setters: list[LastSet], link: Any
+) -> tuple[list[CurrentValue], list[CurrentValue]]:
+    """The values a record has now: those that were changed since it was made, and the others."""
+    state, table = presenter.state, newest.table
+    row = newest.state_after
+    if row is None:
+        return [], []
+    by_column = {entry.column: entry.activity for entry in setters}
+    changed: list[CurrentValue] = []
+    never: list[CurrentValue] = []
+    for column in presenter.ordered(table, {**row, **{name: None for name in by_column}}):
+        setter = by_column.get(column)
+        value = newest.after(column) if column in row else setter.after(column) if setter else ABSENT
+        is_change = setter is not None and setter.verb == "update"
+        shown = CurrentValue(
+            now=presenter.value(table, column, value, brief=True),
+            was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
+            set_by=presenter.actor(setter.transaction) if setter else None,
+            set_at=state.clock.moment(setter.issued_at) if setter else None,
+            set_href=state.links.activity(setter.id) if setter else None,
+            history_href=link({"col": column}, True) if state.sight.can_search(table, column) else "",
+        )
+        (changed if is_change else never).append(shown)
+    return changed, never
+
+
+def _notes(state: UIState, record: RecordRef, newest: ActivityRow) -> list[tuple[str, str | None]]:
+    info = state.catalog.get(record.table)
+    new_key = renamed_to(newest, info.key) if info is not None else None
+    if new_key is None:
+        return []
+    moved = RecordRef(record.table, stored_key(new_key))
+    return [(f"This record has had another key since: {', '.join(new_key)}", state.links.record(moved))]
