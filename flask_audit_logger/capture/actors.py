@@ -1,0 +1,87 @@
+"""Who somebody is: the key and the name of an actor, without touching the database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import InstanceState
+
+#: Attributes that are tried as the name of an actor whose class has no ``__str__`` of its own.
+LABEL_ATTRIBUTES = ("display_name", "full_name", "name", "username", "email", "login")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody who makes changes.
+
+    :param id: the key as text; a composite key as a JSON array of texts.
+    :param label: how the actor is called.
+    """
+
+    id: str | None = None
+    label: str | None = None
+
+
+def identify(who: Any) -> Actor:
+    """Key and name of ``who``: a mapped object, an object of Flask-Login, or a key.
+
+    A mapped object is never loaded or refreshed for it. It may be expired, detached or deleted, and this may be called
+    in the middle of its own flush.
+    """
+    if who is None or isinstance(who, Actor):
+        return who or Actor()
+    state = _state(who)
+    if state is not None:
+        return Actor(id=_key_of_state(state), label=_label_of_state(who, state))
+    get_id = getattr(who, "get_id", None)
+    if callable(get_id):
+        return Actor(id=_as_text(get_id()), label=_label(who, vars(who)))
+    return Actor(id=_as_text(who))
+
+
+def _state(who: Any) -> InstanceState[Any] | None:
+    try:
+        state = inspect(who)
+    except NoInspectionAvailable:
+        return None
+    return state if isinstance(state, InstanceState) else None
+
+
+def _key_of_state(state: InstanceState[Any]) -> str | None:
+    if state.identity is not None:
+        values = state.identity
+    else:
+        mapper = state.mapper
+        values = tuple(state.dict.get(mapper.get_property_by_column(c).key) for c in mapper.primary_key)
+    if any(value is None for value in values):
+        return None
+    if len(values) == 1:
+        return _as_text(values[0])
+    return json.dumps([_as_text(value) for value in values], ensure_ascii=False)
+
+
+def _label_of_state(who: Any, state: InstanceState[Any]) -> str | None:
+    # A __str__ may read any attribute, so it is asked only when that needs no statement.
+    if state.expired or state.expired_attributes:
+        return _label_from(state.dict)
+    return _label(who, state.dict)
+
+
+def _label(who: Any, values: dict[str, Any]) -> str | None:
+    return str(who) if _has_own_str(type(who)) else _label_from(values)
+
+
+def _has_own_str(cls: type[Any]) -> bool:
+    return cls.__str__ is not object.__str__
+
+
+def _label_from(values: dict[str, Any]) -> str | None:
+    return next((str(values[name]) for name in LABEL_ATTRIBUTES if values.get(name)), None)
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,98 @@
+"""What the code says of its own changes: actor, reason, job, anything; and whether they are captured at all.
+
+Kept in a ContextVar, so that it is of one thread, greenlet or task, nests, and is restored whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..exceptions import ConfigurationError
+from .actors import Actor, identify
+
+#: Keys of ``transaction.context`` that only the database writes.
+RESERVED = frozenset({"capture_off", "unreadable"})
+
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is said at one moment.
+
+    :param actor: who acts, or unset: then whoever the request says.
+    :param facts: what goes into ``transaction.context``.
+    :param is_captured: whether changes are captured.
+    """
+
+    actor: Any = _UNSET
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    is_captured: bool = True
+
+    @property
+    def has_actor(self) -> bool:
+        """Whether an actor was given, be it ``None``."""
+        return self.actor is not _UNSET
+
+
+_frames: ContextVar[Mapping[object, Frame]] = ContextVar("flask_audit_logger_frames", default={})
+
+
+def current_frame(owner: object) -> Frame:
+    """What is said now for one logger."""
+    return _frames.get().get(owner, _NOTHING)
+
+
+@contextmanager
+def context(
+    owner: object,
+    *,
+    actor: Any = _UNSET,
+    impersonator: Any = None,
+    reason: str | None = None,
+    job: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """Say something of the changes made inside the block, in addition to what is said around it."""
+    reserved = RESERVED.intersection(extra or {})
+    if reserved:
+        raise ConfigurationError(f"context() can't set {sorted(reserved)}: only the database writes that. Rename it.")
+    around = current_frame(owner)
+    facts = {**around.facts, **(extra or {})}
+    if impersonator is not None:
+        who = identify(impersonator)
+        facts["impersonator"] = {"id": who.id, "label": who.label}
+    facts |= {name: value for name, value in (("reason", reason), ("job", job)) if value is not None}
+    inside = Frame(
+        actor=around.actor if actor is _UNSET else identify(actor),
+        facts=facts,
+        is_captured=around.is_captured,
+    )
+    with _entered(owner, inside):
+        yield
+
+
+@contextmanager
+def capture_off(owner: object) -> Iterator[None]:
+    """Switch capture off inside the block."""
+    around = current_frame(owner)
+    with _entered(owner, Frame(actor=around.actor, facts=around.facts, is_captured=False)):
+        yield
+
+
+@contextmanager
+def _entered(owner: object, frame: Frame) -> Iterator[None]:
+    token = _frames.set({**_frames.get(), owner: frame})
+    try:
+        yield
+    finally:
+        _frames.reset(token)
+
+
+_NOTHING = Frame()
+
+__all__ = ["RESERVED", "Actor", "Frame", "capture_off", "context", "current_frame"]

@@ -1,0 +1,55 @@
+"""The stamp: everything the trigger function is told of a change, as settings of the database transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .actors import Actor
+
+_SET = (
+    "SELECT set_config('flask_audit_logger.context', %s, true), "
+    "set_config('flask_audit_logger.enable_versioning', %s, true)"
+)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What is set before a write.
+
+    :param context: JSON that ``audit_logger_current_transaction()`` reads.
+    :param is_captured: whether changes are captured.
+    """
+
+    context: str
+    is_captured: bool = True
+
+    def apply(self, dbapi_connection: Any) -> None:
+        """Set it for the rest of the running database transaction of a psycopg2 or psycopg connection."""
+        cursor = dbapi_connection.cursor()
+        try:
+            cursor.execute(_SET, (self.context, "true" if self.is_captured else "false"))
+        finally:
+            cursor.close()
+
+
+StampSource = Callable[[], Stamp]
+
+
+def make_stamp(actor: Actor, address: str | None, facts: dict[str, Any], *, is_captured: bool) -> Stamp:
+    """Make a stamp of its parts. Text that PostgreSQL can't store is repaired, never an error."""
+    content = {
+        "actor_id": actor.id,
+        "actor_label": actor.label,
+        "client_addr": address,
+        "context": facts,
+    }
+    said = {name: value for name, value in content.items() if value}
+    return Stamp(context=_storable(json.dumps(said, default=str, ensure_ascii=False)), is_captured=is_captured)
+
+
+def _storable(text: str) -> str:
+    # json.dumps writes NUL as an escape, which jsonb refuses; a lone surrogate can't be encoded
+    return text.replace("\\u0000", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,57 @@
+"""Configuration keys of the capturing side, each with its default and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+
+from .exceptions import ConfigurationError
+
+#: What can be recorded of a request, in the order of the documentation.
+REQUEST_FACTS = ("method", "path", "endpoint", "request_id", "user_agent", "trace_id")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One configuration key.
+
+    :param key: the key in ``app.config``.
+    :param default: its value if the application sets none.
+    :param meaning: what it does, and in which unit.
+    :param check: whether a value is legal.
+    """
+
+    key: str
+    default: Any
+    meaning: str
+    check: Callable[[Any], bool]
+
+
+SETTINGS = (
+    Setting(
+        "AUDIT_LOGGER_REQUEST_FACTS",
+        REQUEST_FACTS,
+        f"What is recorded of a request: any of {', '.join(REQUEST_FACTS)}.",
+        lambda value: not isinstance(value, str) and set(value) <= set(REQUEST_FACTS),
+    ),
+    Setting(
+        "AUDIT_LOGGER_REQUEST_ID_HEADER",
+        "X-Request-ID",
+        "The request header whose value is recorded as request_id.",
+        lambda value: isinstance(value, str) and bool(value),
+    ),
+)
+
+
+def set_defaults(app: Flask) -> None:
+    """Complete the configuration of ``app`` and check it.
+
+    :raises ConfigurationError: if a key has a value that means nothing.
+    """
+    for setting in SETTINGS:
+        value = app.config.setdefault(setting.key, setting.default)
+        if not setting.check(value):
+            raise ConfigurationError(f"{setting.key} can't be {value!r}. {setting.meaning}")

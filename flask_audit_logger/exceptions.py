@@ -1,0 +1,33 @@
+"""Every error this package raises on purpose.
+
+* ``AuditLoggerError``
+
+  * ``ConfigurationError`` – an option, a table or a call that can't mean anything
+
+    * ``UnknownOptionError`` – a per-table option or a column that doesn't exist
+    * ``ActorClassError`` – the actor model was named but can't be found
+
+  * ``NotInitializedError`` – something needs an application or a database object that isn't there yet
+"""
+
+from __future__ import annotations
+
+
+class AuditLoggerError(Exception):
+    """Base of all errors raised by this package."""
+
+
+class ConfigurationError(AuditLoggerError):
+    """An argument, option or table can't be used as given."""
+
+
+class UnknownOptionError(ConfigurationError):
+    """``info["audit_logged"]`` names an option or a column that doesn't exist."""
+
+
+class ActorClassError(ConfigurationError):
+    """The actor model given as ``actor_cls`` is not a mapped class of this database object."""
+
+
+class NotInitializedError(AuditLoggerError):
+    """The extension was used before it knew its database object or application."""

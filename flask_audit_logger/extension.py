@@ -1,0 +1,292 @@
+"""The extension object: it wires the parts together and has no logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from flask import Flask, appcontext_pushed, current_app, has_app_context
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Engine, MetaData, Table
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Session, scoped_session
+
+from . import config
+from .capture import context as said
+from .capture.current import CurrentStamp
+from .capture.listeners import EngineListener
+from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
+from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
+from .schema import create_all
+from .schema.declared import Declaration, declaration_of, declare
+from .schema.tables import audited_tables
+
+if TYPE_CHECKING:
+    from .ui import AuditUI
+
+DEFAULT_ACTOR_CLASS = "User"
+
+
+class AuditLogger:
+    """Logs every change of the audited tables of one :class:`~flask_sqlalchemy.SQLAlchemy` object.
+
+    A table is audited if its ``info`` has ``{"audit_logged": True}`` or a dictionary of options there.
+
+    :param db: the database object; or none, and :meth:`init_app` takes the one of the application.
+    :param get_actor_id: returns the key of the current actor, or the actor, or ``None``. Default: Flask-Login's
+        ``current_user``. If it raises, the actor is recorded as unknown.
+    :param get_client_addr: returns the address of the client. Default: ``request.remote_addr``.
+    :param actor_cls: the model of the actors or its name; ``"User"`` if there is such a model.
+    :param schema: schema of the log; the default schema of the connection if not given.
+    :param get_actor_label: returns the name of the current actor. Default: ``str()`` of the current user if its class
+        defines that, else its display_name, full_name, name, username, email or login.
+    :param exclude: patterns (``*password*``) of columns that are never stored, in any table.
+    :param mask: patterns of columns whose change is logged in any table, but never a value.
+    :param ui: the browser pages; none are served without it.
+    :raises ConfigurationError: if the database object already has a logger, or a table of its name.
+    """
+
+    def __init__(
+        self,
+        db: SQLAlchemy | None = None,
+        get_actor_id: Callable[[], Any] | None = None,
+        get_client_addr: Callable[[], Any] | None = None,
+        actor_cls: str | type[Any] | None = None,
+        schema: str | None = None,
+        *,
+        get_actor_label: Callable[[], Any] | None = None,
+        exclude: Iterable[str] = (),
+        mask: Iterable[str] = (),
+        ui: AuditUI | None = None,
+    ) -> None:
+        self._db: SQLAlchemy | None = None
+        self._models: AuditModels | None = None
+        self._actor_cls = actor_cls
+        self._has_actor = False
+        self._apps: WeakSet[Flask] = WeakSet()
+        self._listeners: list[EngineListener] = []
+        self._current_stamp = CurrentStamp(self, get_actor_id, get_actor_label, get_client_addr)
+        self._exclude = _patterns("exclude", exclude)
+        self._mask = _patterns("mask", mask)
+        #: Schema of the log, or ``None`` for the default schema of the connection.
+        self.schema = schema
+        #: The browser pages, if there are any.
+        self.ui = ui
+        if db is not None:
+            self._bind(db)
+
+    def init_app(self, app: Flask) -> None:
+        """Set up an application: configuration, the command ``flask audit`` and the pages under ``/audit``.
+
+        ``db.init_app(app)`` comes first. Without this call changes are captured all the same.
+
+        :raises NotInitializedError: if the application has no database object yet.
+        :raises ConfigurationError: if it has another one, or a configuration key with a meaningless value.
+        """
+        db = app.extensions.get("sqlalchemy")
+        if db is None:
+            raise NotInitializedError("The application has no database object. Call db.init_app(app) first.")
+        if self._db is None:
+            self._bind(db)
+        elif self._db is not db:
+            raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
+        config.set_defaults(app)
+        app.extensions["audit_logger"] = self
+        with app.app_context():
+            self._attach(app)
+        if self.ui is not None:
+            self.ui.init_app(app, self)
+
+    @property
+    def db(self) -> SQLAlchemy:
+        """The database object."""
+        if self._db is None:
+            raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
+        return self._db
+
+    @property
+    def models(self) -> AuditModels:
+        """Tables and classes of the log."""
+        if self._models is None:
+            raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
+        self._find_actor()
+        return self._models
+
+    @property
+    def activity_cls(self) -> type[AuditLogActivity]:
+        """The mapped class of the activity table."""
+        return self.models.activity_cls
+
+    @property
+    def transaction_cls(self) -> type[AuditLogTransaction]:
+        """The mapped class of the transaction table."""
+        return self.models.transaction_cls
+
+    @property
+    def actor_cls(self) -> type[Any] | None:
+        """The model of the actors, if there is one."""
+        return self._find_actor()
+
+    @property
+    def audit_logged_tables(self) -> set[Table]:
+        """The audited tables of all binds, looked up anew."""
+        return {table for metadata in self.db.metadatas.values() for table in audited_tables(metadata)}
+
+    @contextmanager
+    def context(
+        self,
+        *,
+        reason: str | None = None,
+        job: str | None = None,
+        impersonator: Any = None,
+        **extra: Any,
+    ) -> Iterator[None]:
+        """Say who makes the changes inside the block, and why.
+
+        Blocks nest: an inner one adds to what the outer one says. It counts for this thread, greenlet or task.
+
+        :param actor: who acts: a mapped object, a key, or ``None`` for nobody. Default: whoever the request says.
+        :param reason: why, in words.
+        :param job: name of the job.
+        :param impersonator: who really acts, if it is in the name of ``actor``.
+        :param extra: anything else that JSON can hold; it goes into ``transaction.context``.
+        :raises ConfigurationError: if ``extra`` has a name that only the database may write.
+        """
+        actor = {"actor": extra.pop("actor")} if "actor" in extra else {}
+        with said.context(self, **actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
+            yield
+
+    @contextmanager
+    def disable(self, session: Session | scoped_session[Any] | None = None) -> Iterator[None]:
+        """Log no changes made inside the block. The gap itself is logged: by whom, when and for which tables.
+
+        :param session: is flushed when the block begins and when it ends well, so that what was added to it before is
+            still logged, and what is added inside is not.
+        """
+        if session is not None:
+            session.flush()
+        with said.capture_off(self):
+            yield
+            if session is not None:
+                session.flush()
+
+    def stamp(self, connection: Any) -> None:
+        """Attribute what a connection does next in its running transaction.
+
+        Only needed where SQLAlchemy doesn't see the statement, as with the cursor of a raw connection.
+
+        :param connection: a session, a connection of SQLAlchemy, or one of psycopg2 or psycopg.
+        """
+        if isinstance(connection, scoped_session | Session):
+            connection = connection.connection()
+        if isinstance(connection, Connection):
+            connection = connection.connection
+        self._current_stamp().apply(connection)
+
+    def detach(self) -> None:
+        """Stop to attribute changes and to follow ``create_all()``. The triggers go on capturing."""
+        appcontext_pushed.disconnect(self._on_app_context)
+        for listener in self._listeners:
+            listener.detach()
+        self._listeners.clear()
+        self._apps.clear()
+        if self._db is not None:
+            for metadata in self._db.metadatas.values():
+                create_all.detach(metadata)
+
+    def _bind(self, db: SQLAlchemy) -> None:
+        self._db = db
+        self._models = self._declare(db.metadata)
+        appcontext_pushed.connect(self._on_app_context)
+        self._find_actor()
+        if has_app_context():
+            self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]
+
+    def _declare(self, metadata: MetaData) -> AuditModels:
+        if declaration_of(metadata) is not None:
+            raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
+        try:
+            models = make_models(metadata, self.schema)
+        except InvalidRequestError as error:
+            raise ConfigurationError(
+                "The application has a table 'activity' or 'transaction' of its own. "
+                "Give the log a schema: AuditLogger(db, schema='audit_logs')."
+            ) from error
+        declare(
+            metadata,
+            Declaration(
+                schema=self.schema,
+                exclude=self._exclude,
+                mask=self._mask,
+                attributes=self._attributes,
+                prepare=self._prepare,
+            ),
+        )
+        create_all.attach(metadata)
+        return models
+
+    def _prepare(self) -> None:
+        """Complete the log before its tables are made or compared.
+
+        :raises ActorClassError: if the actor model was named and doesn't exist.
+        """
+        for metadata in list(self.db.metadatas.values()):
+            if declaration_of(metadata) is None and any(audited_tables(metadata)):
+                self._declare(metadata)
+        if self._find_actor() is None and self._actor_cls is not None:
+            raise ActorClassError(
+                f"The actor class {self._actor_cls!r} is no model of this SQLAlchemy object. "
+                "Import its module before migrations run, or give another actor_cls."
+            )
+
+    def _find_actor(self) -> type[Any] | None:
+        wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
+        if isinstance(wanted, str):
+            classes = [m.class_ for m in self.db.Model.registry.mappers if m.class_.__name__ == wanted]
+            wanted_cls = classes[0] if classes else None
+        else:
+            wanted_cls = wanted
+        if wanted_cls is not None and not self._has_actor and self._models is not None:
+            bind_actor(self._models, wanted_cls)
+            self._has_actor = True
+        return wanted_cls
+
+    def _attributes(self, table: Table) -> Mapping[str, str]:
+        """The mapped attributes of a table and the columns they stand for."""
+        return {
+            name: column.name
+            for mapper in self.db.Model.registry.mappers
+            if table in mapper.tables
+            for name, column in mapper.columns.items()
+            if getattr(column, "table", None) is table
+        }
+
+    def _on_app_context(self, app: Flask, **kw: Any) -> None:
+        # Engines can be reached only inside an application context, so this comes before any of their statements.
+        if app not in self._apps and app.extensions.get("sqlalchemy") is self._db:
+            self._attach(app)
+
+    def _attach(self, app: Flask) -> None:
+        if app in self._apps:
+            return
+        self._apps.add(app)
+        config.set_defaults(app)
+        self._find_actor()
+        for engine in self.db.engines.values():
+            self._listen(engine)
+
+    def _listen(self, engine: Engine) -> None:
+        if engine.dialect.name == "postgresql":
+            listener = EngineListener(engine, self._current_stamp)
+            listener.attach()
+            self._listeners.append(listener)
+
+
+def _patterns(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(patterns, str):
+        raise ConfigurationError(f"{option} is {patterns!r}; give a list of patterns, like [{patterns!r}].")
+    return tuple(patterns)
+
+

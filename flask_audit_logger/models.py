@@ -1,0 +1,207 @@
+"""The two tables of the log and the classes that read them.
+
+They live in the metadata of the application, so that Alembic and ``create_all()`` see them, but they are
+mapped by a registry of their own: a column, mixin or naming rule of the application's model base never reaches
+them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    inspect,
+    text,
+)
+from sqlalchemy.dialects.postgresql import INET, JSONB, OID
+from sqlalchemy.orm import foreign, registry, relationship, remote
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
+
+class AuditLogTransaction:
+    """One unit of work: who made the changes that point to it, from where, when and why.
+
+    A database transaction has one row, or several if the actor or the context changed inside it; rows of one
+    database transaction share ``native_transaction_id``.
+    """
+
+    id: int
+    #: PostgreSQL's 64-bit transaction id. Unique only within the life of one cluster; never used to join.
+    native_transaction_id: int
+    #: Clock time at which the row was made, so that the order of ids is the order of time.
+    issued_at: dt.datetime
+    #: Key of the actor in the type of the actor's own key; ``None`` if it is not known. No foreign key.
+    actor_id: Any
+    #: How the actor was called at that time.
+    actor_label: str | None
+    #: Address of the client (``str`` or an :mod:`ipaddress` object, as the driver gives it).
+    client_addr: str | IPv4Interface | IPv6Interface | None
+    #: The login role of the database session.
+    db_user: str | None
+    #: The ``application_name`` of the database session.
+    application_name: str | None
+    #: Request, command, job, reason and whatever the application added.
+    context: dict[str, Any]
+    #: The actor's row if it still exists; only there if an actor class is known.
+    actor: Any
+    activities: list[AuditLogActivity]
+
+    def __repr__(self) -> str:
+        return f"<AuditLogTransaction id={self.id!r} issued_at={self.issued_at!r}>"
+
+
+class AuditLogActivity:
+    """One change of one row, or one TRUNCATE."""
+
+    id: int
+    schema: str
+    table_name: str
+    #: ``oid`` of the table that was changed (a partition's own, where one was).
+    relid: int
+    #: Start of the statement that made the change.
+    issued_at: dt.datetime
+    native_transaction_id: int
+    #: ``insert``, ``update``, ``delete``, ``truncate`` or ``snapshot``.
+    verb: str
+    #: The row before the change; ``{}`` for an insert.
+    old_data: dict[str, Any]
+    #: Insert: the row. Update: the changed columns with their new values. Delete: ``{}``.
+    changed_data: dict[str, Any]
+    #: Key of the record before the change: the value as text, or for a composite key a JSON array of texts.
+    record_key: str | None
+    transaction_id: int
+    transaction: AuditLogTransaction
+
+    def __repr__(self) -> str:
+        return f"<AuditLogActivity table_name={self.table_name!r} id={self.id!r}>"
+
+
+@dataclass(frozen=True)
+class AuditModels:
+    """The classes and tables of one log."""
+
+    activity_cls: type[AuditLogActivity]
+    transaction_cls: type[AuditLogTransaction]
+
+    @property
+    def activity(self) -> Table:
+        """The activity table."""
+        return self.activity_cls.__table__  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def transaction(self) -> Table:
+        """The transaction table."""
+        return self.transaction_cls.__table__  # type: ignore[attr-defined,no-any-return]
+
+
+def make_models(metadata: MetaData, schema: str | None) -> AuditModels:
+    """Make the tables in ``metadata`` and classes mapped to them.
+
+    :param metadata: where the tables are added.
+    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    """
+    transaction = _transaction_table(metadata, schema)
+    activity = _activity_table(metadata, schema)
+    transaction_cls = type("AuditLogTransaction", (AuditLogTransaction,), {"__table__": transaction})
+    activity_cls = type("AuditLogActivity", (AuditLogActivity,), {"__table__": activity})
+    mappers = registry(metadata=metadata)
+    mappers.map_imperatively(
+        transaction_cls,
+        transaction,
+        properties={
+            "activities": relationship(
+                activity_cls,
+                primaryjoin=transaction.c.id == foreign(activity.c.transaction_id),
+                order_by=activity.c.id,
+                viewonly=True,
+            )
+        },
+    )
+    mappers.map_imperatively(
+        activity_cls,
+        activity,
+        properties={
+            "transaction": relationship(
+                transaction_cls, primaryjoin=foreign(activity.c.transaction_id) == transaction.c.id, viewonly=True
+            )
+        },
+    )
+    return AuditModels(activity_cls=activity_cls, transaction_cls=transaction_cls)
+
+
+def bind_actor(models: AuditModels, actor_cls: type[Any]) -> None:
+    """Give ``transaction.actor_id`` the type of the actor's key and add the relationship ``actor``.
+
+    A composite key is kept as text (a JSON array), and then there is no relationship.
+    """
+    key = inspect(actor_cls).primary_key
+    actor_id = models.transaction.c.actor_id
+    if len(key) != 1:
+        return
+    actor_id.type = key[0].type
+    inspect(models.transaction_cls).add_property(
+        "actor",
+        relationship(actor_cls, primaryjoin=remote(key[0]) == foreign(actor_id), viewonly=True, uselist=False),
+    )
+
+
+def actor_key_type(actor_cls: type[Any]) -> TypeEngine[Any]:
+    """The type that ``transaction.actor_id`` has for this actor class."""
+    key = inspect(actor_cls).primary_key
+    return key[0].type if len(key) == 1 else Text()
+
+
+def _transaction_table(metadata: MetaData, schema: str | None) -> Table:
+    return Table(
+        "transaction",
+        metadata,
+        Column("id", BigInteger, Identity(), nullable=False),
+        Column("native_transaction_id", BigInteger, nullable=False),
+        Column("issued_at", DateTime(timezone=True), nullable=False),
+        Column("actor_id", Text),
+        Column("actor_label", Text),
+        Column("client_addr", INET),
+        Column("db_user", Text),
+        Column("application_name", Text),
+        Column("context", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
+        PrimaryKeyConstraint("id", name="transaction_pkey"),
+        Index("transaction_issued_at_idx", "issued_at", "id"),
+        Index("transaction_actor_id_idx", "actor_id", "id"),
+        schema=schema,
+    )
+
+
+def _activity_table(metadata: MetaData, schema: str | None) -> Table:
+    return Table(
+        "activity",
+        metadata,
+        Column("id", BigInteger, Identity(), nullable=False),
+        Column("schema", Text, nullable=False),
+        Column("table_name", Text(collation="C"), nullable=False),
+        Column("relid", OID, nullable=False),
+        Column("issued_at", DateTime(timezone=True), nullable=False),
+        Column("native_transaction_id", BigInteger, nullable=False),
+        Column("verb", Text, nullable=False),
+        Column("old_data", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
+        Column("changed_data", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
+        Column("record_key", Text(collation="C")),
+        Column("transaction_id", BigInteger, nullable=False),
+        PrimaryKeyConstraint("id", name="activity_pkey"),
+        Index("activity_transaction_id_idx", "transaction_id", "id"),
+        Index("activity_record_idx", "table_name", "record_key", "id"),
+        schema=schema,
+    )

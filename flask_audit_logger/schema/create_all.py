@@ -1,0 +1,85 @@
+"""``metadata.create_all()`` and ``drop_all()`` make and drop functions and triggers, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, event, inspect, text
+from sqlalchemy.schema import CreateSchema
+
+from .declared import declaration_of, declared_functions, declared_triggers
+from .objects import DEFAULT_SCHEMA
+
+
+def attach(metadata: MetaData) -> None:
+    """Start to follow ``create_all()`` and ``drop_all()`` of this MetaData. Twice is once."""
+    for name, listener in _LISTENERS:
+        if not event.contains(metadata, name, listener):
+            event.listen(metadata, name, listener)
+
+
+def detach(metadata: MetaData) -> None:
+    """Stop what :func:`attach` started."""
+    for name, listener in _LISTENERS:
+        if event.contains(metadata, name, listener):
+            event.remove(metadata, name, listener)
+
+
+def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> None:
+    declaration = declaration_of(metadata)
+    if declaration is None or not _is_postgresql(connection):
+        return
+    declaration.prepare()
+    if declaration.schema is not None:
+        connection.execute(CreateSchema(declaration.schema, if_not_exists=True))
+
+
+def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
+    functions = declared_functions(metadata)
+    if not _is_postgresql(connection) or functions is None:
+        return
+    existing = inspect(connection)
+    if not existing.has_table("activity", schema=functions.schema):
+        return  # create_all() was asked for other tables only
+    default = _default_schema(connection)
+    _run(connection, functions.create(default))
+    for triggers in declared_triggers(metadata):
+        if existing.has_table(triggers.table, schema=triggers.schema):
+            _run(connection, triggers.create(default))
+
+
+def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
+    """Drop the triggers while their tables are still there: a table may survive ``drop_all()``, its log doesn't."""
+    functions = declared_functions(metadata)
+    if not _is_postgresql(connection) or functions is None:
+        return
+    existing = inspect(connection)
+    dropped = kw.get("tables") or metadata.tables.values()
+    if not any(table.name == "activity" and table.schema == functions.schema for table in dropped):
+        return
+    default = _default_schema(connection)
+    for triggers in declared_triggers(metadata):
+        if existing.has_table(triggers.table, schema=triggers.schema):
+            _run(connection, triggers.drop(default))
+    _run(connection, functions.drop(default))
+
+
+def _run(connection: Connection, statements: list[str]) -> None:
+    for statement in statements:
+        # a colon in a name is no parameter
+        connection.execute(text(statement.replace(":", "\\:")))
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def _default_schema(connection: Connection) -> str:
+    return connection.dialect.default_schema_name or DEFAULT_SCHEMA
+
+
+_LISTENERS = (
+    ("before_create", _create_schema),
+    ("after_create", _create_objects),
+    ("before_drop", _drop_objects),
+)

@@ -1,0 +1,76 @@
+"""What should exist: the log that belongs to one MetaData.
+
+It is kept in ``metadata.info``, so that several applications and loggers in one process never see each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import MetaData, Table
+
+from ..sql import CURRENT_VERSION
+from .objects import Functions, Triggers
+from .tables import audited_tables, table_options
+
+_INFO_KEY = "audit_logger"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The settings of the log of one MetaData.
+
+    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    :param exclude: patterns of columns that are excluded in every table.
+    :param mask: patterns of columns that are masked in every table.
+    :param attributes: finds the mapped attributes of a table and the columns they stand for.
+    :param prepare: completes the log before it is made or compared; raises if it can't be.
+    """
+
+    schema: str | None = None
+    exclude: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    attributes: Callable[[Table], Mapping[str, str]] = field(default=lambda table: {}, compare=False)
+    prepare: Callable[[], None] = field(default=lambda: None, compare=False)
+
+
+def declare(metadata: MetaData, declaration: Declaration) -> None:
+    """Let ``metadata`` have a log."""
+    metadata.info[_INFO_KEY] = declaration
+
+
+def declaration_of(metadata: MetaData) -> Declaration | None:
+    """The declaration of ``metadata``, if it has a log."""
+    return metadata.info.get(_INFO_KEY)
+
+
+def declared_functions(metadata: MetaData) -> Functions | None:
+    """The functions that should exist, if ``metadata`` has a log."""
+    declaration = declaration_of(metadata)
+    return None if declaration is None else Functions(schema=declaration.schema, version=CURRENT_VERSION)
+
+
+def declared_triggers(metadata: MetaData) -> list[Triggers]:
+    """The triggers that should exist, looked up anew: a model imported a moment ago counts.
+
+    :raises UnknownOptionError: if a table has options that don't exist.
+    """
+    declaration = declaration_of(metadata)
+    if declaration is None:
+        return []
+    return [
+        Triggers(
+            table=table.name,
+            schema=table.schema,
+            audit_schema=declaration.schema,
+            version=CURRENT_VERSION,
+            options=table_options(
+                table,
+                attributes=declaration.attributes(table),
+                exclude=declaration.exclude,
+                mask=declaration.mask,
+            ),
+        )
+        for table in audited_tables(metadata)
+    ]

@@ -1,0 +1,105 @@
+"""The database objects of a log, and the SQL that makes and drops them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..exceptions import ConfigurationError
+from ..sql import FUNCTIONS, VERBS, function_signature, quote_ident, quote_literal, render
+from .options import TableOptions
+
+#: Stands for "no schema was given" where SQL needs a name and no connection can be asked.
+DEFAULT_SCHEMA = "public"
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of one log.
+
+    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    :param version: version of the SQL.
+    """
+
+    schema: str | None
+    version: int
+
+    def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that make the functions, or replace them by this version."""
+        schema = self.schema or default_schema
+        if "$" in schema:
+            raise ConfigurationError(f"The schema {schema!r} of the log has a '$' in its name; use one without.")
+        made = [render(name, self.version, schema) for name, _ in FUNCTIONS]
+        # A function may be called by everybody unless this is taken away: with it, anyone could write to the log.
+        revoked = [f"REVOKE ALL ON FUNCTION {function_signature(name, schema)} FROM PUBLIC" for name, _ in FUNCTIONS]
+        comments = [
+            f"COMMENT ON FUNCTION {function_signature(name, schema)} IS 'flask-audit-logger, version {self.version}'"
+            for name, _ in FUNCTIONS
+        ]
+        return made + revoked + comments
+
+    def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that drop the functions, if they are there."""
+        schema = self.schema or default_schema
+        return [f"DROP FUNCTION IF EXISTS {function_signature(name, schema)}" for name, _ in reversed(FUNCTIONS)]
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """The triggers of one audited table.
+
+    :param table: name of the table.
+    :param schema: schema of the table; ``None`` is the default schema of the connection.
+    :param audit_schema: schema of the log; ``None`` is the default schema of the connection.
+    :param version: version of the SQL.
+    """
+
+    table: str
+    schema: str | None
+    audit_schema: str | None
+    version: int
+    options: TableOptions
+
+    def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that make the triggers of the captured verbs and drop those of the others."""
+        statements = []
+        for verb in VERBS:
+            if verb in self.options.verbs:
+                statements.append(self._create_one(verb, self._name(default_schema), default_schema, partition=False))
+            else:
+                statements.append(self._drop_one(verb, self._name(default_schema)))
+        if self.options.partitioned:
+            statements += [
+                self._on_partitions(self._create_one(verb, "%s", default_schema, partition=True), default_schema)
+                for verb in self.options.verbs
+            ]
+        return statements
+
+    def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that drop the triggers, if they are there."""
+        statements = [self._drop_one(verb, self._name(default_schema)) for verb in VERBS]
+        if self.options.partitioned:
+            statements += [self._on_partitions(self._drop_one(verb, "%s"), default_schema) for verb in VERBS]
+        return statements
+
+    def _name(self, default_schema: str) -> str:
+        return quote_ident(self.schema or default_schema, self.table)
+
+    def _create_one(self, verb: str, table: str, default_schema: str, *, partition: bool) -> str:
+        options = quote_literal(self.options.argument(partition=partition))
+        audit_schema = self.audit_schema or default_schema
+        return render(f"trigger_{verb}", self.version, audit_schema, table=table, options=options)
+
+    @staticmethod
+    def _drop_one(verb: str, table: str) -> str:
+        return f"DROP TRIGGER IF EXISTS audit_logger_{verb} ON {table}"
+
+    def _on_partitions(self, statement: str, default_schema: str) -> str:
+        """Run a statement, in which ``%s`` stands for the table, on each partition there is."""
+        table = quote_literal(self._name(default_schema))
+        escaped = quote_literal(statement.replace("%", "%%").replace("%%s", "%s", 1))
+        return (
+            "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"
+            f"    FOR leaf IN SELECT relid FROM pg_partition_tree({table}) WHERE relid <> {table}::regclass LOOP\n"
+            f"        EXECUTE format({escaped}, leaf);\n"
+            "    END LOOP;\nEND;\n$audit_logger$"
+        )

@@ -1,0 +1,117 @@
+"""From ``info={"audit_logged": …}`` to checked options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import MetaData, Table
+
+from ..exceptions import UnknownOptionError
+from ..sql import VERBS
+from .options import OLD_DATA_CHOICES, TRUNCATE_CHOICES, TableOptions
+
+_COLUMN_OPTIONS = ("exclude", "ignore", "mask", "only")
+_CHOICES = {"truncate": TRUNCATE_CHOICES, "old_data": OLD_DATA_CHOICES}
+_ALL = (*_COLUMN_OPTIONS, "verbs", *_CHOICES)
+
+
+def audited_tables(metadata: MetaData) -> Iterator[Table]:
+    """The tables of ``metadata`` that are marked as audited, in order of schema and name."""
+    for table in sorted(metadata.tables.values(), key=lambda t: (t.schema or "", t.name)):
+        if table.info.get("audit_logged") not in (None, False):
+            yield table
+
+
+def table_options(
+    table: Table,
+    *,
+    attributes: Mapping[str, str] | None = None,
+    exclude: Iterable[str] = (),
+    mask: Iterable[str] = (),
+) -> TableOptions:
+    """Read and check the options of one table.
+
+    :param attributes: names of mapped attributes and the columns they stand for.
+    :param exclude: patterns (``*password*``) of columns that are excluded in every table.
+    :param mask: patterns of columns that are masked in every table.
+    :raises UnknownOptionError: for an option, column or choice that doesn't exist.
+    """
+    given = table.info["audit_logged"]
+    if given is True:
+        given = {}
+    elif not isinstance(given, Mapping):
+        raise UnknownOptionError(
+            f"Table {table.fullname!r}: info['audit_logged'] is {given!r}; give True or a dictionary of options."
+        )
+    for option in given:
+        if option not in _ALL:
+            raise UnknownOptionError(f"Table {table.fullname!r}: unknown option {option!r}{_nearest(option, _ALL)}")
+    columns = {
+        option: _columns(table, option, given[option], attributes or {}) for option in _COLUMN_OPTIONS if option in given
+    }
+    excluded = _merge(columns.get("exclude", ()), _matching(table, exclude))
+    masked = _merge(columns.get("mask", ()), _matching(table, mask))
+    only = columns.get("only")
+    stored = [c.name for c in table.columns if c.name not in excluded and (only is None or c.name in only)]
+    key = tuple(column.name for column in table.primary_key.columns)
+    return TableOptions(
+        # The key is stored, so a column that must not be stored can't be part of it.
+        key=key if all(name in stored and name not in masked for name in key) else (),
+        exclude=excluded,
+        only=only,
+        ignore=columns.get("ignore", ()),
+        mask=tuple(name for name in masked if name in stored),
+        verbs=_verbs(table, given.get("verbs", VERBS)),
+        partitioned=bool(table.dialect_options["postgresql"].get("partition_by")),
+        **{option: _choice(table, option, given[option]) for option in _CHOICES if option in given},
+    )
+
+
+def _columns(table: Table, option: str, names: Any, attributes: Mapping[str, str]) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UnknownOptionError(
+            f"Table {table.fullname!r}: option {option!r} is {names!r}; give a list of column names, like [{names!r}]."
+        )
+    known = {column.name for column in table.columns}
+    found = []
+    for name in names:
+        column = name if name in known else attributes.get(name)
+        if column is None:
+            raise UnknownOptionError(
+                f"Table {table.fullname!r}: option {option!r} names the unknown column {name!r}"
+                f"{_nearest(name, {*known, *attributes})}"
+            )
+        found.append(column)
+    return tuple(sorted(set(found)))
+
+
+def _matching(table: Table, patterns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(c.name for c in table.columns if any(fnmatchcase(c.name, pattern) for pattern in patterns))
+
+
+def _merge(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*first, *second}))
+
+
+def _verbs(table: Table, verbs: Any) -> tuple[str, ...]:
+    given = [verbs] if isinstance(verbs, str) else list(verbs)
+    for verb in given:
+        _choice(table, "verbs", verb, VERBS)
+    return tuple(verb for verb in VERBS if verb in given)
+
+
+def _choice(table: Table, option: str, value: Any, choices: Iterable[str] | None = None) -> str:
+    choices = tuple(choices or _CHOICES[option])
+    if value not in choices:
+        raise UnknownOptionError(
+            f"Table {table.fullname!r}: option {option!r} can't be {value!r}; choose from {', '.join(choices)}."
+        )
+    return str(value)
+
+
+def _nearest(name: Any, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f". Did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}."

@@ -1,0 +1,58 @@
+"""Versioned SQL: one object per file, never changed once released, rendered for one schema."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+#: The newest version of the SQL in this package.
+CURRENT_VERSION = 1
+
+#: Functions in the order in which they are made; each uses only those before it.
+FUNCTIONS = (
+    ("current_transaction", ""),
+    ("record_key", "jsonb, text[]"),
+    ("columns_of", "jsonb, jsonb"),
+    ("safe_value", "anyelement"),
+    ("projection", "oid, jsonb"),
+    ("capture", ""),
+)
+
+#: Verbs that have a trigger, in the order in which the triggers are made.
+VERBS = ("insert", "update", "delete", "truncate")
+
+
+def quote_ident(*names: str) -> str:
+    """Quote an identifier, or a qualified one: ``quote_ident("a", 'b"c')`` is ``"a"."b""c"``."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def quote_literal(value: str) -> str:
+    """Quote a text as an SQL string that means the same whatever ``standard_conforming_strings`` is."""
+    quoted = "'" + value.replace("'", "''").replace("\\", "\\\\") + "'"
+    return f" E{quoted}" if "\\" in value else quoted
+
+
+def render(name: str, version: int, schema: str, **identifiers: str) -> str:
+    """The SQL of one object.
+
+    :param name: name of the file without ``.sql``.
+    :param version: which of the released versions.
+    :param schema: schema of the log, not quoted.
+    :param identifiers: further ``@name@`` placeholders with the SQL that replaces them.
+    """
+    sql = _read(name, version)
+    replacements = {"schema": quote_ident(schema), "schema_name": quote_literal(schema), **identifiers}
+    for placeholder, replacement in replacements.items():
+        sql = sql.replace(f"@{placeholder}@", replacement)
+    return sql.strip().removesuffix(";")
+
+
+def function_signature(name: str, schema: str) -> str:
+    """``"schema"."audit_logger_name"(argument types)``."""
+    return f"{quote_ident(schema, f'audit_logger_{name}')}({dict(FUNCTIONS)[name]})"
+
+
+@cache
+def _read(name: str, version: int) -> str:
+    return files(__package__).joinpath(f"v{version}", f"{name}.sql").read_text(encoding="utf-8")

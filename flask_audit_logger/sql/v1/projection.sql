@@ -1,0 +1,44 @@
+-- audit_logger_projection: the select list that reads one row of a table for the log.
+-- version: 1
+CREATE OR REPLACE FUNCTION @schema@.audit_logger_projection(relation oid, options jsonb)
+RETURNS text
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    -- Excluded columns are not even read. A virtual column has no value in a transition table, so its expression stands
+    -- for it. What to_jsonb might fail on, or might make look like NULL, goes through audit_logger_safe_value.
+    SELECT
+        string_agg(
+            CASE
+                WHEN a.attgenerated = 'v'
+                    THEN format('(%s) AS %I', pg_get_expr(d.adbin, d.adrelid), a.attname)
+                WHEN a.atttypid IN (114, 199) OR a.atttypid >= 16384  -- json, json[], types of users
+                    THEN format('%1$I.audit_logger_safe_value(%2$I) AS %2$I', @schema_name@, a.attname)
+                WHEN a.attlen = -1
+                    THEN format(
+                        $sql$
+                        CASE
+                            WHEN pg_column_size(%2$I) > 100000 %3$s THEN %1$I.audit_logger_safe_value(%2$I)
+                            ELSE to_jsonb(%2$I)
+                        END AS %2$I
+                        $sql$,
+                        @schema_name@,
+                        a.attname,
+                        CASE WHEN a.atttypid = 3802 THEN format('OR %I = ''null''', a.attname) END  -- jsonb
+                    )
+                ELSE quote_ident(a.attname)
+            END,
+            ', '
+            ORDER BY a.attnum
+        )
+    FROM pg_attribute AS a
+    LEFT JOIN pg_attrdef AS d
+        ON d.adrelid = a.attrelid
+        AND d.adnum = a.attnum
+    WHERE a.attrelid = relation
+        AND a.attnum > 0
+        AND NOT a.attisdropped
+        AND NOT coalesce(options -> 'exclude' ? a.attname, false)
+        AND coalesce(options -> 'only' ? a.attname, true);
+$function$;
