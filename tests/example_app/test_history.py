@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from example_app.extensions import db
 from example_app.models import Product, Seeding, SupplierPrice, User
 from example_app.seed import ensure_history
-from tests.example_app.conftest import ADDRESS, browser, log_in, rows
+from tests.example_app.shops import ADDRESS, browser, log_in, rows
 
 pytestmark = pytest.mark.slow
 
@@ -181,8 +181,8 @@ def test_a_second_start_leaves_everything_as_it_is(seeded, transaction):
     assert (rows(seeded, newest), said) == (before, [])
 
 
-def test_an_interrupted_history_is_made_again(shop_without_accounts, monkeypatch):
-    app = shop_without_accounts
+def test_an_interrupted_history_is_made_again(empty_shop, monkeypatch):
+    app = empty_shop
     log = app.extensions["audit_logger"]
 
     def plan(app, now):

@@ -8,9 +8,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-import example_app
 from example_app.extensions import db
-from tests.example_app.conftest import dispose, rows
+from tests.example_app.shops import open_shop, rows
 
 OBJECTS = """
 SELECT 'relation ' || c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -71,7 +70,6 @@ def test_the_migrated_tables_have_triggers(name, shop):
 
 
 def test_the_factory_makes_several_applications(shop, database_url):
-    other = example_app.create_app({"SECRET_KEY": "other", "SQLALCHEMY_DATABASE_URI": database_url})
-    assert other.extensions["audit_logger"] is shop.extensions["audit_logger"]
-    assert other.test_client().get("/login").status_code == 200
-    dispose(other)
+    with open_shop(database_url) as other:
+        assert other.extensions["audit_logger"] is shop.extensions["audit_logger"]
+        assert other.test_client().get("/login").status_code == 200
