@@ -68,5 +68,10 @@ def _default_schema(operations: Operations) -> str:
 
 
 def _run(operations: Operations, statements: Iterable[str]) -> None:
+    impl = operations.migration_context.impl
     for statement in statements:
-        operations.execute(text(statement.replace(":", "\\:")))
+        if operations.migration_context.as_sql:
+            # As a statement it would have each % doubled, for a driver that is not there.
+            impl.static_output(statement + impl.command_terminator)
+        else:
+            operations.execute(text(statement.replace(":", "\\:")))
