@@ -11,7 +11,7 @@ from flask import Flask, appcontext_pushed, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Mapper, Session, scoped_session
 
 from . import config
 from .capture import context as said
@@ -244,7 +244,7 @@ class AuditLogger:
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
         if isinstance(wanted, str):
-            classes = [m.class_ for m in self.db.Model.registry.mappers if m.class_.__name__ == wanted]
+            classes = [m.class_ for m in self._mappers() if m.class_.__name__ == wanted]
             wanted_cls = classes[0] if classes else None
         else:
             wanted_cls = wanted
@@ -253,11 +253,15 @@ class AuditLogger:
             self._has_actor = True
         return wanted_cls
 
+    def _mappers(self) -> frozenset[Mapper[Any]]:
+        mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
+        return mappers
+
     def _attributes(self, table: Table) -> Mapping[str, str]:
         """The mapped attributes of a table and the columns they stand for."""
         return {
             name: column.name
-            for mapper in self.db.Model.registry.mappers
+            for mapper in self._mappers()
             if table in mapper.tables
             for name, column in mapper.columns.items()
             if getattr(column, "table", None) is table
@@ -288,5 +292,3 @@ def _patterns(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
     if isinstance(patterns, str):
         raise ConfigurationError(f"{option} is {patterns!r}; give a list of patterns, like [{patterns!r}].")
     return tuple(patterns)
-
-

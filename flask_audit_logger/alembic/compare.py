@@ -54,11 +54,11 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
     for metadata in _metadatas(context):
         declaration = declaration_of(metadata)
         if declaration is None:
-            first, last = _abandoned(connection, upgrade_ops), []
+            upgrade_ops.ops[:0] = _abandoned(connection, upgrade_ops)
         else:
             declaration.prepare()
             first, last = _compare(context, connection, metadata, declaration, upgrade_ops)
-        upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
+            upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
     return _CONTINUE
 
 
@@ -116,9 +116,7 @@ def _wanted(context: AutogenContext, connection: Connection, metadata: MetaData)
     return wanted
 
 
-def _is_ours_to_remove(
-    triggers: Triggers, metadata: MetaData, connection: Connection, upgrade_ops: UpgradeOps
-) -> bool:
+def _is_ours_to_remove(triggers: Triggers, metadata: MetaData, connection: Connection, upgrade_ops: UpgradeOps) -> bool:
     """Whether the table is a model without audit, or about to be dropped. Else its triggers are somebody else's."""
     default = default_schema(connection)
     name = (triggers.schema, triggers.table)
@@ -158,6 +156,4 @@ def _metadatas(context: AutogenContext) -> list[MetaData]:
     metadata = context.metadata
     if metadata is None:
         return []
-    return list(metadata) if isinstance(metadata, list | tuple) else [metadata]
-
-
+    return [metadata] if isinstance(metadata, MetaData) else list(metadata)

@@ -76,7 +76,7 @@ def _label(who: Any, values: dict[str, Any]) -> str | None:
 
 
 def _has_own_str(cls: type[Any]) -> bool:
-    return cls.__str__ is not object.__str__
+    return any("__str__" in base.__dict__ for base in cls.__mro__ if base is not object)
 
 
 def _label_from(values: dict[str, Any]) -> str | None:

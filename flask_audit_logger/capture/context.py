@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ..exceptions import ConfigurationError
@@ -39,12 +40,12 @@ class Frame:
         return self.actor is not _UNSET
 
 
-_frames: ContextVar[Mapping[object, Frame]] = ContextVar("flask_audit_logger_frames", default={})
+_frames: ContextVar[Mapping[object, Frame]] = ContextVar("flask_audit_logger_frames")
 
 
 def current_frame(owner: object) -> Frame:
     """What is said now for one logger."""
-    return _frames.get().get(owner, _NOTHING)
+    return _frames.get(_NO_FRAMES).get(owner, _NOTHING)
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def capture_off(owner: object) -> Iterator[None]:
 
 @contextmanager
 def _entered(owner: object, frame: Frame) -> Iterator[None]:
-    token = _frames.set({**_frames.get(), owner: frame})
+    token = _frames.set({**_frames.get(_NO_FRAMES), owner: frame})
     try:
         yield
     finally:
@@ -94,5 +95,6 @@ def _entered(owner: object, frame: Frame) -> Iterator[None]:
 
 
 _NOTHING = Frame()
+_NO_FRAMES: Mapping[object, Frame] = MappingProxyType({})
 
 __all__ = ["RESERVED", "Actor", "Frame", "capture_off", "context", "current_frame"]

@@ -22,11 +22,13 @@ _INFO_KEY = "flask_audit_logger"
 class _State:
     """What PostgreSQL knows on one connection."""
 
-    __slots__ = ("is_wrapped", "stamp")
+    __slots__ = ("is_wrapped", "stamp", "was_off")
 
     def __init__(self) -> None:
         #: what the running transaction was told
         self.stamp: Stamp | None = None
+        #: whether a stamp switched capture off in the running transaction
+        self.was_off = False
         #: whether a single statement in autocommit was put into a transaction
         self.is_wrapped = False
 
@@ -48,7 +50,7 @@ class EngineListener:
             ("begin", self._forget),
             ("commit", self._forget),
             ("rollback", self._forget),
-            ("rollback_savepoint", self._forget),
+            ("rollback_savepoint", self._forget_stamp),
             ("begin_twophase", self._forget),
             ("prepare_twophase", self._forget),
         )
@@ -89,8 +91,9 @@ class EngineListener:
     def _apply(conn: Connection, state: _State, stamp: Stamp, kind: Kind) -> None:
         driver = conn.connection.dbapi_connection
         if not getattr(driver, "autocommit", False):
-            stamp.apply(driver)
+            stamp.apply(driver, switched_off_before=state.was_off)
             state.stamp = stamp
+            state.was_off |= not stamp.is_captured
         elif kind is Kind.WRITE:
             # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction on
             # this server connection is another client's. So the statement gets a transaction of its own.
@@ -115,8 +118,16 @@ class EngineListener:
 
     @staticmethod
     def _forget(conn: Connection, *args: Any) -> None:
+        """The transaction is over."""
         if not conn.closed and not conn.invalidated:
-            _state(conn).stamp = None
+            state = _state(conn)
+            state.stamp = None
+            state.was_off = False
+
+    @staticmethod
+    def _forget_stamp(conn: Connection, *args: Any) -> None:
+        """A part of the transaction is undone, and with it perhaps the stamp."""
+        _state(conn).stamp = None
 
 
 def _state(conn: Connection) -> _State:

@@ -9,10 +9,8 @@ from typing import Any
 
 from .actors import Actor
 
-_SET = (
-    "SELECT set_config('flask_audit_logger.context', %s, true), "
-    "set_config('flask_audit_logger.enable_versioning', %s, true)"
-)
+_SET_CONTEXT = "SELECT set_config('flask_audit_logger.context', %s, true)"
+_SET_BOTH = _SET_CONTEXT + ", set_config('flask_audit_logger.enable_versioning', %s, true)"
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,18 @@ class Stamp:
     context: str
     is_captured: bool = True
 
-    def apply(self, dbapi_connection: Any) -> None:
-        """Set it for the rest of the running database transaction of a psycopg2 or psycopg connection."""
+    def apply(self, dbapi_connection: Any, *, switched_off_before: bool = False) -> None:
+        """Set it for the rest of the running database transaction of a psycopg2 or psycopg connection.
+
+        :param switched_off_before: whether a stamp of this transaction switched capture off. Else a stamp that doesn't
+            leaves that setting alone: it may be somebody else's ``SET``.
+        """
         cursor = dbapi_connection.cursor()
         try:
-            cursor.execute(_SET, (self.context, "true" if self.is_captured else "false"))
+            if self.is_captured and not switched_off_before:
+                cursor.execute(_SET_CONTEXT, (self.context,))
+            else:
+                cursor.execute(_SET_BOTH, (self.context, "true" if self.is_captured else "false"))
         finally:
             cursor.close()
 

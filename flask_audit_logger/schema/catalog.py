@@ -89,8 +89,8 @@ def default_schema(connection: Connection) -> str:
 
 def has_schema(connection: Connection, schema: str) -> bool:
     """Whether there is a schema of that name."""
-    found = connection.scalar(text("SELECT true FROM pg_catalog.pg_namespace WHERE nspname = :schema"), {"schema": schema})
-    return bool(found)
+    query = text("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema)")
+    return bool(connection.scalar(query, {"schema": schema}))
 
 
 def is_partitioned(connection: Connection, schema: str, table: str) -> bool:

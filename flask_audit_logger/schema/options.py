@@ -60,7 +60,8 @@ class TableOptions:
     @classmethod
     def make(cls, **given: Any) -> TableOptions:
         """Make options from lists as well as tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
+        return cls(**values)
 
 
 _NOT_ARGUMENTS = frozenset({"verbs", "partitioned"})

@@ -49,9 +49,8 @@ def table_options(
     for option in given:
         if option not in _ALL:
             raise UnknownOptionError(f"Table {table.fullname!r}: unknown option {option!r}{_nearest(option, _ALL)}")
-    columns = {
-        option: _columns(table, option, given[option], attributes or {}) for option in _COLUMN_OPTIONS if option in given
-    }
+    known = attributes or {}
+    columns = {o: _columns(table, o, given[o], known) for o in _COLUMN_OPTIONS if o in given}
     excluded = _merge(columns.get("exclude", ()), _matching(table, exclude))
     masked = _merge(columns.get("mask", ()), _matching(table, mask))
     only = columns.get("only")

@@ -55,4 +55,4 @@ def function_signature(name: str, schema: str) -> str:
 
 @cache
 def _read(name: str, version: int) -> str:
-    return files(__package__).joinpath(f"v{version}", f"{name}.sql").read_text(encoding="utf-8")
+    return files(__package__).joinpath(f"v{version}/{name}.sql").read_text(encoding="utf-8")
