@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -55,11 +55,25 @@ def load(text: str | None) -> dict[str, Any]:
 
 
 def dump(data: Any) -> str:
-    """Write a value as JSON, numbers as they were logged."""
-    try:
-        return _write(data)
-    except RecursionError:
-        return json.dumps(data, ensure_ascii=False, default=str)
+    """Write a value as JSON, numbers and the order of members as they were logged.
+
+    ``json.dumps`` can't write a Decimal as a number, and neither it nor a recursive function gets through data that
+    is nested as deeply as PostgreSQL allows.
+    """
+    written: list[str] = []
+    waiting: list[Any] = [data]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, _Sign):
+            written.append(item)
+        elif isinstance(item, dict):
+            parts = [(_Sign(json.dumps(name, ensure_ascii=False) + ": "), value) for name, value in item.items()]
+            waiting += reversed([_Sign("{"), *_with_commas(parts), _Sign("}")])
+        elif isinstance(item, (list, tuple)):
+            waiting += reversed([_Sign("["), *_with_commas([(value,) for value in item]), _Sign("]")])
+        else:
+            written.append(_scalar(item))
+    return "".join(written)
 
 
 def value_of(row: dict[str, Any], column: str) -> Value:
@@ -118,13 +132,18 @@ def _end_of_value(text: str, position: int) -> int:
     return len(text)
 
 
-def _write(data: Any) -> str:
-    # json.dumps can't write a Decimal as a number; an object's members keep their order as logged
+class _Sign(str):
+    """Text that is written as it is."""
+
+
+def _with_commas(parts: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    for index, part in enumerate(parts):
+        if index:
+            yield _Sign(", ")
+        yield from part
+
+
+def _scalar(data: Any) -> str:
     if isinstance(data, Decimal):
         return format(data, "f") if data.is_finite() and abs(data.adjusted()) < 400 else str(data)
-    if isinstance(data, dict):
-        members = (f"{json.dumps(name, ensure_ascii=False)}: {_write(item)}" for name, item in data.items())
-        return "{" + ", ".join(members) + "}"
-    if isinstance(data, (list, tuple)):
-        return "[" + ", ".join(_write(item) for item in data) + "]"
     return json.dumps(data, ensure_ascii=False)

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..query.diff import diff_field, show_value
 from ..query.diff.kinds import settled
+from ..query.diff.pieces import visible
 from ..query.names import Named, names_of
 from ..query.reader import Log
 from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
-from ..query.values import ABSENT, Value
+from ..query.values import ABSENT, MASKED, Value, as_value
 from .contexts import ActivityShown, ActorShown, Change, RecordShown, TableShown, ValueShown
 from .forms import VERB_NAMES
 from .hooks import Label
@@ -129,9 +130,9 @@ class Presenter:
     def record(self, record: RecordRef) -> RecordShown:
         """A record with the link to its history."""
         label = self.records.get(record)
-        key = ", ".join(record.components)
+        key = visible(", ".join(record.components))
         return RecordShown(
-            label=label.text if label else f"#{key}",
+            label=visible(label.text) if label else f"#{key}",
             key=key,
             href=self.state.links.record(record),
             host_url=label.safe_url if label else None,
@@ -146,14 +147,14 @@ class Presenter:
         impersonator = transaction.impersonator
         behind = None
         if impersonator is not None:
-            behind = str(impersonator.get("label") or impersonator.get("id") or "somebody")
+            behind = visible(str(impersonator.get("label") or impersonator.get("id") or "somebody"))
         actor_id = transaction.actor_id
         if actor_id is None:
             kind, label, hint = self._without_actor(transaction)
             return ActorShown(label, None, self.state.links.actor(None), kind, impersonator=behind, hint=hint)
         label_now = self.actors.get(actor_id)
         return ActorShown(
-            label=label_now.text if label_now else transaction.actor_label or f"#{actor_id}",
+            label=visible(label_now.text if label_now else transaction.actor_label or f"#{actor_id}"),
             id=actor_id,
             href=self.state.links.actor(actor_id),
             kind="user",
@@ -176,17 +177,21 @@ class Presenter:
         info = self.state.catalog.get(table)
         key = info.key if info is not None else ()
         data = row.old_data if row.verb == "delete" else row.changed_data
-        telling = [name for name in ordered if data.get(name) not in (None, "", [], {}) and name not in key]
+        telling = [name for name in ordered if name not in key and self._tells(table, name, data.get(name))]
         return telling or ordered
+
+    def _tells(self, table: TableRef, column: str, data: Any) -> bool:
+        """Whether a value of a new or deleted record is worth a place on a list."""
+        return data not in (None, "", [], {}) and as_value(data) != MASKED and self.state.sight.can_see(table, column)
 
     def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
         job, command = transaction.said("job"), transaction.said("command")
         if job is not None:
-            return "service", job, "background job"
+            return "service", visible(job), "background job"
         if command is not None:
-            return "system", command, "command"
+            return "system", visible(command), "command"
         if not transaction.said("path") and transaction.db_user:
-            return "none", "Not recorded", f"database user {transaction.db_user}"
+            return "none", "Not recorded", visible(f"database user {transaction.db_user}")
         return "none", "Not recorded", None
 
     def _targets(self, row: ActivityRow) -> Iterable[RecordRef]:
@@ -215,7 +220,7 @@ class Presenter:
         if formatter is None or not value.known:
             return None
         try:
-            return str(formatter(value.data))
+            return visible(str(formatter(value.data)))
         except Exception:  # a formatter that fails on an old value must not take the page with it
             logger.exception("the formatter of %s.%s failed", table, column)
             return None
@@ -225,7 +230,8 @@ class Presenter:
         if hook is None:
             return None
         try:
-            return hook(row)
+            said = hook(row)
+            return None if said is None else visible(said)
         except Exception:
             logger.exception("the hook describe failed")
             return None

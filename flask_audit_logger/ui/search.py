@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from wtforms import ValidationError
 
 from ..query.criteria import ColumnValue, Criteria, scalars
+from ..query.diff.pieces import visible
 from ..query.paging import ORIGIN, Cursor, Page, Paging
 from ..query.refs import TableRef, stored_key
 from ..query.tables import TableInfo
@@ -95,7 +96,7 @@ def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str
                 and not (name in ("was", "became") and not parsed.form.field.data)
             ):
                 text = _chip_value(state, parsed, name, value, actor_names)
-                found.append(Chip(_CHIP_NAMES[name], text, link(without(parsed.args, name, value))))
+                found.append(Chip(_CHIP_NAMES[name], visible(text), link(without(parsed.args, name, value))))
     if parsed.assumed_period and parsed.assumed_period != "all":
         found.append(Chip("", PERIODS[parsed.assumed_period], link(changed(parsed.args, period="all"))))
     return found

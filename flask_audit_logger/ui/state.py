@@ -12,6 +12,7 @@ from flask import Flask, current_app, g, has_request_context, request
 from ..query.criteria import actor_value
 from ..query.diff import Kind
 from ..query.diff.fields import Shown
+from ..query.diff.pieces import visible
 from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, everything
 from ..query.refs import RecordRef, TableRef, stored_key
@@ -110,12 +111,12 @@ class UIState:
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""
         given = self.ui.table_label(self.catalog.text(table)) if self.ui.table_label is not None else None
-        return given or humanized(self.catalog.text(table))
+        return visible(given or humanized(self.catalog.text(table)))
 
     def column_label(self, table: TableRef, column: str) -> str:
         """How a column is called: its own name, unless the application has a better one."""
         given = self.ui.column_label(self.catalog.text(table), column) if self.ui.column_label is not None else None
-        return given or column
+        return visible(given or column)
 
     def naming_columns(self, table: TableRef) -> Sequence[str]:
         """The columns that name a record of a table, if the viewer may see them."""

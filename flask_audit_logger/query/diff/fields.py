@@ -52,7 +52,7 @@ class Shown:
 class ShownPath:
     """A changed place of a JSON value."""
 
-    path: str
+    path: tuple[Piece, ...]
     kind: str
     before: Shown
     after: Shown
@@ -297,7 +297,7 @@ def _show_path(change: PathChange, brief: bool) -> ShownPath:
     absent = Shown(State.ABSENT)
     before = absent if change.kind == "added" else _show_inner(change.before, brief)
     after = absent if change.kind == "removed" else _show_inner(change.after, brief)
-    return ShownPath(".".join(change.path), change.kind, before, after)
+    return ShownPath(tuple(pieces(".".join(change.path))), change.kind, before, after)
 
 
 def _show_inner(data: Any, brief: bool) -> Shown:

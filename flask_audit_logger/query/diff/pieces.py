@@ -54,6 +54,11 @@ def pieces(text: str, *, mark: str = "", block: bool = False, blanks: bool = Fal
     return found
 
 
+def visible(text: str) -> str:
+    """A name or another text that can't have markup, with its controls written out."""
+    return "".join(f"⟨{piece.text}⟩" if piece.kind == "control" else piece.text for piece in pieces(text))
+
+
 def edge_pieces(text: str, *, mark: str = "") -> list[Piece]:
     """Take a short text apart; blanks at its ends, which nobody would see, are shown."""
     inner = text.strip(" \u00a0\t\n\r")

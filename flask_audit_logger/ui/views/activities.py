@@ -18,6 +18,7 @@ from ...query.activities import (
 from ...query.criteria import Criteria
 from ...query.diff import Kind
 from ...query.diff.fields import as_text
+from ...query.diff.pieces import visible
 from ...query.paging import MAX_ID, Paging
 from ...query.rows import ActivityRow
 from ...query.values import dump
@@ -32,6 +33,9 @@ from ..search import SearchRules, changed, filled, pager
 from ..state import UIState, current_state
 from .common import actor_choices, counted, frame, open_search, sentence
 from .facts import transaction_facts
+
+#: Characters of a logged row that are shown as JSON.
+MAX_RAW = 20_000
 
 
 @action("list")
@@ -158,7 +162,8 @@ def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
 
 def _raw(state: UIState, row: ActivityRow) -> tuple[tuple[str, str], ...]:
     sides = (("old_data", row.old_data), ("changed_data", row.changed_data))
-    return tuple((name, dump(state.sight.row(row.table, data))) for name, data in sides)
+    texts = ((name, visible(dump(state.sight.row(row.table, data)))) for name, data in sides)
+    return tuple((name, text if len(text) <= MAX_RAW else f"{text[:MAX_RAW]}… (cut here)") for name, text in texts)
 
 
 def _is_timed(parsed: Any) -> bool:

@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from ...query.activities import Count, Search, count_activities
 from ...query.actors import known_actors
+from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.reader import Log
 from ..contexts import Crumb
@@ -51,8 +52,8 @@ def frame(
     names = dict(actors)
     form = parsed.form
     return {
-        "title": f"{title} – Audit" + (f" – {state.config.home[0]}" if state.config.home else ""),
-        "heading": heading,
+        "title": f"{visible(title)} – Audit" + (f" – {state.config.home[0]}" if state.config.home else ""),
+        "heading": visible(heading),
         "crumbs": crumbs(state, *steps),
         "zone": state.clock.name,
         "viewer": (state.viewer.label or state.viewer.id) if state.viewer else None,

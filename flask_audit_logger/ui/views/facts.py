@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...query.diff.pieces import visible
 from ...query.rows import TransactionRow
 from ...query.values import dump
 from ..contexts import Fact
@@ -41,7 +42,9 @@ def transaction_facts(state: UIState, transaction: TransactionRow | None, *, wit
     facts.append(_fact("Endpoint", said("endpoint"), is_code=True))
     request_id = said("request_id")
     if request_id:
-        facts.append(Fact("Request id", request_id, href=state.links.activities({"req": request_id}), is_code=True))
+        facts.append(
+            Fact("Request id", visible(request_id), href=state.links.activities({"req": request_id}), is_code=True)
+        )
     facts.append(_fact("Trace id", said("trace_id"), is_code=True))
     if state.sight.can_see_fact("user_agent"):
         facts.append(_fact("Browser", said("user_agent")))
@@ -57,7 +60,7 @@ def transaction_facts(state: UIState, transaction: TransactionRow | None, *, wit
 
 
 def _fact(name: str, value: str | None, *, is_code: bool = False) -> Fact | None:
-    return None if value is None else Fact(name, value, is_code=is_code)
+    return None if value is None else Fact(visible(name), visible(value), is_code=is_code)
 
 
 def _listed(value: object) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 from flask import abort
 
 from ...query.activities import Count
+from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.reader import Log
 from ...query.records import LastSet, count_versions, last_set, last_version, renamed_to, versions
@@ -100,7 +101,7 @@ def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]
     info = state.catalog.get(record.table)
     parts = record.components
     names = info.key if info is not None and len(info.key) == len(parts) else ("key",) * len(parts)
-    return tuple(zip(names, parts, strict=True))
+    return tuple((name, visible(part)) for name, part in zip(names, parts, strict=True))
 
 
 def _values(

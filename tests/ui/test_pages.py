@@ -1,0 +1,474 @@
+"""Promise: the pages say who changed what, from what to what, and lead from each to every other."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import deque
+
+import jinja2
+import pytest
+import sqlalchemy as sa
+
+from flask_audit_logger.exceptions import ConfigurationError
+from flask_audit_logger.query.reader import AuditReader
+from flask_audit_logger.ui import Label, Preset, Viewer
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history, text_of
+
+
+def row_of(html, activity):
+    """What the list says about an activity."""
+    rows = html.partition("<tbody")[2].split("<tr ")
+    return text_of(next(row for row in rows if f'/activity/{activity}"' in row).partition(">")[2])
+
+
+def test_a_price_change_is_read_at_a_glance(shop):
+    change = next(a for a in shop.application.activities(table_name="products") if a.changed_data.get("price") == 12.5)
+    row = row_of(shop.page("/"), change.id)
+    assert "Blue mug, large Products #42 Updated price 10.00 → 12.50 (+25 %) Bob Stone 192.0.2.1" in row
+
+
+def test_each_kind_of_change_has_its_form(shop):
+    html = shop.page("/?period=all")
+    text = text_of(html)
+    assert "Created name Red mug price 9.00 Ann Price" in text
+    assert "Deleted name Red mug price 9.00 Ann Price" in text
+    assert "Order items Emptied all rows removed Not recorded" in text
+    assert "stock 4 → 17 (+325 %) Not recorded database user" in text
+    assert "category_id Mugs #1 → Maps #2" in text
+    assert re.search(r"<del>.*?10\.00.*?</del> → <ins>.*?12\.50.*?</ins>", html)
+
+
+def test_a_masked_value_is_changed_but_never_shown(shop):
+    change = next(
+        a
+        for a in shop.application.activities(table_name="products")
+        if "secret" in a.changed_data and a.verb == "update"
+    )
+    for path in (f"/activity/{change.id}", "/record/products/42", "/?period=all"):
+        html = shop.page(path)
+        assert "hidden" in html and "s3cret" not in html and "other" not in text_of(html).split(), path
+
+
+def test_an_activity_shows_before_and_after_and_the_rest(shop):
+    change = next(
+        a
+        for a in shop.application.activities(table_name="products")
+        if "category_id" in a.changed_data and a.verb == "update"
+    )
+    html = shop.page(f"/activity/{change.id}")
+    text = text_of(html)
+    assert "Blue mug, large: updated" in text
+    assert "2001:db8::9" in text and "POST /edit" in text and "Tests/1" in text
+    assert "unchanged columns" in text and "tags" in text
+    assert '"stock": 4' in text and '"secret": {"audit_logger": "masked"}' in text
+    assert "previous change" in html and "next change" in html
+
+
+def test_a_long_text_is_marked_by_words_and_folded(shop):
+    record = shop.activity(table_name="products", record_key="42").old_data["description"]
+    shop.change(ANN, "Product", 42, description=record.replace("sturdy", "robust").replace("330", "350"))
+    html = shop.page(f"/activity/{shop.activity(record_key='42').id}")
+    assert '<del><span class="audit-sr">removed: </span>sturdy</del>' in html
+    assert '<ins><span class="audit-sr">added: </span>robust</ins>' in html
+    assert re.search(r"<summary>\d+ lines unchanged</summary>", html)
+    brief = shop.page("/record/products/42")
+    assert "A <del>sturdy</del><ins>robust</ins> mug" in brief.replace("<bdi>", "").replace("</bdi>", "")
+
+
+def test_nested_values_are_compared_by_path(shop):
+    shop.change(
+        ANN, "Product", 42, attributes={"color": "red", "size": {"height": 10}, "eco": True}, tags=["blue", "big"]
+    )
+    text = text_of(shop.page(f"/activity/{shop.activity(record_key='42').id}"))
+    assert "color blue → red" in text and "eco + true" in text and "1 unchanged" in text
+    assert "\N{MINUS SIGN} kitchen + big" in text
+
+
+def test_a_record_says_who_set_each_value(shop):
+    html = shop.page("/record/products/42")
+    current = text_of(html.partition("Current values")[2].partition("</table>")[0])
+    assert re.search(r"price 12\.50 was 10\.00 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d Bob Stone", current)
+    assert "active false was true" in current and "category_id Maps #2 was Mugs #1" in current
+    never = text_of(html.partition("columns never changed")[2].partition("</table>")[0])
+    assert "launched 2026-08-01" in never and "id 42" in never
+    assert "<h1>Blue mug, large</h1>" in html and "5 changes" in html
+
+
+def test_the_history_of_one_column(shop):
+    assert len(shop.ids("/record/products/42?col=price")) == 2
+    assert len(shop.ids("/record/products/42?col=price&verb=update")) == 1
+    assert len(shop.ids("/record/products/42?actor=2")) == 2
+
+
+def test_a_deleted_record_keeps_its_name(shop):
+    html = shop.page("/record/products/43")
+    assert "<h1>Red mug</h1>" in html and "Deleted 20" in html and "by Ann Price" in html
+
+
+def test_composite_and_odd_keys_have_pages(shop):
+    href = next(link for link in links(shop.page("/?table=order_items&verb=update")) if "/record/" in link)
+    assert href == "/audit/record/order_items/7,a~2Fb~2C+~7E~2E"
+    assert "quantity 1 → 2 (+100 %)" in text_of(shop.page(href))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a/b", "..", ".", "", " ", "~", "%2F", "a b", "ü", "🙂", '["a", "b"]', "a,b", "#x", "?y", "a\nb", "'\"<>&", "\\"],
+)
+def test_every_key_has_a_page(shop, key):
+    shop.add(ANN, "Item", order_id=1, code=key, quantity=1)
+    href = next(link for link in links(shop.page("/?table=order_items")) if "/record/" in link)
+    assert "Created" in shop.page(href)
+    with shop.application.app.test_request_context():
+        item = shop.db.session.get(shop.models.Item, (1, key))
+        assert shop.application.app.jinja_env.globals["audit_record_url"](item) == href
+
+
+def test_a_key_that_changed_leads_to_the_new_one(shop):
+    shop.sql("UPDATE categories SET id = 20 WHERE id = 1; ")
+    assert 'href="/audit/record/categories/20"' in shop.page("/record/categories/1")
+
+
+def test_a_transaction_sums_up_what_it_did(shop):
+    shop.sql(
+        "WITH p AS (INSERT INTO products (id, price) SELECT i, i FROM generate_series(1000, 1119) i RETURNING id) "
+        "INSERT INTO categories (id) SELECT 3"
+    )
+    shop.sql("UPDATE products SET price = price + 1, stock = 0 WHERE id >= 1000")
+    update = shop.activity(verb="update")
+    html = shop.page(f"/transaction/{update.transaction_id}?limit=25")
+    text = text_of(html)
+    assert "120 rows changed by" in text and "Products Updated 120 price, stock" in text
+    ids = shop.ids(f"/transaction/{update.transaction_id}?limit=200")
+    assert ids == sorted(ids) and len(ids) == 120
+    both = text_of(shop.page(f"/transaction/{shop.activity(table_name='categories').transaction_id}"))
+    assert "Products Created 120 all" in both and "Categories Created 1 all" in both
+
+
+def test_an_actor_page_counts_by_table_and_kind(shop):
+    html = shop.page("/actor/1")
+    text = text_of(html)
+    assert "<h1>Ann Price</h1>" in html
+    assert "Table Created Deleted Categories 2 – Products 2 1" in text
+    assert "192.0.2.1" in text
+    assert shop.ids("/actor/1") == [
+        a.id for a in reversed(shop.application.activities()) if a.transaction.actor_id == ANN
+    ]
+    assert "Actor not recorded" in shop.page("/actor/~none")
+    for unknown in ("4711", "ann", "99999999999999999999", "~41"):
+        shop.page(f"/actor/{unknown}", 404)
+
+
+def test_an_actor_who_is_gone_keeps_a_name(shop):
+    with shop.acting(BOB) as session:
+        session.delete(session.get(shop.models.User, CLEO))
+    assert "<h1>Cleo D’Angelo</h1>" in shop.page("/actor/3").replace("&#39;", "'")
+
+
+def test_impersonation_shows_both_names(shop):
+    with shop.acting(ANN, impersonator=shop.models.User(id=2, name="Bob Stone")) as session:
+        session.get(shop.models.Product, 42).stock = 1
+    assert "Bob Stone as Ann Price" in row_of(shop.page("/"), shop.activity().id)
+
+
+def test_every_link_leads_somewhere(shop):
+    """Follow every link from the list; no page is missing and none fails."""
+    seen: set[str] = set()
+    waiting = deque(["/audit/?period=all"])
+    while waiting and len(seen) < 400:
+        path = waiting.popleft().partition("#")[0]
+        if not path.startswith("/audit") or path in seen:
+            continue
+        seen.add(path)
+        response = shop.get(path)
+        assert response.status_code == 200, path
+        if path.count("&") + path.count("?") <= 1 and "text/html" in response.content_type:
+            waiting.extend(links(response.text))
+        response.close()
+    kinds = {path.split("/")[2].partition("?")[0] for path in seen}
+    assert {"", "activity", "record", "transaction", "actor"} <= kinds
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/activity/99999999999999999999", "/activity/0", "/transaction/99999999999999999999", "/record/products/4711",
+        "/record/products/", "/record/products/~0", "/record/products/4%00", "/record/a.b.c/1", "/record/products/~41",
+        "/record/products/~ED~A0~80", "/record/products/a,,b", "/record/pro%2Fducts/1", "/actor/~zz", "/activity/-1",
+        "/activity/1/value/name", "/activity/1/value/nothing?side=new", "/activity/1/value/name?side=both",
+    ],
+)  # fmt: skip
+def test_addresses_that_mean_nothing_give_404(shop, path):
+    assert shop.get(path).status_code == 404
+
+
+def test_a_large_value_is_a_download_and_never_a_page(new_shop):
+    """S23."""
+    shop = make_history(new_shop(permission=lambda action, target: action != "download_binary"))
+    shop.change(ANN, "Product", 42, description="<script>alert(1)</script>" * 60_000, picture=b"<html>")
+    change = shop.activity(record_key="42")
+    html = shop.page(f"/activity/{change.id}")
+    assert f'href="/audit/activity/{change.id}/value/description?side=new" download' in html
+    assert len(html) < 60_000
+    response = shop.get(f"/activity/{change.id}/value/description?side=new")
+    assert response.content_type == "application/octet-stream"
+    assert response.headers["Content-Disposition"].startswith("attachment")
+    assert response.text == "<script>alert(1)</script>" * 60_000
+    assert shop.get(f"/activity/{change.id}/value/picture?side=new").status_code == 404
+    assert shop.get(f"/activity/{change.id}/value/secret?side=new").status_code == 404
+    opened = make_history(new_shop_like(shop))
+    opened.change(ANN, "Product", 42, picture=b"<html>")
+    assert opened.get(f"/activity/{opened.activity(record_key='42').id}/value/picture?side=new").data == b"<html>"
+
+
+def new_shop_like(shop):
+    object.__setattr__(shop.application.audit_logger.ui, "permission", lambda action, target: True)
+    shop.sql("DELETE FROM products; DELETE FROM categories; DELETE FROM order_items")
+    return shop
+
+
+PAYLOADS = (
+    '"><img src=x onerror=alert(1)>',
+    "{{7*7}}",
+    "</script><script>alert(1)</script>",
+    "javascript:alert(1)",
+    "\u202e<x>",
+    "%s %(x)s",
+)
+
+
+def test_hostile_values_are_text_everywhere(new_shop):
+    """S6: values, keys, names, path, user agent and reason."""
+    hooks = {
+        "actor_labels": lambda ids: {i: Label('<x>"x"</x>', url="javascript:alert(1)") for i in ids},
+        "record_labels": lambda refs: {ref: Label("<i>&amp;</i>", url="//evil.example/") for ref in refs},
+        "presets": [Preset("<u>", {"table": "<u>"})],
+        "table_label": lambda table: f"<t>{table}",
+        "column_label": lambda table, column: f"<c>{column}",
+        "describe": lambda activity: "<d>",
+        "formatters": {("products", "stock"): lambda value: f"<f>{value}"},
+    }
+    shop = make_history(new_shop(**hooks))
+    for payload in PAYLOADS:
+        with shop.acting(ANN, path="/x", reason=payload, extra=payload) as session:
+            session.get(shop.models.Product, 42).name = payload
+            session.get(shop.models.Product, 42).attributes = {payload: payload, "l": [{"id": payload}]}
+            session.get(shop.models.Product, 42).tags = [payload]
+            session.get(shop.models.Product, 42).stock = len(payload)
+            session.add(shop.models.Item(order_id=9, code=payload, quantity=1))
+        change = shop.activity(record_key="42")
+        pages = [
+            "/",
+            "/record/products/42",
+            f"/activity/{change.id}",
+            f"/transaction/{change.transaction_id}",
+            "/actor/1",
+        ]
+        for path in pages:
+            html = shop.page(path)
+            assert not re.search(r"<(img|x|i|u|t|c|d|f)\b[^>]*>", html.partition("<main")[2]), path
+            assert html.count("<script") == 1 and "49" not in re.findall(r"<bdi>(\d+)</bdi>", html)
+            assert "javascript:" not in " ".join(links(html)) and "//evil" not in " ".join(links(html))
+            assert "\u202e" not in html
+
+
+def test_a_page_does_not_depend_on_the_templates_of_the_application(new_shop):
+    """S26: autoescape off, trim_blocks on, filters and globals broken."""
+    shop = new_shop()
+    env = shop.application.app.jinja_env
+    env.autoescape, env.trim_blocks, env.lstrip_blocks = False, True, True
+    env.globals["url_for"] = None
+    make_history(shop)
+    shop.change(ANN, "Product", 42, name="<b>bold</b>")
+    html = shop.page("/")
+    assert "<b>bold" not in html and "&lt;b&gt;bold" in html
+
+
+def test_the_layout_can_be_the_applications(new_shop, tmp_path):
+    (tmp_path / "mine.html").write_text(
+        "<!doctype html><html><head><title>{% block audit_title %}{% endblock %}</title>"
+        "{% block audit_head %}{% endblock %}"
+        "</head><body><nav>{{ own }}</nav><div class='audit'>{% block audit_content %}{% endblock %}</div>"
+        "{% block audit_scripts %}{% endblock %}</body></html>"
+    )
+    shop = new_shop(layout="mine.html")
+    shop.application.app.jinja_loader = jinja2.FileSystemLoader(tmp_path)
+    shop.application.app.context_processor(lambda: {"own": "My shop"})
+    make_history(shop)
+    html = shop.page("/")
+    assert "<nav>My shop</nav>" in html and "Blue mug" in html and "<title>" in html and "audit.css" in html
+    assert "<main" not in html
+    assert "Content-Security-Policy" not in shop.get("/").headers  # the page is the application's
+
+
+def test_hooks_give_names(new_shop):
+    calls = []
+
+    def record_labels(refs):
+        calls.append(set(refs))
+        return {ref: Label(f"Item {ref.key}", url=f"/shop/{ref.key}") for ref in refs if ref.table.name == "products"}
+
+    shop = make_history(
+        new_shop(
+            record_labels=record_labels,
+            actor_labels=lambda ids: {"1": Label("Ann (boss)", url="/staff/1", deleted=True)},
+            table_label=lambda table: {"products": "Goods"}.get(table),
+            column_label=lambda table, column: {"price": "Price in €"}.get(column),
+            formatters={("products", "active"): lambda value: "on sale" if value else "withdrawn"},
+            describe=lambda activity: (
+                "A new price" if "price" in activity.changed_data and activity.verb == "update" else None
+            ),
+            presets=[Preset("Prices", {"table": "products", "col": ["price"]})],
+            important_columns={"products": ["stock"]},
+            naming_columns={"categories": ["id"]},
+            config={"AUDIT_UI_HOME": ("Shop", "home")},
+        )
+    )
+    shop.application.app.add_url_rule("/home", "home", lambda: "home")
+    text = text_of(shop.page("/"))
+    assert (
+        "Item 42 Goods #42" in text and "Ann (boss) deleted" in text and "A new price Price in € 10.00 → 12.50" in text
+    )
+    assert "active on sale true → withdrawn false" in text
+    assert len(calls) == 1
+    assert 'href="/audit/?table=products&amp;col=price"' in shop.page("/")
+    assert 'href="/shop/42"' in shop.page("/record/products/42")
+    assert '<a href="/home">Shop</a>' in shop.page("/") and "– Audit – Shop</title>" in shop.page("/")
+    insert = shop.application.activities(table_name="products")[0]
+    assert row_of(shop.page("/"), insert.id).partition("Created")[2].startswith(" stock 5")
+
+
+def test_a_hook_that_fails_leaves_keys(new_shop, caplog):
+    def broken(*args):
+        raise RuntimeError("no names today")
+
+    shop = make_history(
+        new_shop(record_labels=broken, actor_labels=broken, describe=broken, formatters={("products", "price"): broken})
+    )
+    text = text_of(shop.page("/"))
+    assert "10.00 → 12.50" in text and "Ann Price" in text
+    assert "no names today" in caplog.text
+
+
+def test_columns_a_viewer_may_not_see_can_not_be_guessed(new_shop):
+    """S5: values are hidden and can't be searched for; the answer is that for an unknown column."""
+    shop = make_history(
+        new_shop(
+            can_see_column=lambda table, column, viewer: (
+                (table, column) != ("products", "stock") and column != "client_addr"
+            ),
+            mask=["products.name"],
+        )
+    )
+    for path in ("/", "/record/products/42", f"/activity/{shop.activity(record_key='42').id}", "/actor/1"):
+        html = shop.page(path)
+        text = text_of(html.partition("<main")[2])
+        assert "Blue mug" not in text and "17" not in re.findall(r"\b\d+\b", text.replace(":17", "")), path
+        assert "192.0.2.1" not in text, path
+    for name in ("stock", "name", "secret", "nothing"):
+        for query in (f"col={name}&table=products", f"field={name}&was=4&table=products"):
+            html = shop.page(f"/?{query}", 400)
+            assert f"There is no column &#39;{name}&#39; to search by." in html
+    assert shop.ids("/?col=name&period=all")  # other tables have a column of that name
+    assert all(
+        "products" not in row
+        for row in [row_of(shop.page("/?col=name&period=all"), i) for i in shop.ids("/?col=name&period=all")]
+    )
+
+
+def test_times_are_the_viewers(new_shop):
+    shop = make_history(new_shop(viewer=lambda: Viewer("7", "Vera", "Asia/Kolkata"), permission=lambda *_: True))
+    shop.sql("UPDATE activity SET issued_at = '2026-01-01 00:00+00'")
+    html = shop.page("/?period=all")
+    assert '<time datetime="2026-01-01T00:00:00.000Z">2026-01-01 05:30:00</time>' in html
+    assert "Times in Asia/Kolkata" in html
+    assert "2026-01-01 05:30:00.000000 +05:30" in shop.page("/activity/1")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("PAGE_SIZE", 7), ("DEFAULT_PERIOD", "1y"), ("TIMEZONE", "Mars"), ("STATEMENT_TIMEOUT_MS", 0), ("THEME", "pink"),
+     ("COUNT_CAP", "1"), ("QUARTER_START_MONTH", 13), ("SET_CSP", 1), ("HOME", ("a",)), ("PANEL_TIMEOUT_MS", True)],
+)  # fmt: skip
+def test_a_bad_setting_is_refused_at_the_start(new_shop, key, value):
+    with pytest.raises(ConfigurationError, match=f"AUDIT_UI_{key} is"):
+        new_shop(config={f"AUDIT_UI_{key}": value})
+
+
+def test_the_link_macros_of_the_application(shop):
+    render = shop.application.app.jinja_env.from_string
+    with shop.application.app.test_request_context():
+        product = shop.db.session.get(shop.models.Product, 42)
+        assert render("{{ audit_record_url(p) }}").render(p=product) == "/audit/record/products/42"
+        assert render("{{ audit_record_url('products', 42) }}").render() == "/audit/record/products/42"
+        assert (
+            render("{{ audit_record_url('billing.orders', (1, 'a b')) }}").render()
+            == "/audit/record/billing.orders/1,a+b"
+        )
+        assert (
+            render("{{ audit_actor_url(2) }}|{{ audit_actor_url(none) }}").render()
+            == "/audit/actor/2|/audit/actor/~none"
+        )
+        with pytest.raises(ConfigurationError, match="has no key yet"):
+            render("{{ audit_record_url(p) }}").render(p=shop.models.Product())
+        with pytest.raises(ConfigurationError, match="needs the record's key"):
+            render("{{ audit_record_url('products') }}").render()
+
+
+def count_statements(shop, path):
+    seen = []
+    with shop.application.app.app_context():
+        engine = shop.db.engine
+
+    def note(conn, cursor, statement, *rest):
+        # the user of the request is loaded by the application, not by us
+        if "FROM users" not in statement:
+            seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        shop.page(path)
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/?period=all", 4),
+        ("/", 5),
+        ("/activity/5", 5),
+        ("/record/products/42", 6),
+        ("/transaction/5", 6),
+        ("/actor/1?period=all", 8),
+    ],
+)
+def test_pages_ask_the_database_little(shop, path, most):
+    """The budget of a page; no page skips rows or counts all of them."""
+    shop.page("/")  # the list of actors is kept for a minute
+    statements = count_statements(shop, path)
+    assert len(statements) <= most, "\n".join(statements)
+    assert not any("OFFSET" in s.upper() and "ISSUED_AT" not in s.upper() for s in statements)
+
+
+def test_reading_is_read_only_and_apart_from_the_session(shop):
+    """S30 and S11: the connection of a page can't write, and does not see what a request has not committed."""
+    with shop.application.app.app_context():
+        reader_engine = shop.db.engine
+        reader = AuditReader(reader_engine, shop.application.audit_logger.models)
+        with pytest.raises(sa.exc.InternalError, match="read-only"), reader.reading() as log:
+            log.connection.execute(sa.text("DELETE FROM activity"))
+        with reader_engine.connect() as connection:
+            assert connection.scalar(sa.text("SHOW transaction_read_only")) == "off"
+            assert connection.scalar(sa.text("SHOW statement_timeout")) == "0"
+
+
+def test_a_full_page_is_light(new_shop):
+    """Budget: 50 rows in at most 64 kB raw and 10 kB compressed."""
+    shop = make_history(new_shop())
+    shop.sql("INSERT INTO products (id, name, price) SELECT i, 'Item ' || i, i FROM generate_series(100, 160) i")
+    shop.sql("UPDATE products SET price = price * 1.1, stock = 1, active = true WHERE id >= 100")
+    html = shop.page("/").encode()
+    assert len(html) < 64_000 and len(gzip.compress(html)) < 10_000
