@@ -224,10 +224,14 @@ class Reader:
                     del sys.modules[name]
 
 
+SAMPLES = {str: "text", int: 1}
+
+
 def _any_row(db: SQLAlchemy) -> Any:
-    """An object of an audited class with its text columns filled."""
+    """An object of an audited class with its texts and numbers filled."""
     for mapper in db.Model.registry.mappers:
         if mapper.local_table.info.get("audit_logged"):
-            texts = [c.key for c in mapper.column_attrs if isinstance(c.columns[0].type, sa.String)]
-            return mapper.class_(**dict.fromkeys(texts, "text"))
+            columns = {attr.key: attr.columns[0] for attr in mapper.column_attrs}
+            values = {key: SAMPLES.get(c.type.python_type) for key, c in columns.items() if not c.primary_key}
+            return mapper.class_(**values)
     raise AssertionError("no class of this story is audited")
