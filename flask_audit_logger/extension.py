@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from .capture.listeners import EngineListener
 from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
 from .schema import create_all
-from .schema.declared import Declaration, declaration_of, declare
+from .schema.declared import Declaration, declaration_of, declare, patterns
 from .schema.tables import audited_tables
 
 if TYPE_CHECKING:
@@ -62,14 +63,15 @@ class AuditLogger:
         ui: AuditUI | None = None,
     ) -> None:
         self._db: SQLAlchemy | None = None
-        self._models: AuditModels | None = None
+        self._models: dict[MetaData, AuditModels] = {}
         self._actor_cls = actor_cls
         self._has_actor = False
         self._apps: WeakSet[Flask] = WeakSet()
+        self._attaching = threading.Lock()
         self._listeners: list[EngineListener] = []
         self._current_stamp = CurrentStamp(self, get_actor_id, get_actor_label, get_client_addr)
-        self._exclude = _patterns("exclude", exclude)
-        self._mask = _patterns("mask", mask)
+        self._exclude = patterns("exclude", exclude)
+        self._mask = patterns("mask", mask)
         #: Schema of the log, or ``None`` for the default schema of the connection.
         self.schema = schema
         #: The browser pages, if there are any.
@@ -108,11 +110,20 @@ class AuditLogger:
 
     @property
     def models(self) -> AuditModels:
-        """Tables and classes of the log."""
-        if self._models is None:
-            raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
-        self._find_actor()
-        return self._models
+        """Tables and classes of the log in the default database."""
+        return self.models_of(None)
+
+    def models_of(self, bind_key: str | None) -> AuditModels:
+        """Tables and classes of the log in the database of one bind: each has a log of its own.
+
+        :param bind_key: a key of ``SQLALCHEMY_BINDS``, or ``None`` for the default database.
+        :raises ConfigurationError: if that database has no audited table.
+        """
+        self._complete()
+        metadata = self.db.metadatas.get(bind_key)
+        if metadata not in self._models:
+            raise ConfigurationError(f"There is no audited table in the database of the bind {bind_key!r}.")
+        return self._models[metadata]
 
     @property
     def activity_cls(self) -> type[AuditLogActivity]:
@@ -138,6 +149,7 @@ class AuditLogger:
     def context(
         self,
         *,
+        actor: Any = said.UNSET,
         reason: str | None = None,
         job: str | None = None,
         impersonator: Any = None,
@@ -154,8 +166,7 @@ class AuditLogger:
         :param extra: anything else that JSON can hold; it goes into ``transaction.context``.
         :raises ConfigurationError: if ``extra`` has a name that only the database may write.
         """
-        actor = {"actor": extra.pop("actor")} if "actor" in extra else {}
-        with said.context(self, **actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
+        with said.context(self, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
             yield
 
     @contextmanager
@@ -198,17 +209,17 @@ class AuditLogger:
 
     def _bind(self, db: SQLAlchemy) -> None:
         self._db = db
-        self._models = self._declare(db.metadata)
+        self._declare(db.metadata)
         appcontext_pushed.connect(self._on_app_context)
         self._find_actor()
         if has_app_context():
             self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]
 
-    def _declare(self, metadata: MetaData) -> AuditModels:
+    def _declare(self, metadata: MetaData) -> None:
         if declaration_of(metadata) is not None:
             raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
         try:
-            models = make_models(metadata, self.schema)
+            self._models[metadata] = make_models(metadata, self.schema)
         except InvalidRequestError as error:
             raise ConfigurationError(
                 "The application has a table 'activity' or 'transaction' of its own. "
@@ -225,21 +236,24 @@ class AuditLogger:
             ),
         )
         create_all.attach(metadata)
-        return models
 
     def _prepare(self) -> None:
         """Complete the log before its tables are made or compared.
 
         :raises ActorClassError: if the actor model was named and doesn't exist.
         """
-        for metadata in list(self.db.metadatas.values()):
-            if declaration_of(metadata) is None and any(audited_tables(metadata)):
-                self._declare(metadata)
-        if self._find_actor() is None and self._actor_cls is not None:
+        if self._complete() is None and self._actor_cls is not None:
             raise ActorClassError(
                 f"The actor class {self._actor_cls!r} is no model of this SQLAlchemy object. "
                 "Import its module before migrations run, or give another actor_cls."
             )
+
+    def _complete(self) -> type[Any] | None:
+        """Take in what was imported since: databases with audited tables, and the actor model."""
+        for metadata in list(self.db.metadatas.values()):
+            if declaration_of(metadata) is None and any(audited_tables(metadata)):
+                self._declare(metadata)
+        return self._find_actor()
 
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
@@ -248,8 +262,8 @@ class AuditLogger:
             wanted_cls = classes[0] if classes else None
         else:
             wanted_cls = wanted
-        if wanted_cls is not None and not self._has_actor and self._models is not None:
-            bind_actor(self._models, wanted_cls)
+        if wanted_cls is not None and not self._has_actor:
+            bind_actor(self._models[self.db.metadata], wanted_cls)
             self._has_actor = True
         return wanted_cls
 
@@ -273,22 +287,17 @@ class AuditLogger:
             self._attach(app)
 
     def _attach(self, app: Flask) -> None:
-        if app in self._apps:
-            return
-        self._apps.add(app)
-        config.set_defaults(app)
-        self._find_actor()
-        for engine in self.db.engines.values():
-            self._listen(engine)
+        with self._attaching:
+            if app in self._apps:
+                return
+            config.set_defaults(app)
+            self._complete()
+            for engine in self.db.engines.values():
+                self._listen(engine)
+            self._apps.add(app)
 
     def _listen(self, engine: Engine) -> None:
         if engine.dialect.name == "postgresql":
             listener = EngineListener(engine, self._current_stamp)
             listener.attach()
             self._listeners.append(listener)
-
-
-def _patterns(option: str, patterns: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(patterns, str):
-        raise ConfigurationError(f"{option} is {patterns!r}; give a list of patterns, like [{patterns!r}].")
-    return tuple(patterns)

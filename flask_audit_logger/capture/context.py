@@ -18,7 +18,8 @@ from .actors import Actor, identify
 #: Keys of ``transaction.context`` that only the database writes.
 RESERVED = frozenset({"capture_off", "unreadable"})
 
-_UNSET: Any = object()
+#: Stands for "nothing was said of the actor", which is not the same as "nobody".
+UNSET: Any = object()
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class Frame:
     :param is_captured: whether changes are captured.
     """
 
-    actor: Any = _UNSET
+    actor: Any = UNSET
     facts: Mapping[str, Any] = field(default_factory=dict)
     is_captured: bool = True
 
     @property
     def has_actor(self) -> bool:
         """Whether an actor was given, be it ``None``."""
-        return self.actor is not _UNSET
+        return self.actor is not UNSET
 
 
 _frames: ContextVar[Mapping[object, Frame]] = ContextVar("flask_audit_logger_frames")
@@ -52,7 +53,7 @@ def current_frame(owner: object) -> Frame:
 def context(
     owner: object,
     *,
-    actor: Any = _UNSET,
+    actor: Any = UNSET,
     impersonator: Any = None,
     reason: str | None = None,
     job: str | None = None,
@@ -69,7 +70,7 @@ def context(
         facts["impersonator"] = {"id": who.id, "label": who.label}
     facts |= {name: value for name, value in (("reason", reason), ("job", job)) if value is not None}
     inside = Frame(
-        actor=around.actor if actor is _UNSET else identify(actor),
+        actor=around.actor if actor is UNSET else identify(actor),
         facts=facts,
         is_captured=around.is_captured,
     )
@@ -97,4 +98,4 @@ def _entered(owner: object, frame: Frame) -> Iterator[None]:
 _NOTHING = Frame()
 _NO_FRAMES: Mapping[object, Frame] = MappingProxyType({})
 
-__all__ = ["RESERVED", "Actor", "Frame", "capture_off", "context", "current_frame"]
+__all__ = ["RESERVED", "UNSET", "Actor", "Frame", "capture_off", "context", "current_frame"]

@@ -5,11 +5,12 @@ It is kept in ``metadata.info``, so that several applications and loggers in one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import MetaData, Table
 
+from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION
 from .objects import Functions, Triggers
 from .tables import audited_tables, table_options
@@ -33,6 +34,16 @@ class Declaration:
     mask: tuple[str, ...] = ()
     attributes: Callable[[Table], Mapping[str, str]] = field(default=lambda table: {}, compare=False)
     prepare: Callable[[], None] = field(default=lambda: None, compare=False)
+
+
+def patterns(option: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Check a list of patterns.
+
+    :raises ConfigurationError: if it is a single text, which is a list of letters to Python.
+    """
+    if isinstance(given, str):
+        raise ConfigurationError(f"{option} is {given!r}; give a list of patterns, like [{given!r}].")
+    return tuple(given)
 
 
 def declare(metadata: MetaData, declaration: Declaration) -> None:
