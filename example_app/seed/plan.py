@@ -19,7 +19,7 @@ from .timeline import DAYS, Event
 from .visitor import SeedingError, Visitor
 
 SEED = 20_261
-ORDERS = 54
+ORDERS = 44
 CENT = Decimal("0.01")
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0"
@@ -31,6 +31,11 @@ SCANNER = f"Mozilla/5.0 (Linux; Android 14; TC58) {WEBKIT} Chrome/141.0.0.0 Mobi
 def plan_events(app: Flask, now: dt.datetime) -> list[Event]:
     """What happens in the 90 days before ``now``."""
     return Plan(app, now).make()
+
+
+def day_of_order(number: int) -> float:
+    """When an order is placed."""
+    return 6 + number * 1.65
 
 
 class Plan:
@@ -106,7 +111,7 @@ class Plan:
     def orders(self) -> None:
         """Orders on their way from new to delivered; some are changed, cancelled or returned."""
         for number in range(ORDERS):
-            name, day = f"order {number}", 6 + number * 1.35
+            name, day = f"order {number}", day_of_order(number)
             then = self.at(day, self.hour(), self.place_order(number, day))
             if number % 8 == 3:
                 then = self.at(day, 17.5, self.change_quantity(name), after=then)
@@ -122,12 +127,12 @@ class Plan:
 
     def catalogue_work(self) -> None:
         """Prices go up and down, texts get better, tags and attributes are kept."""
-        for number in range(60):
+        for number in range(50):
             article = self.dice.choice(texts.ARTICLES)
             factor = Decimal(self.dice.choice(["0.90", "0.95", "1.03", "1.05", "1.10"]))
             who = self.dice.choice([self.admin, self.admin, self.admin_at_home])
             reason = self.dice.choice(texts.PRICE_REASONS)
-            self.at(3 + number * 1.35, self.hour(), self.change_price(article, factor, who, reason))
+            self.at(3 + number * 1.6, self.hour(), self.change_price(article, factor, who, reason))
         for number, (sku, description) in enumerate(texts.BETTER_DESCRIPTIONS.items()):
             self.at(10 + number * 6.5, self.hour(), self.edit(sku, self.support, description=description))
         for number in range(14):
@@ -147,20 +152,20 @@ class Plan:
 
     def stock_work(self) -> None:
         """The clerk counts; the nightly job fills up."""
-        for number in range(45):
+        for number in range(32):
             sku = self.dice.choice(texts.ARTICLES[:36]).sku
             place = self.dice.choice(["Front shop", "Store room"])
-            self.at(4 + number * 1.8, self.hour(), self.count_stock(sku, place, self.dice.randrange(0, 70), self.clerk))
+            self.at(4 + number * 2.5, self.hour(), self.count_stock(sku, place, self.dice.randrange(0, 70), self.clerk))
         for day in (21, 42, 63, 79):
             self.at(day, 3.0, self.command("restock"))
 
     def reviews(self) -> None:
-        """The auditor looks at orders every other week."""
+        """The auditor looks at every fourth order a good week later."""
         for number in range(2, ORDERS - 4, 4):
             doubts = number % 12 == 2
             note = self.dice.choice(texts.QUESTIONS if doubts else texts.REVIEW_NOTES)
             fields = {"review": "questioned" if doubts else "checked", "review_note": note}
-            self.at(22 + (number // 12) * 18, 9 + (number % 12) / 3, self.review(f"order {number}", fields))
+            self.at(day_of_order(number) + 9, self.hour(), self.review(f"order {number}", fields))
 
     def tom(self) -> None:
         """Somebody who comes, changes 20,000 prices by mistake and leaves; the history still names him."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from flask import Flask
 from sqlalchemy import URL
 
 from example_app.seed import ensure_history
-from tests.example_app.shops import open_shop
+from tests.example_app.shops import History, open_shop
 from tests.support.server import Server
 
 
@@ -38,8 +39,24 @@ def shop(server: Server, driver: str, with_accounts: str) -> Iterator[Flask]:
 
 
 @pytest.fixture(scope="session")
-def seeded(server: Server) -> Iterator[Flask]:
+def with_history(server: Server, testrun_uid: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    """A database to copy: the shop with the history of the demo, made by the first process that needs it."""
+    history = History(tmp_path_factory.getbasetemp().parent / f"history-{testrun_uid}")
+    with ExitStack() as stack:
+        with history.locked():
+            if history.database is None:
+                url = stack.enter_context(server.database())
+                with open_shop(url, upgrade=True) as app:
+                    ensure_history(app, echo=lambda text: None)
+                stack.callback(history.forget)
+                history.database = url.database
+        yield history
+
+
+@pytest.fixture(scope="session")
+def seeded(server: Server, with_history: History) -> Iterator[Flask]:
     """The shop with the history of the demo. Tests that share it must not depend on what others add."""
-    with server.database() as url, open_shop(url, upgrade=True) as app:
-        ensure_history(app, echo=lambda text: None)
-        yield app
+    with ExitStack() as stack:
+        with with_history.locked():
+            url = stack.enter_context(server.database(template=with_history.database))
+        yield stack.enter_context(open_shop(url))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import flask_migrate
@@ -19,6 +21,37 @@ from example_app.seed.visitor import Visitor
 ADDRESS = "198.51.100.7"
 PASSWORD = "demo"
 AGENT = "Test browser"
+
+
+class History:
+    """The name of a database that the processes of a run share, kept in a file.
+
+    :param file: its path; a lock is kept beside it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process at a time makes, copies or drops the database."""
+        with self.file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @property
+    def database(self) -> str | None:
+        """The name, or ``None`` if there is no such database."""
+        return self.file.read_text() if self.file.exists() else None
+
+    @database.setter
+    def database(self, name: str) -> None:
+        self.file.write_text(name)
+
+    def forget(self) -> None:
+        """Say that the database goes away; waits until nobody copies it."""
+        with self.locked():
+            self.file.unlink()
 
 
 def make_shop(url: URL) -> Flask:
