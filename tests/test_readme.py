@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flask_audit_logger.config import SETTINGS
+from flask_audit_logger.ui.config import UIConfig
 from tests.support.documents import Reader, blocks, stories
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +26,12 @@ def test_the_code_of_a_document_runs(story, tmp_path, database_url):
 
 def test_the_readme_shows_code():
     assert [block for block in blocks(ROOT / "README.md") if block.language == "python"]
+
+
+@pytest.mark.parametrize("key", [setting.key for setting in SETTINGS] + list(UIConfig().defaults()))
+def test_a_configuration_key_is_documented_once(key):
+    rows = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    assert len([row for row in rows if row.startswith(f"| `{key}` |")]) == 1
 
 
 def test_output_that_differs_from_the_document_is_an_error(tmp_path, database_url):
