@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import InstanceState
+
+logger = logging.getLogger("flask_audit_logger")
 
 #: Attributes that are tried as the name of an actor whose class has no ``__str__`` of its own.
 LABEL_ATTRIBUTES = ("display_name", "full_name", "name", "username", "email", "login")
@@ -39,7 +42,7 @@ def identify(who: Any) -> Actor:
         return Actor(id=_key_of_state(state), label=_label_of_state(who, state))
     get_id = getattr(who, "get_id", None)
     if callable(get_id):
-        return Actor(id=_as_text(get_id()), label=_label(who, vars(who)))
+        return Actor(id=_as_text(get_id()), label=_label(who, getattr(who, "__dict__", {})))
     return Actor(id=_as_text(who))
 
 
@@ -72,7 +75,13 @@ def _label_of_state(who: Any, state: InstanceState[Any]) -> str | None:
 
 
 def _label(who: Any, values: dict[str, Any]) -> str | None:
-    return str(who) if _has_own_str(type(who)) else _label_from(values)
+    if _has_own_str(type(who)):
+        try:
+            return str(who)
+        except Exception:
+            # It may want what a detached object can't load. The key is right all the same.
+            logger.debug("str() of an actor failed", exc_info=True)
+    return _label_from(values)
 
 
 def _has_own_str(cls: type[Any]) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from flask import current_app, g, has_app_context, has_request_context, request
+from flask import current_app, g, has_app_context, has_request_context, request, session
+from sqlalchemy.pool import NullPool, Pool, QueuePool
+from werkzeug.local import LocalProxy
 
 from .actors import Actor, identify
 from .context import current_frame
@@ -21,7 +24,7 @@ except ImportError:  # Flask-Login is optional
 
 logger = logging.getLogger("flask_audit_logger")
 
-_ACTOR_KEY = "flask_audit_logger.actor"
+_ACTORS_KEY = "flask_audit_logger.actors"
 _LABELS_KEY = "flask_audit_logger.labels"
 
 #: Set while the actor is looked up: a write made by that look-up itself has no actor yet.
@@ -68,7 +71,8 @@ class CurrentStamp:
         if self._get_actor_id is None:
             actor = _ask(_logged_in_actor) or Actor()
         else:
-            actor = _ask(lambda: identify(self._get_actor_id())) or Actor()  # type: ignore[misc]
+            with _current_user_loaded_apart():
+                actor = _ask(lambda: identify(self._get_actor_id())) or Actor()  # type: ignore[misc]
             if actor.id is not None and actor.label is None:
                 known = _ask(_logged_in_actor) or Actor()
                 actor = known if known.id == actor.id else actor
@@ -87,19 +91,69 @@ def _ask(callback: Callable[[], Any]) -> Any:
         return None
 
 
+def _has_login() -> bool:
+    return current_user is not None and has_request_context() and hasattr(current_app, "login_manager")
+
+
 def _logged_in_actor() -> Actor | None:
     """The actor whom Flask-Login knows."""
-    if current_user is None or not has_request_context() or not hasattr(current_app, "login_manager"):
+    if not _has_login():
         return None
     if "_login_user" in g:
         return _labelled(_identify_user(g._login_user))
-    if _ACTOR_KEY not in request.environ:
-        # The request has not asked yet who is logged in, and now is no time to run the application's loader in its own
-        # session: we may be in the middle of a flush. In a context of its own it has a session of its own.
-        with current_app.app_context():
-            request.environ[_ACTOR_KEY] = _identify_user(current_user._get_current_object())
-    found: Actor = request.environ[_ACTOR_KEY]
-    return found
+    # Flask-Login keeps the key of whoever is logged in in the session, so a login or logout in between is noticed.
+    seen: dict[Any, Actor] = request.environ.setdefault(_ACTORS_KEY, {})
+    logged_in = session.get("_user_id")
+    if logged_in not in seen:
+        actor = _load_apart(_identify_user)
+        if actor is None:
+            return None
+        seen[logged_in] = actor
+    return seen[logged_in]
+
+
+def _load_apart(use: Callable[[Any], Any]) -> Any:
+    """Load the current user without touching the session of the application, and use it while it is loaded.
+
+    The request has not asked yet who is logged in, and now is no time to run the application's loader in its own
+    session: we may be in the middle of a flush. In an application context of its own it has a session of its own.
+    """
+    pools = [engine.pool for engine in current_app.extensions["sqlalchemy"].engines.values()]
+    if not all(_has_another_connection(pool) for pool in pools):
+        # Waiting for a connection while we hold one could be for ever; sharing one would roll its transaction back.
+        logger.warning("the pool has no second connection to load the current user; the actor is recorded as unknown")
+        return None
+    with current_app.app_context():
+        return use(current_user._get_current_object())
+
+
+def _has_another_connection(pool: Pool) -> bool:
+    if isinstance(pool, QueuePool):
+        most = pool.size() + pool._max_overflow
+        return pool._max_overflow < 0 or pool.checkedout() < most
+    return isinstance(pool, NullPool)
+
+
+@contextmanager
+def _current_user_loaded_apart() -> Iterator[None]:
+    """Let the application's callback ask for ``current_user`` without loading it in the application's session."""
+    if not _has_login() or "_login_user" in g:
+        yield
+        return
+    found: list[Any] = []
+
+    def load() -> Any:
+        if not found:
+            found.append(_load_apart(lambda user: user))
+        return found[0]
+
+    g._login_user = stand_in = LocalProxy(load)
+    try:
+        yield
+    finally:
+        # The application loads its own when it wants one, unless the callback logged somebody in.
+        if g.get("_login_user") is stand_in:
+            g.pop("_login_user")
 
 
 def _identify_user(user: Any) -> Actor:

@@ -11,26 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
-from .stamp import Stamp, StampSource
+from .memory import is_idle, memory_of
+from .stamp import StampSource
 from .statements import Kind, kind_of
 
 logger = logging.getLogger("flask_audit_logger")
-
-_INFO_KEY = "flask_audit_logger"
-
-
-class _State:
-    """What PostgreSQL knows on one connection."""
-
-    __slots__ = ("is_wrapped", "stamp", "was_off")
-
-    def __init__(self) -> None:
-        #: what the running transaction was told
-        self.stamp: Stamp | None = None
-        #: whether a stamp switched capture off in the running transaction
-        self.was_off = False
-        #: whether a single statement in autocommit was put into a transaction
-        self.is_wrapped = False
 
 
 class EngineListener:
@@ -73,68 +58,57 @@ class EngineListener:
         kind = kind_of(statement)
         if kind is Kind.READ:
             return
-        state = _state(conn)
-        if kind is Kind.CONTROL:
-            state.stamp = None
-            return
-        stamp = self._source()
-        if state.stamp == stamp:
-            return
         try:
-            self._apply(conn, state, stamp, kind)
+            self._prepare(conn.connection.dbapi_connection, kind)
         except Exception:
             # The connection or the transaction is broken; the statement itself is about to say so better than we can.
             logger.debug("could not stamp a transaction", exc_info=True)
-            state.stamp = None
 
-    @staticmethod
-    def _apply(conn: Connection, state: _State, stamp: Stamp, kind: Kind) -> None:
-        driver = conn.connection.dbapi_connection
-        if not getattr(driver, "autocommit", False):
-            stamp.apply(driver, switched_off_before=state.was_off)
-            state.stamp = stamp
-            state.was_off |= not stamp.is_captured
-        elif kind is Kind.WRITE:
+    def _prepare(self, driver: Any, kind: Kind) -> None:
+        memory = memory_of(driver)
+        if kind is Kind.CONTROL:
+            memory.stamp = None
+            return
+        stamp = self._source()
+        if memory.stamp == stamp and not memory.is_mixed:
+            return
+        if driver.autocommit and is_idle(driver):
+            if kind is Kind.CALL:
+                return
             # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction on
             # this server connection is another client's. So the statement gets a transaction of its own.
             _run(driver, "BEGIN")
-            state.is_wrapped = True
-            stamp.apply(driver)
+            memory.is_wrapped = True
+        stamp.apply(driver)
 
     def _after_execute(self, conn: Connection, *args: Any) -> None:
-        state = _state(conn)
-        if state.is_wrapped:
-            state.is_wrapped = False
-            _run(conn.connection.dbapi_connection, "COMMIT")
+        driver = conn.connection.dbapi_connection
+        if _take_wrapped(driver):
+            _run(driver, "COMMIT")
 
     def _on_error(self, context: ExceptionContext) -> None:
         conn = context.connection
         if conn is None or conn.closed or conn.invalidated or context.is_disconnect:
             return
-        state = _state(conn)
-        if state.is_wrapped:
-            state.is_wrapped = False
-            _run(conn.connection.dbapi_connection, "ROLLBACK")
+        driver = conn.connection.dbapi_connection
+        if _take_wrapped(driver):
+            _run(driver, "ROLLBACK")
 
     @staticmethod
     def _forget(conn: Connection, *args: Any) -> None:
-        """The transaction is over."""
         if not conn.closed and not conn.invalidated:
-            state = _state(conn)
-            state.stamp = None
-            state.was_off = False
+            memory_of(conn.connection.dbapi_connection).forget_transaction()
 
     @staticmethod
     def _forget_stamp(conn: Connection, *args: Any) -> None:
-        """A part of the transaction is undone, and with it perhaps the stamp."""
-        _state(conn).stamp = None
+        if not conn.closed and not conn.invalidated:
+            memory_of(conn.connection.dbapi_connection).stamp = None
 
 
-def _state(conn: Connection) -> _State:
-    state: _State | None = conn.info.get(_INFO_KEY)
-    if state is None:
-        state = conn.info[_INFO_KEY] = _State()
-    return state
+def _take_wrapped(driver: Any) -> bool:
+    memory = memory_of(driver)
+    was_wrapped, memory.is_wrapped = memory.is_wrapped, False
+    return was_wrapped
 
 
 def _run(driver: Any, statement: str) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .actors import Actor
+from .memory import memory_of
 
+# Whether changes are captured is said only to switch it off, and on again: a SET of somebody else stays as it is.
 _SET_CONTEXT = "SELECT set_config('flask_audit_logger.context', %s, true)"
 _SET_BOTH = _SET_CONTEXT + ", set_config('flask_audit_logger.enable_versioning', %s, true)"
 
@@ -24,20 +26,22 @@ class Stamp:
     context: str
     is_captured: bool = True
 
-    def apply(self, dbapi_connection: Any, *, switched_off_before: bool = False) -> None:
+    def apply(self, dbapi_connection: Any) -> None:
         """Set it for the rest of the running database transaction of a psycopg2 or psycopg connection.
 
-        :param switched_off_before: whether a stamp of this transaction switched capture off. Else a stamp that doesn't
-            leaves that setting alone: it may be somebody else's ``SET``.
+        :param dbapi_connection: the connection, or what a pool put around it.
         """
-        cursor = dbapi_connection.cursor()
+        driver = getattr(dbapi_connection, "dbapi_connection", dbapi_connection)
+        memory = memory_of(driver)
+        cursor = driver.cursor()
         try:
-            if self.is_captured and not switched_off_before:
+            if self.is_captured and not memory.has_switched:
                 cursor.execute(_SET_CONTEXT, (self.context,))
             else:
                 cursor.execute(_SET_BOTH, (self.context, "true" if self.is_captured else "false"))
         finally:
             cursor.close()
+        memory.note(self)
 
 
 StampSource = Callable[[], Stamp]

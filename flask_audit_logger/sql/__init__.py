@@ -13,7 +13,7 @@ FUNCTIONS = (
     ("current_transaction", ""),
     ("record_key", "jsonb, text[]"),
     ("columns_of", "jsonb, jsonb"),
-    ("safe_value", "anyelement"),
+    ("safe_value", "anyelement, bigint"),
     ("projection", "oid, jsonb"),
     ("capture", ""),
 )

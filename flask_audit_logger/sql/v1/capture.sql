@@ -34,6 +34,7 @@ DECLARE
     row_size bigint;
     verb text := lower(TG_OP);
     transaction_id bigint;
+    remembered text;
     row_alias text;
     columns text;
     changes text;
@@ -84,17 +85,38 @@ BEGIN
     -- Only these words switch capture off, and they leave a mark; anything else leaves it on.
     IF lower(current_setting('flask_audit_logger.enable_versioning', true)) IN ('false', 'off', 'no', '0') THEN
         transaction_id := @schema@.audit_logger_current_transaction();
+        remembered := current_setting('flask_audit_logger.transaction');
         UPDATE @schema@.transaction AS t
         SET context = t.context || jsonb_build_object(
             'capture_off',
             coalesce(t.context -> 'capture_off', '[]') || to_jsonb(concat(capture.schema_name, '.', capture.table_name))
         )
-        WHERE t.id = capture.transaction_id
-            AND NOT coalesce(t.context -> 'capture_off', '[]') ? concat(capture.schema_name, '.', capture.table_name);
+        WHERE t.ctid = split_part(capture.remembered, ' ', 1)::tid
+            AND t.id = capture.transaction_id
+            AND NOT coalesce(t.context -> 'capture_off', '[]') ? concat(capture.schema_name, '.', capture.table_name)
+        RETURNING concat(t.ctid, substr(capture.remembered, strpos(capture.remembered, ' '))) INTO remembered;
+        IF FOUND THEN
+            -- the row has moved
+            PERFORM set_config('flask_audit_logger.transaction', remembered, true);
+        END IF;
         RETURN NULL;
     END IF;
 
     IF TG_OP = 'TRUNCATE' AND coalesce(options ->> 'truncate', 'marker') = 'marker' THEN
+        transaction_id := @schema@.audit_logger_current_transaction();
+        -- Whoever empties a partitioned table empties its partitions; their triggers fire after its own.
+        IF options ? 'partition' THEN
+            PERFORM
+            FROM @schema@.activity AS a
+            WHERE a.transaction_id = capture.transaction_id
+                AND a.verb = 'truncate'
+                AND a.issued_at = statement_timestamp()
+                AND a.relid <> TG_RELID
+                AND a.relid IN (SELECT p.relid FROM pg_partition_ancestors(TG_RELID) AS p (relid));
+            IF FOUND THEN
+                RETURN NULL;
+            END IF;
+        END IF;
         INSERT INTO @schema@.activity
             (schema, table_name, relid, issued_at, native_transaction_id, verb, transaction_id)
         VALUES (
@@ -104,7 +126,7 @@ BEGIN
             statement_timestamp(),
             xact_id,
             capture.verb,
-            @schema@.audit_logger_current_transaction()
+            capture.transaction_id
         );
         RETURN NULL;
     END IF;
@@ -121,6 +143,12 @@ BEGIN
                 AND i.indisprimary
             ORDER BY k.position
         );
+        -- A column that must not be stored can't be part of what is stored as key.
+        IF options -> 'mask' ?| key_columns OR options -> 'exclude' ?| key_columns
+            OR NOT options -> 'only' ?& key_columns
+        THEN
+            key_columns := '{}';
+        END IF;
         only_key := CASE WHEN cardinality(key_columns) = 1 THEN key_columns[1] END;
     ELSIF jsonb_array_length(options -> 'key') = 1 THEN
         only_key := options #>> '{key,0}';
@@ -142,9 +170,10 @@ BEGIN
     END IF;
 
     -- A whole row is converted at once where that is certain to be right: each column has a type that to_jsonb converts
-    -- without loss or error, the row is small (a compressed value unfolds to 255 times its size at most, jsonb ends at
-    -- 256 MB), and no large value is read only to be left out. Else column by column, by a statement made for this table.
-    is_projected := TG_OP = 'TRUNCATE' OR coalesce(row_size > 500000, false);
+    -- without loss or error, the row is small (a compressed value unfolds to 255 times its size at most, and an array of
+    -- nulls to 32 times that; jsonb ends at 256 MB), and no large value is read only to be left out. Else column by
+    -- column, by a statement made for this table.
+    is_projected := TG_OP = 'TRUNCATE' OR coalesce(row_size > 30000, false);
     IF is_part AND NOT is_projected THEN
         SELECT c.relkind = 'p' OR c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0
         INTO is_projected

@@ -10,32 +10,50 @@ DECLARE
     given text := coalesce(current_setting('flask_audit_logger.context', true), '');
     remembered text := coalesce(current_setting('flask_audit_logger.transaction', true), '');
     xact_id bigint := pg_current_xact_id()::text::bigint;
+    position text;
     actor @schema@.transaction;
-    current_id bigint;
+    made record;
 BEGIN
-    -- Remembered is "<id> <context it was made from>". Both settings are local to the database transaction and roll
-    -- back with a savepoint together with the row, so they can't disagree by accident; a forged or stale id is caught
-    -- by the look at the row: it must be of this database transaction (a transaction id alone comes again after a
+    -- Remembered is "<ctid> <id> <context it was made from>". Both settings are local to the database transaction and
+    -- roll back with a savepoint together with the row, so they can't disagree by accident; a forged or stale id is
+    -- caught by the look at the row: it must be of this database transaction (a transaction id alone comes again after a
     -- restore into a new cluster, its time does not).
-    IF remembered <> '' AND substr(remembered, strpos(remembered, ' ') + 1) = given THEN
-        SELECT t.id
-        INTO current_id
-        FROM @schema@.transaction AS t
-        WHERE t.id = CASE WHEN remembered ~ '^[0-9]{1,18} ' THEN split_part(remembered, ' ', 1)::bigint END
-            AND t.native_transaction_id = xact_id
-            AND t.issued_at >= transaction_timestamp();
-        IF FOUND THEN
-            RETURN current_id;
+    -- The row is read by its place. Reading it through an index would lock the page of the index in SERIALIZABLE, which
+    -- every other new transaction writes to: a conflict for each of them.
+    IF remembered <> '' AND right(remembered, length(given)) = given THEN
+        position := left(remembered, length(remembered) - length(given));
+        IF position ~ '^\([0-9]{1,9},[0-9]{1,4}\) [0-9]{1,18} $' THEN
+            SELECT t.id
+            INTO made
+            FROM @schema@.transaction AS t
+            WHERE t.ctid = split_part(position, ' ', 1)::tid
+                AND t.id = split_part(position, ' ', 2)::bigint
+                AND t.native_transaction_id = xact_id
+                AND t.issued_at >= transaction_timestamp();
+            IF FOUND THEN
+                RETURN made.id;
+            END IF;
         END IF;
     END IF;
 
     BEGIN
         actor := jsonb_populate_record(NULL::@schema@.transaction, nullif(given, '')::jsonb);
     EXCEPTION WHEN OTHERS THEN
-        -- An unreadable context must not break the write, nor be guessed at: nobody is named, the text is kept.
-        actor := NULL;
-        actor.context := jsonb_build_object('unreadable', left(given, 2000));
+        -- An unreadable context must not break the write, nor be guessed at: what can be read is kept, nobody is named
+        -- by a key that can't be one.
+        BEGIN
+            actor := jsonb_populate_record(NULL::@schema@.transaction, given::jsonb - '{actor_id,client_addr}'::text[]);
+            actor.actor_label := coalesce(actor.actor_label, given::jsonb ->> 'actor_id');
+            actor.context := coalesce(actor.context, '{}')
+                || jsonb_build_object('unreadable', given::jsonb - '{actor_label,context}'::text[]);
+        EXCEPTION WHEN OTHERS THEN
+            actor := NULL;
+            actor.context := jsonb_build_object('unreadable', left(given, 2000));
+        END;
     END;
+    IF jsonb_typeof(actor.context) <> 'object' THEN
+        actor.context := jsonb_build_object('unreadable', actor.context);
+    END IF;
 
     INSERT INTO @schema@.transaction (
         native_transaction_id, issued_at, actor_id, actor_label, client_addr, db_user, application_name, context
@@ -50,9 +68,9 @@ BEGIN
         current_setting('application_name'),
         coalesce(actor.context, '{}')
     )
-    RETURNING id INTO current_id;
+    RETURNING id, ctid INTO made;
 
-    PERFORM set_config('flask_audit_logger.transaction', current_id || ' ' || given, true);
-    RETURN current_id;
+    PERFORM set_config('flask_audit_logger.transaction', concat(made.ctid, ' ', made.id, ' ', given), true);
+    RETURN made.id;
 END;
 $function$;

@@ -7,24 +7,32 @@ STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
     -- Excluded columns are not even read. A virtual column has no value in a transition table, so its expression stands
-    -- for it. What to_jsonb might fail on, or might make look like NULL, goes through audit_logger_safe_value.
+    -- for it. What to_jsonb might fail on, or might make look like NULL, goes through audit_logger_safe_value; so does
+    -- what is large: the columns share the 256 MB at which jsonb ends.
     SELECT
         string_agg(
             CASE
                 WHEN a.attgenerated = 'v'
                     THEN format('(%s) AS %I', pg_get_expr(d.adbin, d.adrelid), a.attname)
                 WHEN a.atttypid IN (114, 199) OR a.atttypid >= 16384  -- json, json[], types of users
-                    THEN format('%1$I.audit_logger_safe_value(%2$I) AS %2$I', @schema_name@, a.attname)
+                    THEN format(
+                        '%1$I.audit_logger_safe_value(%2$I, %3$s) AS %2$I',
+                        @schema_name@,
+                        a.attname,
+                        a.max_size
+                    )
                 WHEN a.attlen = -1
                     THEN format(
                         $sql$
                         CASE
-                            WHEN pg_column_size(%2$I) > 100000 %3$s THEN %1$I.audit_logger_safe_value(%2$I)
+                            WHEN pg_column_size(%2$I) > %4$s %5$s THEN %1$I.audit_logger_safe_value(%2$I, %3$s)
                             ELSE to_jsonb(%2$I)
                         END AS %2$I
                         $sql$,
                         @schema_name@,
                         a.attname,
+                        a.max_size,
+                        a.max_size / 7000,
                         CASE WHEN a.atttypid = 3802 THEN format('OR %I = ''null''', a.attname) END  -- jsonb
                     )
                 ELSE quote_ident(a.attname)
@@ -32,13 +40,18 @@ AS $function$
             ', '
             ORDER BY a.attnum
         )
-    FROM pg_attribute AS a
+    FROM (
+        SELECT
+            a.*,
+            least(67108864, 209715200 / greatest(1, count(*) FILTER (WHERE a.attlen = -1) OVER ())) AS max_size
+        FROM pg_attribute AS a
+        WHERE a.attrelid = relation
+            AND a.attnum > 0
+            AND NOT a.attisdropped
+            AND NOT coalesce(options -> 'exclude' ? a.attname, false)
+            AND coalesce(options -> 'only' ? a.attname, true)
+    ) AS a
     LEFT JOIN pg_attrdef AS d
         ON d.adrelid = a.attrelid
-        AND d.adnum = a.attnum
-    WHERE a.attrelid = relation
-        AND a.attnum > 0
-        AND NOT a.attisdropped
-        AND NOT coalesce(options -> 'exclude' ? a.attname, false)
-        AND coalesce(options -> 'only' ? a.attname, true);
+        AND d.adnum = a.attnum;
 $function$;

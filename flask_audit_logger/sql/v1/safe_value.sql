@@ -1,6 +1,6 @@
--- audit_logger_safe_value: any value as jsonb, whatever it is; never an error.
+-- audit_logger_safe_value: any value as jsonb of up to max_size bytes, whatever it is; never an error.
 -- version: 1
-CREATE OR REPLACE FUNCTION @schema@.audit_logger_safe_value(value anyelement)
+CREATE OR REPLACE FUNCTION @schema@.audit_logger_safe_value(value anyelement, max_size bigint)
 RETURNS jsonb
 LANGUAGE plpgsql
 STABLE
@@ -17,13 +17,13 @@ BEGIN
         IF converted = 'null' THEN
             -- A JSON null is a value; SQL NULL is none.
             RETURN '{"audit_logger": "json null"}';
-        ELSIF pg_column_size(converted) <= 67108864 THEN
+        ELSIF pg_column_size(converted) <= max_size THEN
             RETURN converted;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        -- json text that jsonb can't hold (\u0000, a huge exponent), or more than jsonb's 256 MB
+        -- json text that jsonb can't hold (\u0000, a huge exponent), or more than jsonb can hold
         BEGIN
-            IF octet_length(value::text) <= 67108864 THEN
+            IF octet_length(value::text) <= max_size THEN
                 RETURN jsonb_build_object('audit_logger', 'text', 'text', value::text);
             END IF;
         EXCEPTION WHEN OTHERS THEN

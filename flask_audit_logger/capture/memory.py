@@ -1,0 +1,63 @@
+"""What each database connection was told in its running transaction, kept for as long as PostgreSQL keeps it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from .stamp import Stamp
+
+# PQTRANS_IDLE of libpq, which both drivers hand on
+_IDLE = 0
+
+
+class Memory:
+    """What PostgreSQL knows on one connection.
+
+    :ivar stamp: what the running transaction was told last, or ``None`` if that isn't certain.
+    :ivar is_mixed: whether the transaction was told different things. Then a savepoint that is rolled back without our
+        knowledge could bring back an earlier one, so that each write is stamped anew.
+    :ivar has_switched: whether the transaction was told to switch capture off.
+    :ivar is_wrapped: whether a single statement in autocommit was put into a transaction.
+    """
+
+    __slots__ = ("_first", "has_switched", "is_mixed", "is_wrapped", "stamp")
+
+    def __init__(self) -> None:
+        self.is_wrapped = False
+        self.forget_transaction()
+
+    def forget_transaction(self) -> None:
+        """A transaction ended, and the settings that were local to it."""
+        self.stamp: Stamp | None = None
+        self._first: Stamp | None = None
+        self.is_mixed = False
+        self.has_switched = False
+
+    def note(self, stamp: Stamp) -> None:
+        """The running transaction was told ``stamp``."""
+        self._first = self._first or stamp
+        self.is_mixed = self.is_mixed or stamp != self._first
+        self.has_switched = self.has_switched or not stamp.is_captured
+        self.stamp = stamp
+
+
+# Keyed by the connection of the driver: it is the one thing that the listeners and stamp() both have.
+_memories: WeakKeyDictionary[Any, Memory] = WeakKeyDictionary()
+
+
+def memory_of(driver: Any) -> Memory:
+    """What was told to a connection of psycopg2 or psycopg."""
+    memory = _memories.get(driver)
+    if memory is None:
+        memory = _memories[driver] = Memory()
+    if is_idle(driver):
+        # also after a commit on the driver's own connection, of which no event tells
+        memory.forget_transaction()
+    return memory
+
+
+def is_idle(driver: Any) -> bool:
+    """Whether no transaction runs on a connection."""
+    return bool(driver.info.transaction_status == _IDLE)
