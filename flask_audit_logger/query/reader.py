@@ -16,6 +16,17 @@ from .errors import translated
 #: Narrows a select on the activity table to what the reader may see.
 Scope = Callable[[Select[Any]], Select[Any]]
 
+#: Besides the time limit: no time for compiling queries, and for a live row the settings that the trigger functions
+#: have, so that one value always has one text.
+_SETTINGS = (
+    ("jit", "off"),
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+)
+
 
 def everything(statement: Select[Any]) -> Select[Any]:
     """The scope of a reader who may see all activities."""
@@ -52,8 +63,7 @@ class AuditReader:
             connection.execute(
                 select(
                     func.set_config("statement_timeout", str(int(timeout_ms or self.timeout_ms)), True),
-                    func.set_config("TimeZone", "UTC", True),
-                    func.set_config("jit", "off", True),
+                    *(func.set_config(name, value, True) for name, value in _SETTINGS),
                 )
             )
             yield Log(connection=connection, models=self.models, scope=self.scope)

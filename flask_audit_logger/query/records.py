@@ -96,6 +96,33 @@ def version_at(log: Log, record: RecordRef, moment: dt.datetime) -> ActivityRow 
     return None if row is None else read_activity(row)
 
 
+def version_of(log: Log, record: RecordRef, activity_id: int) -> ActivityRow | None:
+    """A change of the record by its id; ``None`` if it is of another record."""
+    row = log.first(_versions(log, record, whole=True).where(log.models.activity.c.id == activity_id))
+    return None if row is None else read_activity(row)
+
+
+def neighbours_of(
+    log: Log, record: RecordRef, version: ActivityRow | None, moment: dt.datetime | None
+) -> tuple[ActivityRow | None, ActivityRow | None]:
+    """The changes before and after a version.
+
+    :param moment: where there is no version: the first change after this time.
+    """
+    a = log.models.activity.c
+    statement = _versions(log, record, whole=False)
+    before = None
+    if version is not None:
+        before = log.first(statement.where(a.id < version.id).order_by(a.id.desc()).limit(1))
+        after = log.first(statement.where(a.id > version.id).order_by(a.id).limit(1))
+    else:
+        after = log.first(statement.where(a.issued_at > moment).order_by(a.id).limit(1))
+    return (
+        None if before is None else read_activity(before),
+        None if after is None else read_activity(after),
+    )
+
+
 def snapshot(log: Log, record: RecordRef, version: ActivityRow | None) -> Snapshot:
     """The record right after a change.
 

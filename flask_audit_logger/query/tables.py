@@ -8,6 +8,9 @@ from typing import Any
 
 from sqlalchemy import Column, MetaData, Table
 
+from ..schema.declared import Declaration, declaration_of
+from ..schema.options import TableOptions
+from ..schema.tables import audited_tables, table_options
 from .diff.kinds import Kind, kind_of_type
 from .refs import TableRef
 
@@ -34,7 +37,9 @@ class TableInfo:
     key: tuple[str, ...]
     table: Table
     is_audited: bool
+    #: Columns whose values are never logged, and those that are not logged at all.
     masked: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
 
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Names in the order of the table; what the models don't know comes last, by name."""
@@ -53,8 +58,10 @@ class TableCatalog:
         self.default_schema = default_schema
         self._tables: dict[TableRef, TableInfo] = {}
         for metadata in metadatas:
+            declaration = declaration_of(metadata)
+            audited = set(audited_tables(metadata)) if declaration is not None else set()
             for table in metadata.tables.values():
-                info = _table_info(table, default_schema)
+                info = _table_info(table, default_schema, declaration if table in audited else None)
                 self._tables.setdefault(info.ref, info)
 
     def get(self, ref: TableRef) -> TableInfo | None:
@@ -95,16 +102,24 @@ class TableCatalog:
         return str(ref)
 
 
-def _table_info(table: Table, default_schema: str) -> TableInfo:
-    declared: Any = table.info.get("audit_logged")
-    masked = declared.get("mask", ()) if isinstance(declared, dict) else ()
+def _table_info(table: Table, default_schema: str, declaration: Declaration | None) -> TableInfo:
+    options = TableOptions() if declaration is None else _options(table, declaration)
+    stored = options.only if options.only is not None else tuple(column.name for column in table.columns)
     return TableInfo(
         ref=TableRef(table.schema or default_schema, table.name),
         columns={column.name: _column_info(column, default_schema) for column in table.columns},
         key=tuple(column.name for column in table.primary_key.columns),
         table=table,
-        is_audited=declared is not None and declared is not False,
-        masked=frozenset(masked) if isinstance(masked, (list, tuple, set, frozenset)) else frozenset(),
+        is_audited=declaration is not None,
+        masked=frozenset(options.mask),
+        excluded=frozenset(column.name for column in table.columns if column.name not in stored)
+        | frozenset(options.exclude),
+    )
+
+
+def _options(table: Table, declaration: Declaration) -> TableOptions:
+    return table_options(
+        table, attributes=declaration.attributes(table), exclude=declaration.exclude, mask=declaration.mask
     )
 
 

@@ -12,7 +12,7 @@ from .keys import BadKey
 from .messages import bad_value, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
 from .state import current_state
-from .views import activities, actors, records, transactions
+from .views import activities, actors, records, transactions, versions
 
 #: (rule, endpoint, view); all answer GET only.
 ROUTES = (
@@ -20,6 +20,8 @@ ROUTES = (
     ("/activity/<int:activity_id>", "activity", activities.detail_page),
     ("/activity/<int:activity_id>/value/<column>", "value", activities.value_file),
     ("/record/<table>/<key>", "record", records.history_page),
+    ("/record/<table>/<key>/at", "record_at", versions.at_page),
+    ("/record/<table>/<key>/compare", "compare", versions.compare_page),
     ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
     ("/actor/<actor>", "actor", actors.actor_page),
 )

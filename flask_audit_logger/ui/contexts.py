@@ -79,7 +79,7 @@ class ActorShown:
 
     label: str
     id: str | None
-    href: str
+    href: str | None
     kind: str
     impersonator: str | None = None
     is_deleted: bool = False
@@ -131,7 +131,7 @@ class ActivityShown:
     actor: ActorShown
     address: str | None
     transaction_id: int
-    transaction_href: str
+    transaction_href: str | None
     description: str | None = None
     cells: tuple[str, ...] = ()
 
@@ -264,6 +264,54 @@ class TransactionPage(SearchPage):
     total: str = ""
     same: tuple[Any, ...] = ()
     same_note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotPage(Page):
+    """A record as of a time."""
+
+    template = "audit/record_at.html"
+
+    record: RecordShown
+    table: TableShown
+    #: What the time means: did not exist yet, deleted, or nothing special.
+    note: str | None
+    action: str
+    typed: str
+    error: str | None = None
+    values: tuple[CurrentValue, ...] = ()
+    version: ActivityShown | None = None
+    older: str | None = None
+    newer: str | None = None
+    compare_href: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparedSide:
+    """One of the two versions that are compared."""
+
+    name: str
+    time: Moment | None
+    actor: ActorShown | None
+    href: str | None
+    older: str | None = None
+    newer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparePage(Page):
+    """Two versions of a record."""
+
+    template = "audit/compare.html"
+
+    record: RecordShown
+    before: ComparedSide
+    after: ComparedSide
+    changes: tuple[Change, ...]
+    equal: tuple[ValueShown, ...]
+    swap_href: str
+    all_href: str | None
+    live_href: str | None = None
 
 
 @dataclass(frozen=True)

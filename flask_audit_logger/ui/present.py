@@ -40,7 +40,9 @@ class Presenter:
         known = list(rows)
         refs = set(records) | {row.record for row in known if row.record is not None}
         for row in known:
-            refs |= set(self._targets(row))
+            columns = row.changed_columns
+            values = [(c, side(c)) for c in columns for side in (row.before, row.after)]
+            refs |= set(self.targets(row.table, values))
         self._learn_records(log, refs)
         self.learn_actors({row.transaction.actor_id for row in known if row.transaction})
 
@@ -73,7 +75,7 @@ class Presenter:
             actor=self.actor(row.transaction),
             address=row.transaction.client_addr if row.transaction and show_address else None,
             transaction_id=row.transaction_id,
-            transaction_href=links.transaction(row.transaction_id),
+            transaction_href=links.transaction(row.transaction_id) if state.may("transaction") else None,
             description=self._described(row),
         )
 
@@ -143,7 +145,7 @@ class Presenter:
     def actor(self, transaction: TransactionRow | None) -> ActorShown:
         """Who made a change, or what is known instead."""
         if transaction is None:
-            return ActorShown("Not recorded", None, self.state.links.actor(None), "none")
+            return ActorShown("Not recorded", None, self._actor_href(None), "none")
         impersonator = transaction.impersonator
         behind = None
         if impersonator is not None:
@@ -151,12 +153,12 @@ class Presenter:
         actor_id = transaction.actor_id
         if actor_id is None:
             kind, label, hint = self._without_actor(transaction)
-            return ActorShown(label, None, self.state.links.actor(None), kind, impersonator=behind, hint=hint)
+            return ActorShown(label, None, self._actor_href(None), kind, impersonator=behind, hint=hint)
         label_now = self.actors.get(actor_id)
         return ActorShown(
             label=visible(label_now.text if label_now else transaction.actor_label or f"#{actor_id}"),
             id=actor_id,
-            href=self.state.links.actor(actor_id),
+            href=self._actor_href(actor_id),
             kind="user",
             impersonator=behind,
             is_deleted=bool(label_now and label_now.deleted),
@@ -184,6 +186,9 @@ class Presenter:
         """Whether a value of a new or deleted record is worth a place on a list."""
         return data not in (None, "", [], {}) and as_value(data) != MASKED and self.state.sight.can_see(table, column)
 
+    def _actor_href(self, actor_id: str | None) -> str | None:
+        return self.state.links.actor(actor_id) if self.state.may("actor") else None
+
     def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
         job, command = transaction.said("job"), transaction.said("command")
         if job is not None:
@@ -194,16 +199,15 @@ class Presenter:
             return "none", "Not recorded", visible(f"database user {transaction.db_user}")
         return "none", "Not recorded", None
 
-    def _targets(self, row: ActivityRow) -> Iterable[RecordRef]:
-        """The records that changed foreign keys point to, before and after."""
-        for column in row.changed_columns:
-            info = self.state.catalog.column(row.table, column)
-            if info is None or info.target is None or not self.state.sight.can_see(row.table, column):
-                continue
-            for value in (row.before(column), row.after(column)):
+    def targets(self, table: TableRef, values: Iterable[tuple[str, Value]]) -> list[RecordRef]:
+        """The records that values of foreign keys point to, as far as the viewer may see them."""
+        found = []
+        for column, value in values:
+            info = self.state.catalog.column(table, column)
+            if info is not None and info.target is not None and self.state.sight.can_see(table, column):
                 ref = self._target_ref(info.target[0], value)
-                if ref is not None:
-                    yield ref
+                found += [ref] if ref is not None else []
+        return found
 
     def _target_ref(self, table: TableRef, value: Value) -> RecordRef | None:
         info = self.state.catalog.get(table)

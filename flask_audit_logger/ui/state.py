@@ -108,6 +108,16 @@ class UIState:
         """
         return RecordRef(self.table_from(table), stored_key(decode_key(key)))
 
+    def may(self, action: str) -> bool:
+        """Whether links to pages of this kind are of use to the viewer.
+
+        The callback is asked once, without a target; one that needs a target decides when the link is followed.
+        """
+        known: dict[str, bool] = g.setdefault("audit_may", {})
+        if action not in known:
+            known[action] = self.ui.permission is not None and self.ui.permission(action, None) is True
+        return known[action]
+
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""
         given = self.ui.table_label(self.catalog.text(table)) if self.ui.table_label is not None else None

@@ -114,6 +114,19 @@ def diff_field(
     return FieldDiff(column, actual, *_plain(before, after, actual, brief=brief))
 
 
+def differs(before: Value, after: Value) -> bool:
+    """Whether two values of a column differ as values.
+
+    One instant in two zones, 10.0 and 10.00, or JSON with its members in another order are equal.
+    """
+    if before.state is not after.state:
+        return True
+    instants = as_instant(before.data), as_instant(after.data)
+    if None not in instants:
+        return instants[0] != instants[1]
+    return not same(before.data, after.data)
+
+
 def show_value(value: Value, kind: Kind | None = None, *, brief: bool = False) -> Shown:
     """Show one value on its own."""
     actual = settled(kind, value.data)

@@ -31,7 +31,7 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import SearchRules, changed, filled, pager
 from ..state import UIState, current_state
-from .common import actor_choices, counted, frame, open_search, sentence
+from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
 from .facts import transaction_facts
 
 #: Characters of a logged row that are shown as JSON.
@@ -53,7 +53,7 @@ def list_page() -> Any:
             page = list_activities(log, search, parsed.paging)
             presenter.learn(log, page.rows)
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
-            count = counted(log, search, state.config.count_cap)
+            count = counted(log, search, page, state.config.count_cap)
     names = dict(actors)
     heading = "Audit log" if parsed.errors else sentence(state, parsed, count, names)
     title = "There is a problem" if parsed.errors else heading
@@ -91,11 +91,11 @@ def detail_page(activity_id: int) -> Any:
         steps.append(Crumb(shown.record.label, shown.record.href))
     heading = f"{name}: {shown.verb_name.lower()}"
     context = ActivityPage(
-        title=f"{heading} – change {row.id} – Audit",
+        title=page_title(state, f"{heading} – change {row.id}"),
         heading=heading,
         crumbs=crumbs(state, *steps, Crumb(f"Change {row.id}")),
         zone=state.clock.name,
-        viewer=(state.viewer.label or state.viewer.id) if state.viewer else None,
+        viewer=viewer_name(state),
         activity=shown,
         facts=_facts(state, row),
         unchanged=tuple(_unchanged(presenter, row)),

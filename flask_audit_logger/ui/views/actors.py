@@ -52,7 +52,7 @@ def actor_page(actor: str) -> Any:
             page = list_activities(log, search, parsed.paging)
             presenter.learn(log, page.rows)
             tallies, is_cut = tally(log, search)
-            count = counted(log, search, state.config.count_cap)
+            count = counted(log, search, page, state.config.count_cap)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.actor(actor_id, args, anchor=anchor)

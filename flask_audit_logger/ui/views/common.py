@@ -13,8 +13,9 @@ from ...query.activities import Count, Search, count_activities
 from ...query.actors import known_actors
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
+from ...query.paging import Page
 from ...query.reader import Log
-from ..contexts import Crumb
+from ..contexts import Crumb, RecordShown, TableShown
 from ..forms import VERB_NAMES
 from ..keys import NOBODY
 from ..messages import crumbs
@@ -52,11 +53,11 @@ def frame(
     names = dict(actors)
     form = parsed.form
     return {
-        "title": f"{visible(title)} – Audit" + (f" – {state.config.home[0]}" if state.config.home else ""),
+        "title": page_title(state, title),
         "heading": visible(heading),
         "crumbs": crumbs(state, *steps),
         "zone": state.clock.name,
-        "viewer": (state.viewer.label or state.viewer.id) if state.viewer else None,
+        "viewer": viewer_name(state),
         "ignored": parsed.ignored,
         "form": form,
         "action": link({}),
@@ -71,8 +72,30 @@ def frame(
     }
 
 
-def counted(log: Log, search: Search, cap: int) -> Count | None:
+def is_all(page: Page[Any]) -> bool:
+    """Whether a page has every row there is, so that nothing needs to be counted."""
+    return bool(page.rows) and not page.has_newer and not page.has_older
+
+
+def page_title(state: UIState, text: str) -> str:
+    """Title of a page: what it is, where it belongs."""
+    return f"{visible(text)} – Audit" + (f" – {state.config.home[0]}" if state.config.home else "")
+
+
+def viewer_name(state: UIState) -> str | None:
+    """How the viewer is called, for print."""
+    return (state.viewer.label or state.viewer.id) if state.viewer else None
+
+
+def record_name(record: RecordShown, table: TableShown) -> str:
+    """A record by its name, or by its table and key."""
+    return record.label if record.is_named else f"{table.label} {record.label}"
+
+
+def counted(log: Log, search: Search, page: Page[Any], cap: int) -> Count | None:
     """Count what matches; ``None`` if that takes too long. Nothing can be read afterwards."""
+    if is_all(page):
+        return Count(len(page.rows))
     try:
         with translated():
             return count_activities(log, search, cap)

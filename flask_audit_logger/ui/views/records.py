@@ -7,23 +7,28 @@ from typing import Any
 from flask import abort
 
 from ...query.activities import Count
+from ...query.diff.fields import differs
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
+from ...query.live import live_row
 from ...query.reader import Log
 from ...query.records import LastSet, count_versions, last_set, last_version, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
-from ...query.values import ABSENT
+from ...query.values import ABSENT, value_of
 from ..contexts import Crumb, CurrentValue, Pager, RecordPage
-from ..gate import action
+from ..gate import action, allowed
 from ..present import Presenter
 from ..rendering import render
-from ..search import SearchRules, pager
+from ..search import ParsedSearch, SearchRules, pager
 from ..state import UIState, current_state
 from ..words import amount
-from .common import actor_choices, frame, open_search
+from .common import actor_choices, frame, is_all, open_search, record_name
 
 FIXED = ("table", "key", "tx", "req", "sort")
+
+
+_UNREADABLE = ""
 
 
 @action("record")
@@ -42,12 +47,22 @@ def history_page(table: str, key: str) -> Any:
         setters = last_set(log, record, until=newest.id) if newest.verb != "delete" else []
         rows = [*(page.rows if page else ()), newest]
         presenter.learn(log, [*rows, *(entry.activity for entry in setters)], [record])
-        count = None if parsed.errors else _counted(log, record, parsed.criteria, state.config.count_cap)
+        live = _live_note(state, log, record, newest) if allowed(state, "live", record) else None
+        if page is not None and is_all(page):
+            count: Count | None = Count(len(page.rows))
+        elif page is None or live == _UNREADABLE:
+            count = None
+        else:
+            count = _counted(log, record, parsed, state.config.count_cap)
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.record(record, args, anchor=anchor)
 
+    notes = _notes(state, record, newest)
+    if live is not None and live != _UNREADABLE:
+        notes.append((live, None))
+    total_rows = len(page.rows) if page else 0
     total = "" if parsed.errors else amount(count, "change", "changes")
     current, never = _values(presenter, newest, setters, link)
     context = RecordPage(
@@ -55,8 +70,8 @@ def history_page(table: str, key: str) -> Any:
             state,
             parsed,
             link,
-            title=f"{_named(shown, shown_table)} – history",
-            heading=_named(shown, shown_table),
+            title=f"{record_name(shown, shown_table)} – history",
+            heading=record_name(shown, shown_table),
             steps=(Crumb(shown_table.label, shown_table.href), Crumb(shown.label)),
             actors=actors,
             fixed=FIXED,
@@ -71,21 +86,46 @@ def history_page(table: str, key: str) -> Any:
         rows=tuple(presenter.activity(row, whole=False) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
         total=total,
-        notes=tuple(_notes(state, record, newest)),
+        notes=tuple(notes),
+        at_action=state.links.record_at(record),
+        compare_action=state.links.compare(record) if total_rows > 1 and allowed(state, "compare", record) else "",
     )
     return render(context, 400 if parsed.errors else 200)
 
 
-def _counted(log: Log, record: RecordRef, criteria: Any, cap: int) -> Count | None:
+def _live_note(state: UIState, log: Log, record: RecordRef, newest: ActivityRow) -> str | None:
+    """Say so if the row is not what the log says: it was changed while auditing was off."""
+    info = state.catalog.get(record.table)
+    if info is None or not info.is_audited:
+        return None
+    try:
+        row = live_row(log, info, record)
+    except LookupError:
+        return _UNREADABLE
+    if row is None:
+        text = "The log says that this record exists, but its row is gone: it was removed while auditing was off."
+        return text if newest.state_after is not None else None
+    if newest.state_after is None:
+        return "The log says that this record was deleted, but there is a row: it was made while auditing was off."
+    logged = newest.state_after
+    differing = [
+        state.column_label(record.table, column)
+        for column in info.ordered(row)
+        if column in logged
+        and differs(value_of(logged, column), value_of(row, column))
+        and state.sight.can_see(record.table, column)
+    ]
+    if not differing:
+        return None
+    return f"The current row differs from the log in: {', '.join(differing)}. It was changed while auditing was off."
+
+
+def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Count | None:
     try:
         with translated():
-            return count_versions(log, record, criteria, cap)
+            return count_versions(log, record, parsed.criteria, cap)
     except ReadTimeout:
         return None
-
-
-def _named(record: Any, table: Any) -> str:
-    return str(record.label) if record.is_named else f"{table.label} {record.label}"
 
 
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
