@@ -1,0 +1,93 @@
+"""The main story in a real browser: change a price, follow the link to the history, and see who did it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from tests.example_app.shops import browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+]
+
+
+@pytest.fixture
+def address(shop: Flask) -> Iterator[str]:
+    """Where the shop is served."""
+    server = make_server("127.0.0.1", 0, shop, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Any]:
+    """A page of Chromium, at the login; what it complains about on its console is an error."""
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        chromium.close()
+    assert complaints == []
+
+
+def log_in(page: Any, url: str) -> None:
+    """Open a page of the shop, by way of the login."""
+    page.goto(url)
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill("demo")
+    page.get_by_role("button", name="Log in").click()
+
+
+def test_a_price_is_changed_and_found_in_the_history(shop, address, page):
+    path = browser(shop, "admin").submit("/products/new", name="Blue ink", sku="INK-1", price="9.80")
+    log_in(page, f"{address}{path}")
+    page.get_by_role("link", name="Edit", exact=True).click()
+    page.get_by_label("Price in euro").fill("10.50")
+    page.get_by_label("Reason for this change").fill("Supplier raised the price")
+    page.get_by_role("button", name="Save").click()
+    assert "was saved" in page.get_by_role("status").inner_text()
+
+    page.get_by_role("link", name="History").click()
+    assert "/audit/record/products/" in page.url
+    newest = page.locator("table").last.locator("tbody tr").first.inner_text()
+    for word in ("price", "9.80", "10.50", "Ann Price", "127.0.0.1"):
+        assert word in newest
+
+    page.goto(f"{address}/")
+    page.get_by_role("button", name="Log out").click()
+    page.goto(f"{address}/audit/")
+    assert "/login" in page.url
+
+
+def test_narrow_screens_need_no_sideways_scrolling(address, page):
+    page.set_viewport_size({"width": 320, "height": 700})
+    log_in(page, f"{address}/")
+    for path in ("/", "/products/", "/products/new", "/orders/", "/supplier-prices/adjust", "/users/", "/users/1"):
+        page.goto(f"{address}{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
