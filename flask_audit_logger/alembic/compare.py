@@ -11,7 +11,7 @@ from typing import Any
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation
-from alembic.operations.ops import DropTableOp, UpgradeOps
+from alembic.operations.ops import CreateTableOp, UpgradeOps
 from sqlalchemy import Connection, MetaData, Table
 
 from ..schema.catalog import (
@@ -20,46 +20,62 @@ from ..schema.catalog import (
     as_in_catalog,
     default_schema,
     existing_triggers,
-    has_functions,
     has_schema,
+    installed_version,
     is_partitioned,
+    tables_in,
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions, declared_triggers
 from ..schema.objects import Functions, Triggers
-from ..sql import CURRENT_VERSION
+from .conversion import compare_old_log
+from .log_tables import compare_log_tables
+from .neighbours import leave_alone
 from .ops import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
     InitAuditLoggerTriggersOp,
     RemoveAuditLoggerFunctionsOp,
+    RemoveAuditLoggerSchemaOp,
     RemoveAuditLoggerTriggersOp,
 )
-
-try:  # Alembic 1.18 sorts comparators by priority; before, they run in the order of registration, ours after its own.
-    from alembic.util import DispatchPriority, PriorityDispatchResult
-
-    _REGISTRATION: dict[str, Any] = {"priority": DispatchPriority.LAST}
-    _CONTINUE: Any = PriorityDispatchResult.CONTINUE
-except ImportError:
-    _REGISTRATION = {}
-    _CONTINUE = None
+from .registration import CONTINUE, FIRST, LAST, put_first, put_last
+from .tables import dropped_tables, metadatas, restore_collations, table_of
 
 
-@comparators.dispatch_for("schema", **_REGISTRATION)
+@comparators.dispatch_for("schema", **FIRST)
+def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Any) -> Any:
+    """Complete the tables of the log before Alembic compares them."""
+    put_last(compare_audit_logger)
+    if _is_postgresql(context):
+        for metadata in metadatas(context):
+            declaration = declaration_of(metadata)
+            if declaration is not None:
+                declaration.prepare()
+    return CONTINUE
+
+
+@comparators.dispatch_for("schema", **LAST)
 def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Any) -> Any:
     """Add the operations that bring the log up to date."""
     connection = context.connection
-    if connection is None or connection.dialect.name != "postgresql":
-        return _CONTINUE
-    for metadata in _metadatas(context):
+    if connection is None or not _is_postgresql(context):
+        return CONTINUE
+    leave_alone(upgrade_ops)
+    for metadata in metadatas(context):
+        first, last = _abandoned(connection, upgrade_ops)
         declaration = declaration_of(metadata)
-        if declaration is None:
-            upgrade_ops.ops[:0] = _abandoned(connection, upgrade_ops)
-        else:
-            declaration.prepare()
-            first, last = _compare(context, connection, metadata, declaration, upgrade_ops)
-            upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
-    return _CONTINUE
+        if declaration is not None:
+            before, after = _compare(context, connection, metadata, declaration, upgrade_ops, schemas)
+            first, last = [*first, *before], [*after, *last]
+        upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
+    return CONTINUE
+
+
+put_first(prepare_audit_logger)
+
+
+def _is_postgresql(context: AutogenContext) -> bool:
+    return context.connection is not None and context.connection.dialect.name == "postgresql"
 
 
 def _compare(
@@ -68,92 +84,101 @@ def _compare(
     metadata: MetaData,
     declaration: Declaration,
     upgrade_ops: UpgradeOps,
+    schemas: Any,
 ) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
     """Operations that come before and after those on tables."""
     first: list[MigrateOperation] = []
     last: list[MigrateOperation] = []
     if declaration.schema is not None and not has_schema(connection, declaration.schema):
         first.append(InitAuditLoggerSchemaOp(declaration.schema))
+    first += compare_log_tables(context, connection, metadata, declaration, upgrade_ops, schemas)
+    first += compare_old_log(connection, metadata, declaration, upgrade_ops)
     functions = declared_functions(metadata)
     if functions is not None and not are_current(connection, functions):
-        log = functions.schema or default_schema(connection)
-        previous = functions if has_functions(connection, log) else None
-        last.append(InitAuditLoggerFunctionsOp(functions, previous=previous))
+        last.append(_functions_op(connection, functions))
     existing = {
         (found.triggers.schema, found.triggers.table): found
-        for found in existing_triggers(connection, declaration.schema, CURRENT_VERSION)
+        for found in existing_triggers(connection, declaration.schema)
     }
-    for triggers in _wanted(context, connection, metadata):
+    for triggers in _wanted(context, connection, metadata, upgrade_ops):
         found = existing.pop((triggers.schema, triggers.table), None)
         if not _is_same(found, triggers):
             # Nothing worked before: then there is nothing to go back to.
-            previous_triggers = found.triggers if found is not None and found.triggers.options.verbs else None
-            last.append(InitAuditLoggerTriggersOp(triggers, previous=previous_triggers))
-    for found in existing.values():
-        if _is_ours_to_remove(found.triggers, metadata, connection, upgrade_ops):
-            # Before the table is dropped, so that a downgrade makes them after the table is back.
-            first.append(RemoveAuditLoggerTriggersOp(found.triggers))
+            previous = found.triggers if found is not None and found.triggers.options.verbs else None
+            last.append(InitAuditLoggerTriggersOp(triggers, previous=previous))
+    ours = _ours_to_remove(context, connection, metadata, upgrade_ops)
+    # Before the table is dropped, so that a downgrade makes them after the table is back.
+    first += [RemoveAuditLoggerTriggersOp(found.triggers) for name, found in existing.items() if name in ours]
     return first, last
+
+
+def _functions_op(connection: Connection, functions: Functions) -> MigrateOperation:
+    version = installed_version(connection, functions.schema or default_schema(connection))
+    previous = None if version is None else dataclasses.replace(functions, version=version)
+    return InitAuditLoggerFunctionsOp(functions, previous=previous)
 
 
 def _is_same(found: ExistingTriggers | None, wanted: Triggers) -> bool:
     return found is not None and found.triggers == wanted and found.is_complete
 
 
-def _wanted(context: AutogenContext, connection: Connection, metadata: MetaData) -> list[Triggers]:
-    """The triggers that should exist on tables that the migration environment looks after."""
+def _wanted(
+    context: AutogenContext, connection: Connection, metadata: MetaData, upgrade_ops: UpgradeOps
+) -> list[Triggers]:
+    """The triggers that should exist on tables that are there, or about to be, and that the environment looks after."""
     default = default_schema(connection)
+    there = tables_in(connection) | {
+        (None if op.schema == default else op.schema, op.table_name)
+        for op in upgrade_ops.ops
+        if isinstance(op, CreateTableOp)
+    }
     wanted = []
-    for triggers in declared_triggers(metadata):
-        table = _table(metadata, triggers)
-        if not context.run_object_filters(table, table.name, "table", False, None):
+    for declared in declared_triggers(metadata):
+        triggers = as_in_catalog(declared, default)
+        if (triggers.schema, triggers.table) not in there or not _is_looked_after(
+            context, table_of(metadata, declared)
+        ):
             continue
         partitioned = triggers.options.partitioned or is_partitioned(
             connection, triggers.schema or default, triggers.table
         )
         options = dataclasses.replace(triggers.options, partitioned=partitioned)
-        wanted.append(as_in_catalog(dataclasses.replace(triggers, options=options), default))
+        wanted.append(dataclasses.replace(triggers, options=options))
     return wanted
 
 
-def _is_ours_to_remove(triggers: Triggers, metadata: MetaData, connection: Connection, upgrade_ops: UpgradeOps) -> bool:
-    """Whether the table is a model without audit, or about to be dropped. Else its triggers are somebody else's."""
+def _ours_to_remove(
+    context: AutogenContext, connection: Connection, metadata: MetaData, upgrade_ops: UpgradeOps
+) -> set[tuple[str | None, str]]:
+    """Tables that are models without audit, or about to be dropped. On any other the triggers are somebody else's."""
     default = default_schema(connection)
-    name = (triggers.schema, triggers.table)
-    in_models = {(None if t.schema == default else t.schema, t.name) for t in metadata.tables.values()}
-    return name in in_models or name in _dropped(upgrade_ops, default)
-
-
-def _abandoned(connection: Connection, upgrade_ops: UpgradeOps) -> list[MigrateOperation]:
-    """What goes with the tables of a log whose logger was taken out of the application."""
-    default = default_schema(connection)
-    dropped = _dropped(upgrade_ops, default)
-    removed: list[MigrateOperation] = []
-    for schema in sorted({schema for schema, name in dropped if name == "activity"}, key=lambda name: name or ""):
-        if (schema, "transaction") in dropped and has_functions(connection, schema or default):
-            removed += [
-                RemoveAuditLoggerTriggersOp(found.triggers)
-                for found in existing_triggers(connection, schema, CURRENT_VERSION)
-            ]
-            removed.append(RemoveAuditLoggerFunctionsOp(Functions(schema=schema, version=CURRENT_VERSION)))
-    return removed
-
-
-def _dropped(upgrade_ops: UpgradeOps, default: str) -> set[tuple[str | None, str]]:
-    return {
-        (None if op.schema == default else op.schema, op.table_name)
-        for op in upgrade_ops.ops
-        if isinstance(op, DropTableOp)
+    in_models = {
+        (None if table.schema == default else table.schema, table.name)
+        for table in metadata.tables.values()
+        if _is_looked_after(context, table)
     }
+    return in_models | dropped_tables(upgrade_ops, default)
 
 
-def _table(metadata: MetaData, triggers: Triggers) -> Table:
-    key = triggers.table if triggers.schema is None else f"{triggers.schema}.{triggers.table}"
-    return metadata.tables[key]
+def _is_looked_after(context: AutogenContext, table: Table) -> bool:
+    return context.run_object_filters(table, table.name, "table", False, None)
 
 
-def _metadatas(context: AutogenContext) -> list[MetaData]:
-    metadata = context.metadata
-    if metadata is None:
-        return []
-    return [metadata] if isinstance(metadata, MetaData) else list(metadata)
+def _abandoned(
+    connection: Connection, upgrade_ops: UpgradeOps
+) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
+    """What goes with the tables of a log: its logger was taken out of the application, or has another schema now."""
+    default = default_schema(connection)
+    dropped = dropped_tables(upgrade_ops, default)
+    first: list[MigrateOperation] = []
+    last: list[MigrateOperation] = []
+    for schema in sorted({schema for schema, name in dropped if name == "activity"}, key=lambda name: name or ""):
+        version = installed_version(connection, schema or default)
+        if (schema, "transaction") not in dropped or version is None:
+            continue
+        first += [RemoveAuditLoggerTriggersOp(found.triggers) for found in existing_triggers(connection, schema)]
+        first.append(RemoveAuditLoggerFunctionsOp(Functions(schema=schema, version=version)))
+        if schema is not None:
+            last.append(RemoveAuditLoggerSchemaOp(schema))
+        restore_collations(upgrade_ops, schema, default)
+    return first, last

@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from ..sql import FUNCTIONS, VERBS, render
+from ..exceptions import ConfigurationError
+from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, render
 from .objects import DEFAULT_SCHEMA, Functions, Triggers
 from .options import TableOptions
 
@@ -20,9 +21,12 @@ _FUNCTIONS = text(
     SELECT p.proname, p.prosrc, p.prosecdef, coalesce(p.proconfig, '{}') AS proconfig,
         p.proacl IS NULL OR EXISTS (
             SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE'
-        ) AS is_public
+        ) AS is_public,
+        p.provolatile::text AS volatility, p.proisstrict, l.lanname,
+        pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
     WHERE n.nspname = :schema AND p.proname LIKE 'audit\\_logger\\_%'
     """
 )
@@ -32,6 +36,7 @@ _TRIGGERS = text(
     """
     SELECT n.nspname, c.relname, c.relispartition, c.relkind, t.tgname, t.tgenabled, t.tgargs,
         t.tgqual IS NULL AND cardinality(t.tgattr::smallint[]) = 0 AS is_unconditional,
+        t.tgtype, t.tgoldtable, t.tgnewtable,
         root_schema.nspname AS root_schema, root.relname AS root_table
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
@@ -66,16 +71,39 @@ _IS_PARTITIONED = text(
     """
 )
 
+#: What a trigger of each verb is: PostgreSQL's bits for when it fires, and its transition tables.
+_SHAPES = {
+    "insert": (4, None, "new_table"),
+    "delete": (8, "old_table", None),
+    "update": (16, "old_table", "new_table"),
+    "truncate": (32 | 2, None, None),
+}
+
+_VOLATILITY = {"IMMUTABLE": "i", "STABLE": "s", "VOLATILE": "v"}
+
+_TABLES = text(
+    """
+    SELECT CASE WHEN n.nspname <> :default THEN n.nspname END AS schema, c.relname AS name
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p')
+    """
+)
+
+_VERSION = re.compile(r"^flask-audit-logger, version ([0-9]+)$")
+_HEADER = re.compile(
+    r"^(?:LANGUAGE (?P<language>\w+)|(?P<volatility>IMMUTABLE|STABLE|VOLATILE)|(?P<strict>STRICT))$", re.MULTILINE
+)
 _BODY = re.compile(r"AS \$function\$(.*)\$function\$", re.DOTALL)
 _SETTING = re.compile(r"^SET \"?(\w+)\"? = (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class ExistingTriggers:
-    """The triggers of one table that work: enabled, unconditional, under their own name.
+    """The triggers of one table that work: enabled, unconditional, of the right shape, under their own name.
 
     :param triggers: them, as the operation that would make them.
-    :param is_complete: whether each partition has them, too.
+    :param is_complete: whether each partition has the same, and neither has another one that captures.
     """
 
     triggers: Triggers
@@ -98,9 +126,28 @@ def is_partitioned(connection: Connection, schema: str, table: str) -> bool:
     return bool(connection.scalar(_IS_PARTITIONED, {"schema": schema, "table": table}))
 
 
-def has_functions(connection: Connection, schema: str) -> bool:
-    """Whether the schema has the functions of a log, of whatever version."""
-    return any(row.proname == "audit_logger_capture" for row in _function_rows(connection, schema))
+def tables_in(connection: Connection) -> set[tuple[str | None, str]]:
+    """All tables by schema and name; the schema is ``None`` for those in the default schema."""
+    rows = connection.execute(_TABLES, {"default": default_schema(connection)})
+    return {(row.schema, row.name) for row in rows}
+
+
+def installed_version(connection: Connection, schema: str) -> int | None:
+    """The version of the functions of a log, or ``None`` if the schema has no log.
+
+    :raises ConfigurationError: if it is newer than this package.
+    """
+    for row in _function_rows(connection, schema):
+        if row.proname == "audit_logger_capture":
+            said = _VERSION.match(row.comment or "")
+            version = int(said[1]) if said else CURRENT_VERSION
+            if version > CURRENT_VERSION:
+                raise ConfigurationError(
+                    f"The audit log in schema {schema!r} is of version {version}, this package knows versions up to "
+                    f"{CURRENT_VERSION}. Install the release of flask-audit-logger that made it, or a newer one."
+                )
+            return version
+    return None
 
 
 def are_current(connection: Connection, functions: Functions) -> bool:
@@ -112,35 +159,43 @@ def are_current(connection: Connection, functions: Functions) -> bool:
     )
 
 
-def existing_triggers(connection: Connection, audit_schema: str | None, version: int) -> list[ExistingTriggers]:
+def existing_triggers(connection: Connection, audit_schema: str | None) -> list[ExistingTriggers]:
     """The triggers that write to the log in ``audit_schema``, per table, in order of schema and table."""
     default = default_schema(connection)
-    rows = connection.execute(_TRIGGERS, {"schema": audit_schema or default}).all()
-    on_partitions: dict[tuple[str, str], int] = defaultdict(int)
+    version = installed_version(connection, audit_schema or default)
+    if version is None:
+        return []
+    on_partitions: dict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
     by_table: dict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
-    for row in rows:
+    for row in connection.execute(_TRIGGERS, {"schema": audit_schema or default}):
         if row.relispartition and _argument(row).get("partition"):
-            on_partitions[row.root_schema, row.root_table] += _works(row)
+            on_partitions[row.root_schema, row.root_table].append(row)
         else:
             by_table[row.nspname, row.relname].append(row)
     found = []
-    for (schema, table), triggers in by_table.items():
-        working = [row for row in triggers if _works(row)]
-        partitioned = triggers[0].relkind == "p"
-        partitions = connection.scalar(_PARTITIONS, {"schema": schema, "table": table}) if partitioned else 0
-        found.append(
-            ExistingTriggers(
-                triggers=Triggers(
-                    table=table,
-                    schema=None if schema == default else schema,
-                    audit_schema=audit_schema,
-                    version=version,
-                    options=_options(working, partitioned=partitioned),
-                ),
-                is_complete=on_partitions[schema, table] == (partitions or 0) * len(working),
-            )
+    for (schema, table), rows in by_table.items():
+        partitioned = rows[0].relkind == "p"
+        triggers = Triggers(
+            table=table,
+            schema=None if schema == default else schema,
+            audit_schema=audit_schema,
+            version=version,
+            options=_options([row for row in rows if _works(row)], partitioned=partitioned),
         )
+        partitions = connection.scalar(_PARTITIONS, {"schema": schema, "table": table}) if partitioned else 0
+        is_complete = len(rows) == len(triggers.options.verbs) and _are_alike(
+            on_partitions[schema, table], triggers.options, partitions or 0
+        )
+        found.append(ExistingTriggers(triggers, is_complete))
     return found
+
+
+def _are_alike(rows: list[Row[Any]], options: TableOptions, partitions: int) -> bool:
+    """Whether exactly the same triggers work on each partition."""
+    expected = json.loads(options.argument(partition=True))
+    return len(rows) == partitions * len(options.verbs) and all(
+        _works(row) and _argument(row) == expected and _verb(row) in options.verbs for row in rows
+    )
 
 
 def _function_rows(connection: Connection, schema: str) -> list[Row[Any]]:
@@ -151,19 +206,30 @@ def _is_same(row: Row[Any] | None, sql: str) -> bool:
     body = _BODY.search(sql)
     if row is None or body is None:
         return False
-    settings = {name.lower(): value.strip("'") for name, value in _SETTING.findall(sql[: body.start()])}
+    header = sql[: body.start()]
+    settings = {name.lower(): value.strip("'") for name, value in _SETTING.findall(header)}
     existing = dict(item.split("=", 1) for item in row.proconfig)
+    said = {kind: match[kind] for match in _HEADER.finditer(header) for kind in match.groupdict() if match[kind]}
     return (
         row.prosrc == body[1]
-        and row.prosecdef == ("SECURITY DEFINER" in sql[: body.start()])
+        and row.prosecdef == ("SECURITY DEFINER" in header)
+        and row.lanname == said["language"]
+        and row.volatility == _VOLATILITY[said.get("volatility", "VOLATILE")]
+        and row.proisstrict == ("strict" in said)
         and {name.lower(): value.strip("'\"") for name, value in existing.items()} == settings
         and not row.is_public
     )
 
 
 def _works(row: Row[Any]) -> bool:
-    named = row.tgname.removeprefix("audit_logger_")
-    return row.tgenabled in _ENABLED and row.is_unconditional and named in VERBS and named != row.tgname
+    shape = (row.tgtype, row.tgoldtable, row.tgnewtable)
+    return row.tgenabled in _ENABLED and row.is_unconditional and _SHAPES.get(_verb(row) or "") == shape
+
+
+def _verb(row: Row[Any]) -> str | None:
+    """The verb that the name of a trigger says."""
+    verb = str(row.tgname).removeprefix("audit_logger_")
+    return verb if verb in VERBS and verb != row.tgname else None
 
 
 #: As bytes or text, as the driver gives ``"char"``.
@@ -184,7 +250,7 @@ def _options(rows: list[Row[Any]], *, partitioned: bool) -> TableOptions:
     if not rows:
         return TableOptions(verbs=(), partitioned=partitioned)
     argument = _argument(rows[0])
-    names = {row.tgname.removeprefix("audit_logger_") for row in rows if _argument(row) == argument}
+    names = {_verb(row) for row in rows if _argument(row) == argument}
     verbs = tuple(verb for verb in VERBS if verb in names)
     try:
         return TableOptions.from_trigger(json.dumps(argument), verbs=verbs, partitioned=partitioned)

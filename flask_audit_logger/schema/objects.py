@@ -61,16 +61,22 @@ class Triggers:
 
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make the triggers of the captured verbs and drop those of the others."""
-        statements = []
+        table = self._name(default_schema)
+        statements = [self._drop_strays(table, default_schema)]
         for verb in VERBS:
             if verb in self.options.verbs:
-                statements.append(self._create_one(verb, self._name(default_schema), default_schema, partition=False))
+                statements.append(self._create_one(verb, table, default_schema, partition=False))
             else:
-                statements.append(self._drop_one(verb, self._name(default_schema)))
+                statements.append(self._drop_one(verb, table))
         if self.options.partitioned:
             statements += [
-                self._on_partitions(self._create_one(verb, "%s", default_schema, partition=True), default_schema)
-                for verb in self.options.verbs
+                self._on_partitions(
+                    self._create_one(verb, "%s", default_schema, partition=True)
+                    if verb in self.options.verbs
+                    else self._drop_one(verb, "%s"),
+                    default_schema,
+                )
+                for verb in VERBS
             ]
         return statements
 
@@ -92,6 +98,30 @@ class Triggers:
     @staticmethod
     def _drop_one(verb: str, table: str) -> str:
         return f"DROP TRIGGER IF EXISTS audit_logger_{verb} ON {table}"
+
+    def _drop_strays(self, table: str, default_schema: str) -> str:
+        """Drop triggers under other names that capture, too: a renamed one would log each change twice."""
+        capture = quote_literal(function_signature("capture", self.audit_schema or default_schema))
+        names = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in VERBS)
+        named = quote_literal(table)
+        lines = [
+            "DO $audit_logger$",
+            "DECLARE",
+            "    stray record;",
+            "BEGIN",
+            "    FOR stray IN",
+            "        SELECT tgname, tgrelid::regclass AS tgrelid",
+            "        FROM pg_catalog.pg_trigger",
+            f"        WHERE tgfoid = {capture}::regprocedure AND NOT tgisinternal AND tgname NOT IN ({names})",
+            f"            AND (tgrelid = {named}::regclass",
+            f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",
+            "    LOOP",
+            "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray.tgname, stray.tgrelid);",
+            "    END LOOP;",
+            "END;",
+            "$audit_logger$",
+        ]
+        return "\n".join(lines)
 
     def _on_partitions(self, statement: str, default_schema: str) -> str:
         """Run a statement, in which ``%s`` stands for the table, on each partition there is."""

@@ -1,0 +1,46 @@
+"""Small questions about the tables of a migration."""
+
+from __future__ import annotations
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import DropTableOp, UpgradeOps
+from sqlalchemy import MetaData, Table, Text
+
+from ..schema.objects import Triggers
+
+#: Names of the two tables of a log.
+LOG_TABLES = ("transaction", "activity")
+
+
+def metadatas(context: AutogenContext) -> list[MetaData]:
+    """The metadata that is compared; an environment may have several."""
+    metadata = context.metadata
+    if metadata is None:
+        return []
+    return [metadata] if isinstance(metadata, MetaData) else list(metadata)
+
+
+def table_of(metadata: MetaData, triggers: Triggers) -> Table:
+    """The table that triggers were declared for."""
+    return metadata.tables[f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table]
+
+
+def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[tuple[str | None, str]]:
+    """The tables that a migration drops by schema and name; the schema is ``None`` for the default one."""
+    return {
+        (None if op.schema == default else op.schema, op.table_name)
+        for op in upgrade_ops.ops
+        if isinstance(op, DropTableOp)
+    }
+
+
+def restore_collations(upgrade_ops: UpgradeOps, schema: str | None, default: str) -> None:
+    """Let the log that a downgrade makes again sort as it did: SQLAlchemy before 2.1 doesn't reflect a collation."""
+    for position, op in enumerate(upgrade_ops.ops):
+        is_log = isinstance(op, DropTableOp) and op.table_name == "activity"
+        if is_log and (None if op.schema == default else op.schema) == schema:  # type: ignore[attr-defined]
+            table = op.to_table()  # type: ignore[attr-defined]
+            for name in ("table_name", "record_key"):
+                if name in table.c:
+                    table.c[name].type = Text(collation="C")
+            upgrade_ops.ops[position] = DropTableOp.from_table(table)
