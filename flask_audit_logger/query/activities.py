@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Select, func, literal, select
@@ -46,12 +47,35 @@ class Search:
         return cls(criteria, bounds, is_empty=bounds is None)
 
 
-def list_activities(log: Log, search: Search, paging: Paging) -> Page[ActivityRow]:
-    """One page of the feed."""
+def list_activities(log: Log, search: Search, paging: Paging, *, whole: bool = False) -> Page[ActivityRow]:
+    """One page of the feed.
+
+    :param whole: with the whole old rows.
+    """
     if search.is_empty:
         return Page((), has_newer=False, has_older=False)
-    rows = log.all(feed(log, search.criteria, paging, search.bounds))
+    rows = log.all(feed(log, search.criteria, paging, search.bounds, whole=whole))
     return page_of([read_activity(row) for row in rows], paging)
+
+
+def batches(
+    log: Log, search: Search, paging: Paging, *, most: int, size: int = 1000
+) -> Iterator[tuple[ActivityRow, ...]]:
+    """All that matches, in the order of the feed, by keyset pages.
+
+    :param paging: gives the order; its position is where to start.
+    :param most: rows after which to stop.
+    """
+    left, here = most, paging
+    while left > 0:
+        page = list_activities(log, search, replace(here, limit=min(size, left)), whole=True)
+        if page.rows:
+            yield page.rows
+        left -= len(page.rows)
+        if not (page.has_newer if paging.oldest_first else page.has_older):
+            return
+        last = page.rows[-1].cursor
+        here = replace(here, after=last, before=None) if paging.oldest_first else replace(here, before=last, after=None)
 
 
 def count_activities(log: Log, search: Search, cap: int) -> Count:

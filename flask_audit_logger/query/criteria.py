@@ -118,11 +118,13 @@ def bounds_of(log: Log, criteria: Criteria) -> Bounds | None:
     return None if row is None or row[0] is None else Bounds(row[0], row[1])
 
 
-def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None) -> Select[Any]:
+def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None, *, whole: bool = False) -> Select[Any]:
     """The select of one page in the order of the feed."""
     a, t = log.models.activity.c, log.models.transaction.c
     statement = log.activities(
-        *activity_columns(log.models), *transaction_columns(log.models), source=joined(log.models, criteria)
+        *activity_columns(log.models, whole=whole),
+        *transaction_columns(log.models),
+        source=joined(log.models, criteria),
     ).where(*conditions(log.models, criteria, bounds))
     if criteria.drives:
         return paged(statement.where(*edge(t.id, paging)), paging, a.transaction_id, a.id, order=(t.id, a.id))

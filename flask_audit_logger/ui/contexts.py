@@ -315,6 +315,58 @@ class ComparePage(Page):
 
 
 @dataclass(frozen=True)
+class TransactionShown:
+    """One transaction as a row of a list."""
+
+    id: int
+    href: str
+    time: Moment
+    actor: ActorShown
+    request: str | None
+    address: str | None
+    tables: tuple[tuple[TableShown, str], ...]
+    rows: str
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransactionsPage(SearchPage):
+    """The list of transactions."""
+
+    template = "audit/transactions.html"
+
+    rows: tuple[TransactionShown, ...] = ()
+    pager: Pager = Pager()
+    sort_href: str = ""
+    oldest_first: bool = False
+    all_time_href: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelpPage(Page):
+    """How to search, and what is recorded."""
+
+    template = "audit/help.html"
+
+    tables: tuple[tuple[TableShown, str], ...]
+    zone_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPage(SearchPage):
+    """What will be exported, and how."""
+
+    template = "audit/export.html"
+
+    sentence: str
+    note: str | None
+    csv_action: str
+    jsonl_href: str
+    hidden: tuple[tuple[str, str], ...]
+    back_href: str
+
+
+@dataclass(frozen=True)
 class TallyShown:
     """So many rows of a table were changed in one way."""
 

@@ -251,3 +251,19 @@ def network(text: str) -> str:
 def actor_of(text: str) -> str | None:
     """The actor that a parameter names; ``None`` for actors that were not recorded."""
     return None if text == NOBODY else text
+
+
+class TransactionForm(FilterForm):
+    """The filters of a list of transactions."""
+
+    path = StringField("Request path begins with", [_clean], id="audit-path")
+    min_rows = StringField("At least so many rows", [_clean], id="audit-min-rows")
+
+    NARROWING: Sequence[str] = (
+        "table", "verb", "actor", "kind", "impersonated", "addr", "period", "since", "until", "req", "path", "min_rows",
+    )  # fmt: skip
+    MORE: Sequence[str] = ("kind", "impersonated", "addr", "req", "path", "min_rows")
+
+    def validate_min_rows(self, field: Any) -> None:
+        if field.data and not re.fullmatch(r"[1-9][0-9]{0,5}", field.data, re.ASCII):
+            raise ValidationError("Enter a whole number from 1 to 999999.")

@@ -16,6 +16,9 @@ _ATTRIBUTE = "audit_action"
 #: The only endpoint that anybody may read: style sheet and script, which say nothing about the log.
 OPEN_ENDPOINTS = frozenset({"static"})
 
+#: What another site must not make a browser fetch with the viewer's cookies.
+_NOT_FROM_OTHER_SITES = frozenset({"export", "panel"})
+
 
 def action(name: str) -> Callable[[View], View]:
     """Declare what a view does; the permission callback is asked for this."""
@@ -39,8 +42,9 @@ def guard() -> Any:
         return refused(state, name)
     if state.ui.is_anonymous(current_app):
         return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
-    viewer = state.ui.find_viewer(current_app)
-    g.audit_viewer = viewer
+    g.audit_viewer = state.ui.find_viewer(current_app)
+    if name in _NOT_FROM_OTHER_SITES and request.headers.get("Sec-Fetch-Site") == "cross-site":
+        return refused(state, name)
     try:
         target = find_target(state, name)
     except BadKey:

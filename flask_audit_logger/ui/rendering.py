@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, make_response, render_template
+from flask import Flask, make_response, render_template, request
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -85,6 +85,16 @@ class _Frame:
     def theme(self) -> str:
         """``auto``, ``light`` or ``dark``."""
         return self._state.config.theme
+
+    @property
+    def tabs(self) -> list[tuple[str, str, bool]]:
+        """The kinds of pages: text, address, and whether this page is one of them."""
+        here = (request.endpoint or "").rpartition(".")[2]
+        found = [("Changes", self.links.activities(), here == "activities")]
+        if self._state.may("transaction"):
+            found.append(("Transactions", self.links.transactions(), here == "transactions"))
+        found.append(("Help", self.links.help(), here == "help"))
+        return found
 
     def moment(self, instant: Any) -> Any:
         """A logged instant in the viewer's zone."""

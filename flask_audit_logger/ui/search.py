@@ -59,18 +59,19 @@ class SearchRules:
     default_period: str | None = None
     fixed: Collection[str] = ()
     extra: Collection[str] = ()
+    form: type[FilterForm] = FilterForm
     base: Criteria = field(default_factory=Criteria)
 
 
 def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules: SearchRules) -> ParsedSearch:
     """Read and check the query string."""
-    known = {name for name in FilterForm(MultiDict())._fields if name not in rules.fixed}
+    known = {name for name in rules.form(MultiDict())._fields if name not in rules.fixed}
     given = MultiDict((name, value) for name, value in args.items(multi=True) if name in known)
-    form = _form(state, given)
+    form = _form(state, given, rules.form)
     errors: list[tuple[str, str, str]] = []
     if len(query_string) > MAX_QUERY:
         errors.append(("", "Filters", f"The address can have at most {MAX_QUERY} characters."))
-        form = _form(state, MultiDict())
+        form = _form(state, MultiDict(), rules.form)
     elif not form.validate():
         errors += [(f.id, str(f.label.text), str(e)) for f in form if f.errors for e in _flat(f.errors)]
     assumed = _assumed(form, given, rules)
@@ -158,8 +159,8 @@ def pager(parsed: ParsedSearch, page: Page[Any], link: Any, cursor: Any) -> Page
     )
 
 
-def _form(state: UIState, given: MultiDict[str, str]) -> FilterForm:
-    form = FilterForm(given, tz=state.clock.name, limit=str(state.config.page_size))
+def _form(state: UIState, given: MultiDict[str, str], form_cls: type[FilterForm]) -> FilterForm:
+    form = form_cls(given, tz=state.clock.name, limit=str(state.config.page_size))
     form.check_column = lambda form, name: _check_column(state, form, name)
     catalog = state.catalog
     form.table.options = [(catalog.text(info.ref), state.table_label(info.ref)) for info in catalog.audited]
@@ -303,4 +304,6 @@ _CHIP_NAMES = {
     "until": "Until",
     "tx": "Transaction",
     "req": "Request",
+    "path": "Path begins with",
+    "min_rows": "Rows, at least",
 }

@@ -68,6 +68,7 @@ def list_page() -> Any:
         tables=tuple(presenter.table(info.ref) for info in state.catalog.audited),
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
         nothing_logged=nothing,
+        export_href=state.links.export(None, changed(parsed.args)) if state.may("export") else None,
     )
     return render(context, 400 if parsed.errors else 200)
 

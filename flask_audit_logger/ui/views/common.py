@@ -121,7 +121,12 @@ def sentence(state: UIState, parsed: ParsedSearch, count: Count | None, actor_na
     form = parsed.form
     verbs = form.verb.data or []
     one, many = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else ("change", "changes")
-    text = amount(count, one, many)
+    return amount(count, one, many) + filter_words(state, parsed, actor_names)
+
+
+def filter_words(state: UIState, parsed: ParsedSearch, actor_names: dict[str, str]) -> str:
+    """The filters in words, after the noun."""
+    form, text = parsed.form, ""
     tables = [state.table_label(state.catalog.ref(name)) for name in form.table.data or []]
     if tables:
         text += f" to {joined(tables, 'or')}"

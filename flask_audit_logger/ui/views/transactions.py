@@ -7,24 +7,87 @@ from typing import Any
 
 from flask import abort
 
-from ...query.activities import Search, list_activities
+from ...query.activities import Count, Search, list_activities
 from ...query.criteria import Criteria
-from ...query.paging import MAX_ID
-from ...query.transactions import Summary, get_transaction, summarize
-from ..contexts import Crumb, Pager, TallyShown, TransactionPage
-from ..forms import VERB_NAMES
+from ...query.diff.pieces import visible
+from ...query.errors import ReadTimeout, translated
+from ...query.paging import MAX_ID, Cursor
+from ...query.reader import Log
+from ...query.refs import TableRef
+from ...query.rows import TransactionRow
+from ...query.transactions import (
+    Summary,
+    TransactionCriteria,
+    count_transactions,
+    get_transaction,
+    list_transactions,
+    summarize,
+    tally_tables,
+)
+from ..contexts import Crumb, Pager, TallyShown, TransactionPage, TransactionShown, TransactionsPage
+from ..forms import VERB_NAMES, TransactionForm
 from ..gate import action
 from ..present import Presenter
 from ..rendering import render
-from ..search import SearchRules, filled, pager
+from ..search import ParsedSearch, SearchRules, changed, filled, pager
 from ..state import current_state
 from ..words import amount, number
-from .common import frame, open_search
+from .common import actor_choices, filter_words, frame, is_all, open_search
 from .facts import transaction_facts
 
 FIXED = ("tx", "actor", "kind", "impersonated", "addr", "req", "period", "since", "until")
+#: Rows of a transaction that are counted for a list.
+TALLIED = 1000
 #: Columns named in a line of the summary.
 NAMED = 8
+
+
+#: The form's filters that make no sense for a transaction.
+NOT_OF_TRANSACTIONS = ("key", "col", "field", "was", "became", "tx")
+
+
+@action("transaction")
+def list_page() -> Any:
+    """Units of work, filtered."""
+    state = current_state()
+    rules = SearchRules(default_period=state.config.default_period, fixed=NOT_OF_TRANSACTIONS, form=TransactionForm)
+    parsed = open_search(state, rules)
+    presenter, link = Presenter(state), state.links.transactions
+    shown: tuple[TransactionShown, ...] = ()
+    page, count = None, None
+    with state.reader().reading() as log:
+        actors = actor_choices(state, log)
+        if not parsed.errors:
+            search, wanted = Search.prepare(log, parsed.criteria), _wanted(parsed)
+            page = list_transactions(log, search, wanted, parsed.paging)
+            tables = tally_tables(log, [row.id for row in page.rows], TALLIED)
+            presenter.learn_actors(row.actor_id for row in page.rows)
+            shown = tuple(_row(presenter, row, tables.get(row.id, [])) for row in page.rows)
+            count = Count(len(page.rows)) if is_all(page) else _counted(log, search, wanted, state.config.count_cap)
+    heading = "Transactions" if parsed.errors else amount(count, "transaction", "transactions")
+    heading += "" if parsed.errors else filter_words(state, parsed, dict(actors))
+    context = TransactionsPage(
+        **frame(
+            state,
+            parsed,
+            link,
+            title=heading,
+            heading=heading,
+            steps=(Crumb("Transactions"),),
+            actors=actors,
+            fixed=NOT_OF_TRANSACTIONS,
+        ),
+        rows=shown,
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: Cursor(row.id, 0))
+        if page
+        else Pager(),
+        sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
+        oldest_first=parsed.paging.oldest_first,
+        all_time_href=link(changed(parsed.args, period="all", since=None, until=None))
+        if parsed.criteria.is_timed
+        else None,
+    )
+    return render(context, 400 if parsed.errors else 200)
 
 
 @action("transaction")
@@ -57,7 +120,7 @@ def detail_page(transaction_id: int) -> Any:
             link,
             title=f"Transaction {transaction_id} ({total})",
             heading=f"Transaction {transaction_id}",
-            steps=(Crumb(f"Transaction {transaction_id}"),),
+            steps=(Crumb("Transactions", state.links.transactions()), Crumb(f"{transaction_id}")),
             fixed=FIXED,
         ),
         actor=presenter.actor(transaction),
@@ -68,6 +131,38 @@ def detail_page(transaction_id: int) -> Any:
         total=total,
     )
     return render(context, 400 if parsed.errors else 200)
+
+
+def _wanted(parsed: ParsedSearch) -> TransactionCriteria:
+    form = parsed.form
+    minimum = form["min_rows"].data
+    return TransactionCriteria(parsed.criteria, path=form["path"].data or None, minimum=int(minimum) if minimum else 0)
+
+
+def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableRef, int]]) -> TransactionShown:
+    state = presenter.state
+    total = sum(rows for _, rows in tables)
+    request = " ".join(part for part in (row.said("method"), row.said("path")) if part)
+    reason = row.said("reason")
+    return TransactionShown(
+        id=row.id,
+        href=state.links.transaction(row.id),
+        time=state.clock.moment(row.issued_at),
+        actor=presenter.actor(row),
+        request=visible(request) if request else None,
+        address=row.client_addr if state.sight.can_see_fact("client_addr") else None,
+        tables=tuple((presenter.table(table), number(min(rows, TALLIED))) for table, rows in tables),
+        rows=f"{number(TALLIED)}+" if total > TALLIED else number(total),
+        reason=visible(reason) if reason else None,
+    )
+
+
+def _counted(log: Log, search: Search, wanted: TransactionCriteria, cap: int) -> Count | None:
+    try:
+        with translated():
+            return count_transactions(log, search, wanted, cap)
+    except ReadTimeout:
+        return None
 
 
 def _oldest_first(parsed: Any) -> Any:

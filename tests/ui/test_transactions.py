@@ -1,0 +1,116 @@
+"""Promise: the list of transactions finds units of work by who, when, from where, and what they touched."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.server import both_drivers
+from tests.ui.shop import ANN, CLEO, make_history, text_of
+
+FILTERS = (
+    ("", "true"),
+    ("actor=1", "t.actor_id = 1"),
+    ("actor=~none", "t.actor_id IS NULL"),
+    ("kind=none", "t.actor_id IS NULL"),
+    ("addr=2001:db8::/32", "t.client_addr <<= '2001:db8::/32'"),
+    ("path=/import", "t.context ->> 'path' LIKE '/import%'"),
+    ("path=%25", "false"),
+    ("req=r-1", "t.context ->> 'request_id' = 'r-1'"),
+    ("impersonated=1", "false"),
+    ("table=products", "EXISTS (SELECT FROM activity a WHERE a.transaction_id = t.id AND a.table_name = 'products')"),
+    ("table=products&verb=delete&actor=1",
+     "t.actor_id = 1 AND EXISTS "
+     "(SELECT FROM activity a WHERE a.transaction_id = t.id AND a.table_name = 'products' AND a.verb = 'delete')"),
+    ("min_rows=2", "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2"),
+    ("min_rows=2&table=products", "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2 "
+     "AND EXISTS (SELECT FROM activity a WHERE a.transaction_id = t.id AND a.table_name = 'products')"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def busy(shop):
+    with shop.acting(ANN, path="/import/1", request_id="r-1") as session:
+        session.add_all([shop.models.Product(id=n, name=f"Product {n}") for n in range(100, 130)])
+        session.add(shop.models.Category(id=9, name="New"))
+    return shop
+
+
+def listed(html):
+    return [
+        int(n) for n in re.findall(r'rowheader" scope="row" class="audit-c-tx"><a href="[^"]*/transaction/(\d+)"', html)
+    ]
+
+
+@both_drivers
+def test_every_filter_equals_plain_sql(busy):
+    for query, condition in FILTERS:
+        rows = busy.sql(
+            f"SELECT t.id FROM transaction t WHERE {condition.replace(':', chr(92) + ':')} ORDER BY t.id DESC"
+        )
+        assert listed(busy.page(f"/transactions?period=all&{query}")) == [row[0] for row in rows], query
+
+
+def test_a_row_says_what_a_transaction_did(busy):
+    text = text_of(busy.page("/transactions").partition("<tbody")[2].partition("</tr>")[0])
+    assert "Ann Price Products 30 , Categories 1 31 rows POST /import/1 192.0.2.1" in text
+
+
+def test_large_transactions_are_counted_up_to_a_cap(busy):
+    busy.sql("INSERT INTO products (id) SELECT i FROM generate_series(1000, 2600) i")
+    text = text_of(busy.page("/transactions").partition("<tbody")[2].partition("</tr>")[0])
+    assert "1,000+" in text and "1,601" not in text
+
+
+@pytest.mark.parametrize("query", ["min_rows=0", "min_rows=x", "min_rows=-1", "period=x", "path=%00", "verb=x"])
+def test_a_bad_filter_gives_no_rows(busy, query):
+    html = busy.page(f"/transactions?{query}", 400)
+    assert "There is a problem" in html and not listed(html)
+
+
+def test_filters_of_single_changes_are_noted_as_unknown(busy):
+    assert "there is no such filter: col, key" in busy.page("/transactions?col=price&key=4")
+
+
+def test_paging_visits_each_transaction_once(new_shop):
+    shop = new_shop()
+    for number in range(60):
+        shop.sql(f"INSERT INTO categories (id) VALUES ({number})")
+    path, seen = "/transactions?limit=25", []
+    while path:
+        html = shop.page(path)
+        seen += listed(html)
+        link = next((part for part in html.split("<a ") if 'rel="next"' in part.partition(">")[0]), "")
+        path = link.partition('href="')[2].partition('"')[0].replace("&amp;", "&").partition("#")[0]
+    assert seen == sorted(seen, reverse=True) and len(seen) == len(set(seen)) == 61
+
+
+def test_the_scope_hides_transactions_and_rows(new_shop):
+    shop = make_history(new_shop(scope=lambda select, viewer: select.where(table_column(shop) == "categories")))
+    with shop.acting(CLEO) as session:
+        session.add(shop.models.Category(id=5, name="Both"))
+        session.add(shop.models.Product(id=5, name="Both"))
+    html = shop.page("/transactions")
+    assert len(listed(html)) == 3
+    rows = text_of(html.partition("<tbody")[2])
+    assert "Categories 1 1 row " in rows and "Products" not in rows
+    shown = text_of(shop.page(f"/transaction/{listed(html)[0]}"))
+    assert "1 row changed by" in shown and "Products" not in shown.partition("Summary")[2].partition("All tables")[0]
+
+
+def table_column(shop):
+    return shop.application.audit_logger.activity_cls.table_name
+
+
+def test_links_to_pages_a_viewer_may_not_open_are_not_there(new_shop):
+    shop = make_history(new_shop(permission=lambda action, target: action in ("list", "activity", "record", "help")))
+    for path in ("/", "/record/products/42", "/activity/4", "/help"):
+        html = shop.page(path)
+        assert "/transaction" not in html and "/audit/actor" not in html, path
+    assert "Bob Stone" in shop.page("/")
+
+
+def test_the_help_page_says_what_is_recorded(shop):
+    text = text_of(shop.page("/help"))
+    assert "Products of secret only that there was a change" in text and "Categories every column" in text
