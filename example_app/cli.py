@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
+from typing import Any
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from .extensions import db
 from .models import Product, StockLevel, SupplierPrice, User
@@ -49,18 +51,17 @@ def create_accounts() -> None:
 def import_prices(rows: int) -> None:
     """Read the suppliers' price lists (made up here) in one statement."""
     dice = random.Random(rows)
-    lines = [
-        {
-            "supplier": SUPPLIERS[number % len(SUPPLIERS)],
-            "article_no": f"{number // len(SUPPLIERS):05d}",
-            "title": f"{dice.choice(_KINDS)}, {dice.choice(_SHADES)}, no. {number}",
-            "price": Decimal(dice.randrange(40, 6000)) / 100,
-            "currency": "EUR",
-        }
-        for number in range(rows)
-    ]
+    columns: dict[str, list[Any]] = {
+        "supplier": [SUPPLIERS[number % len(SUPPLIERS)] for number in range(rows)],
+        "article_no": [f"{number // len(SUPPLIERS):05d}" for number in range(rows)],
+        "title": [f"{dice.choice(_KINDS)}, {dice.choice(_SHADES)}, no. {number}" for number in range(rows)],
+        "price": [Decimal(dice.randrange(40, 6000)) / 100 for number in range(rows)],
+        "currency": ["EUR"] * rows,
+    }
+    table = SupplierPrice.__table__
+    lines = db.select(*(db.func.unnest(db.cast(values, ARRAY(table.c[name].type))) for name, values in columns.items()))
     with current_app.extensions["audit_logger"].context(job="import-prices"):
-        db.session.execute(db.insert(SupplierPrice), lines)
+        db.session.execute(db.insert(table).from_select(list(columns), lines))
         db.session.commit()
     click.echo(f"{rows:,} prices imported.")
 
