@@ -22,7 +22,7 @@ _FUNCTIONS = text(
         p.proacl IS NULL OR EXISTS (
             SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE'
         ) AS is_public,
-        p.provolatile::text AS volatility, p.proisstrict, l.lanname,
+        pg_catalog.oidvectortypes(p.proargtypes) AS arguments, p.provolatile::text AS volatility, p.proisstrict, l.lanname,
         pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
@@ -45,7 +45,7 @@ _TRIGGERS = text(
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_class AS root ON c.relispartition AND root.oid = pg_catalog.pg_partition_root(c.oid)
     LEFT JOIN pg_catalog.pg_namespace AS root_schema ON root_schema.oid = root.relnamespace
-    WHERE log.nspname = :schema AND p.proname = 'audit_logger_capture' AND NOT t.tgisinternal
+    WHERE log.nspname = :schema AND p.proname = 'audit_logger_capture' AND p.pronargs = 0 AND NOT t.tgisinternal
     ORDER BY n.nspname, c.relname, t.tgname
     """
 )
@@ -138,7 +138,7 @@ def installed_version(connection: Connection, schema: str) -> int | None:
     :raises ConfigurationError: if it is newer than this package.
     """
     for row in _function_rows(connection, schema):
-        if row.proname == "audit_logger_capture":
+        if (row.proname, row.arguments) == ("audit_logger_capture", ""):
             said = _VERSION.match(row.comment or "")
             version = int(said[1]) if said else CURRENT_VERSION
             if version > CURRENT_VERSION:
@@ -153,9 +153,10 @@ def installed_version(connection: Connection, schema: str) -> int | None:
 def are_current(connection: Connection, functions: Functions) -> bool:
     """Whether the functions exist exactly as this version has them."""
     schema = functions.schema or default_schema(connection)
-    existing = {row.proname: row for row in _function_rows(connection, schema)}
+    existing = {(row.proname, row.arguments): row for row in _function_rows(connection, schema)}
     return all(
-        _is_same(existing.get(f"audit_logger_{name}"), render(name, functions.version, schema)) for name, _ in FUNCTIONS
+        _is_same(existing.get((f"audit_logger_{name}", arguments)), render(name, functions.version, schema))
+        for name, arguments in FUNCTIONS
     )
 
 

@@ -114,7 +114,7 @@ class Triggers:
             "        FROM pg_catalog.pg_trigger",
             f"        WHERE tgfoid = {capture}::regprocedure AND NOT tgisinternal AND tgname NOT IN ({names})",
             f"            AND (tgrelid = {named}::regclass",
-            f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",
+            f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608
             "    LOOP",
             "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray.tgname, stray.tgrelid);",
             "    END LOOP;",
