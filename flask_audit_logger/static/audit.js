@@ -1,1 +1,102 @@
+// Comfort for the audit pages. Everything works without it; nothing here makes HTML of data.
 "use strict";
+(() => {
+  const root = document.querySelector(".audit");
+  if (!root) return;
+  const all = (selector, scope = root) => Array.from(scope.querySelectorAll(selector));
+
+  // The breakdown of a list comes after the list: same-origin HTML, or the link stays.
+  for (const panel of all("[data-audit-panel]")) {
+    const before = Array.from(panel.childNodes);
+    panel.setAttribute("aria-busy", "true");
+    fetch(panel.dataset.auditPanel, { credentials: "same-origin", headers: { Accept: "text/html" } })
+      .then((response) => {
+        const type = response.headers.get("Content-Type") || "";
+        if (!response.ok || response.redirected || !type.startsWith("text/html")) throw new Error(String(response.status));
+        return response.text();
+      })
+      .then((text) => {
+        const parsed = new DOMParser().parseFromString(text, "text/html");
+        panel.replaceChildren(...parsed.body.childNodes);
+      })
+      .catch(() => {
+        if (!before.length) return;
+        const note = document.createElement("p");
+        note.className = "audit-hint";
+        note.textContent = "The breakdown could not be loaded.";
+        panel.replaceChildren(...before, note);
+      })
+      .finally(() => panel.removeAttribute("aria-busy"));
+  }
+
+  // Short addresses: fields that are empty are not sent.
+  for (const form of all('form[method="get"]')) {
+    form.addEventListener("formdata", (event) => {
+      for (const [name, value] of Array.from(event.formData.entries())) {
+        if (value === "") event.formData.delete(name);
+      }
+    });
+  }
+
+  // A period and exact times exclude each other; choosing one clears the other.
+  const period = root.querySelector("#audit-period");
+  const times = all("#audit-since, #audit-until");
+  if (period) {
+    period.addEventListener("change", () => { if (period.value) for (const time of times) time.value = ""; });
+    for (const time of times) time.addEventListener("change", () => { if (time.value) period.value = ""; });
+  }
+
+  // On a small screen the results come first, unless there is something to put right.
+  if (window.matchMedia("(max-width: 40rem)").matches && !root.querySelector(".audit-problem")) {
+    for (const box of all("[data-audit-filter]")) box.open = false;
+  }
+
+  // Comparing a version with itself says nothing: the other radio moves away.
+  const picks = all('input[type="radio"][form="audit-compare"]');
+  for (const pick of picks) {
+    pick.addEventListener("change", () => {
+      const others = picks.filter((other) => other.name !== pick.name);
+      const same = others.find((other) => other.checked && other.value === pick.value);
+      const free = same && (others[others.indexOf(same) + 1] || others[others.indexOf(same) - 1]);
+      if (free) free.checked = true;
+    });
+  }
+
+  // How long ago, kept true while a page stays open.
+  const ago = (time) => {
+    const seconds = Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000);
+    for (const [size, unit] of [[31536000, "year"], [2592000, "month"], [86400, "day"], [3600, "hour"], [60, "minute"]]) {
+      if (seconds >= size) {
+        const number = Math.floor(seconds / size);
+        return `${number} ${unit}${number > 1 ? "s" : ""} ago`;
+      }
+    }
+    return seconds < 0 ? "in the future" : "just now";
+  };
+  const relative = all("time[data-audit-ago]").filter((time) => time.nextElementSibling);
+  if (relative.length) {
+    setInterval(() => { for (const time of relative) time.nextElementSibling.textContent = ago(time); }, 60000);
+  }
+
+  // Keys of the results only, and only while they have the focus.
+  const results = root.querySelector("#audit-results");
+  if (!results) return;
+  let here = -1;
+  const rows = all("tbody > tr", results);
+  const links = { Enter: ".audit-c-time a", r: ".audit-c-record a", t: ".audit-c-tx a", a: ".audit-c-actor a" };
+  results.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+    if (event.key === "j" || event.key === "k") {
+      here = Math.min(Math.max(here + (event.key === "j" ? 1 : -1), 0), rows.length - 1);
+      const link = rows[here] && rows[here].querySelector("a");
+      if (link) { link.focus(); event.preventDefault(); }
+    } else if (links[event.key] && rows[here] && event.target.tagName !== "A") {
+      const link = rows[here].querySelector(links[event.key]);
+      if (link) link.click();
+    } else if (links[event.key] && event.key !== "Enter") {
+      const row = event.target.closest("tr");
+      const link = row && row.querySelector(links[event.key]);
+      if (link) link.click();
+    }
+  });
+})();

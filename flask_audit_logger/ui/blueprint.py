@@ -12,7 +12,7 @@ from .keys import BadKey
 from .messages import bad_value, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
 from .state import current_state
-from .views import activities, actors, export, help, records, transactions, versions
+from .views import activities, actors, export, help, panels, records, transactions, versions
 
 #: (rule, endpoint, view); all answer GET only.
 ROUTES = (
@@ -26,6 +26,7 @@ ROUTES = (
     ("/export", "export", export.options_page),
     ("/export.csv", "export_csv", export.csv_file),
     ("/export.jsonl", "export_jsonl", export.jsonl_file),
+    ("/panel/<name>", "panel", panels.panel),
     ("/help", "help", help.help_page),
     ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
     ("/actor/<actor>", "actor", actors.actor_page),

@@ -137,6 +137,40 @@ class ActivityShown:
 
 
 @dataclass(frozen=True)
+class FacetShown:
+    """The most frequent values of one kind, each with the address that adds or removes it."""
+
+    name: str
+    options: tuple[tuple[Option, str], ...]
+    has_more: bool
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class BarShown:
+    """A bar of the chart, in its units."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    href: str
+
+
+@dataclass(frozen=True)
+class HistogramShown:
+    """The chart of changes over time."""
+
+    unit: str
+    bars: tuple[BarShown, ...]
+    most: int
+    width: int
+    height: int
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
 class Fact:
     """A line of a list of facts."""
 
@@ -192,8 +226,10 @@ class ActivitiesPage(SearchPage):
     tables: tuple[TableShown, ...] = ()
     all_time_href: str | None = None
     nothing_logged: bool = False
-    panels_href: str | None = None
-    panels: Any = None
+    #: Addresses of the parts of the breakdown, and of this page with them in it.
+    panels: tuple[str, str, str] | None = None
+    facets: tuple[FacetShown, ...] = ()
+    chart: HistogramShown | None = None
     export_href: str | None = None
     extra_columns: tuple[str, ...] = ()
 

@@ -17,7 +17,7 @@ _ATTRIBUTE = "audit_action"
 OPEN_ENDPOINTS = frozenset({"static"})
 
 #: What another site must not make a browser fetch with the viewer's cookies.
-_NOT_FROM_OTHER_SITES = frozenset({"export", "panel"})
+_NOT_FROM_OTHER_SITES = frozenset({"export", "export_csv", "export_jsonl", "panel"})
 
 
 def action(name: str) -> Callable[[View], View]:
@@ -43,7 +43,7 @@ def guard() -> Any:
     if state.ui.is_anonymous(current_app):
         return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
     g.audit_viewer = state.ui.find_viewer(current_app)
-    if name in _NOT_FROM_OTHER_SITES and request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if endpoint in _NOT_FROM_OTHER_SITES and request.headers.get("Sec-Fetch-Site") == "cross-site":
         return refused(state, name)
     try:
         target = find_target(state, name)

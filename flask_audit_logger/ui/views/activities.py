@@ -29,10 +29,11 @@ from ..links import Links
 from ..messages import crumbs
 from ..present import Presenter
 from ..rendering import render
-from ..search import SearchRules, changed, filled, pager
+from ..search import ParsedSearch, SearchRules, changed, filled, pager
 from ..state import UIState, current_state
 from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
 from .facts import transaction_facts
+from .panels import facets_shown, histogram_shown
 
 #: Characters of a logged row that are shown as JSON.
 MAX_RAW = 20_000
@@ -42,7 +43,7 @@ MAX_RAW = 20_000
 def list_page() -> Any:
     """What changed, filtered."""
     state = current_state()
-    parsed = open_search(state, SearchRules(default_period=state.config.default_period))
+    parsed = open_search(state, SearchRules(default_period=state.config.default_period, extra=("panels",)))
     presenter, link = Presenter(state), state.links.activities
     with state.reader().reading() as log:
         actors = actor_choices(state, log)
@@ -54,6 +55,7 @@ def list_page() -> Any:
             presenter.learn(log, page.rows)
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
             count = counted(log, search, page, state.config.count_cap)
+    with_panels = request.args.get("panels") == "1" and not parsed.errors
     names = dict(actors)
     heading = "Audit log" if parsed.errors else sentence(state, parsed, count, names)
     title = "There is a problem" if parsed.errors else heading
@@ -68,6 +70,9 @@ def list_page() -> Any:
         tables=tuple(presenter.table(info.ref) for info in state.catalog.audited),
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
         nothing_logged=nothing,
+        panels=_panels(state, parsed) if page is not None and page.rows and not with_panels else None,
+        facets=facets_shown(state, parsed) if with_panels else (),
+        chart=histogram_shown(state, parsed) if with_panels else None,
         export_href=state.links.export(None, changed(parsed.args)) if state.may("export") else None,
     )
     return render(context, 400 if parsed.errors else 200)
@@ -133,6 +138,12 @@ def value_file(activity_id: int, column: str) -> Any:
         as_attachment=True,
         download_name=f"change-{row.id}-{side}.{ending}",
     )
+
+
+def _panels(state: UIState, parsed: ParsedSearch) -> tuple[str, str, str]:
+    args = changed(parsed.args)
+    links = state.links
+    return links.panel("histogram", args), links.panel("facets", args), links.activities({**args, "panels": "1"})
 
 
 def _hrefs(links: Links, found: Neighbours) -> tuple[str | None, str | None]:

@@ -1,0 +1,117 @@
+"""The breakdown beside a list: facets and a histogram, each with a time limit of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, abort
+
+from ...query.activities import Search
+from ...query.diff.pieces import visible
+from ...query.errors import ReadTimeout
+from ...query.panels import FACETS, FacetValue, facet, histogram
+from ...query.refs import TableRef
+from ..clock import known_zone
+from ..contexts import BarShown, FacetShown, HistogramShown, Option
+from ..forms import VERB_NAMES
+from ..gate import action
+from ..keys import NOBODY
+from ..present import Presenter
+from ..rendering import fragment
+from ..search import ParsedSearch, SearchRules, added, changed, without
+from ..state import UIState, current_state
+from ..words import number
+from .common import open_search
+
+_NAMES = {"table": "Tables", "verb": "Kinds of change", "actor": "Who", "addr": "Addresses"}
+#: Size of the chart, in its own units.
+WIDTH, HEIGHT, GAP = 600, 80, 1
+
+
+@action("list")
+def panel(name: str) -> Any:
+    """A fragment of HTML for the list."""
+    state = current_state()
+    parsed = open_search(state, SearchRules(default_period=state.config.default_period, extra=("panels",)))
+    if name not in ("facets", "histogram") or parsed.errors:
+        abort(404)
+    if name == "facets":
+        html = fragment("audit/_facets.html", facets=facets_shown(state, parsed))
+    else:
+        html = fragment("audit/_histogram.html", chart=histogram_shown(state, parsed))
+    return Response(html, content_type="text/html; charset=utf-8")
+
+
+def facets_shown(state: UIState, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
+    """All facets; one that takes too long says so."""
+    names = [name for name in FACETS if name != "addr" or state.sight.can_see_fact("client_addr")]
+    return tuple(_facet(state, parsed, name) for name in names)
+
+
+def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | None:
+    """The chart; ``None`` if there is nothing to show."""
+    zone_name = parsed.form.tz.data or state.clock.name
+    zone = known_zone(zone_name)
+    try:
+        with state.reader().reading(timeout_ms=state.config.panel_timeout_ms) as log:
+            search = Search.prepare(log, parsed.criteria)
+            found = histogram(log, search, zone, zone_name, state.clock.now)
+    except ReadTimeout:
+        return HistogramShown("", (), 0, WIDTH, HEIGHT, timed_out=True)
+    if found is None:
+        return None
+    most = max((bar.number for bar in found.bars), default=0)
+    width = WIDTH / max(1, len(found.bars))
+    bars = []
+    for place, bar in enumerate(found.bars):
+        height = round(bar.number / most * HEIGHT, 1) if most else 0
+        height = max(height, 1.5) if bar.number else 0
+        start = bar.start.astimezone(zone)
+        text = start.strftime({"minute": "%H:%M", "hour": "%a %d %b %H:%M"}.get(found.unit, "%a %d %b %Y"))
+        filters = changed(parsed.args, since=bar.start.isoformat(), until=bar.end.isoformat(), period=None)
+        bars.append(
+            BarShown(
+                x=round(place * width, 2),
+                y=HEIGHT - height,
+                width=round(max(width - GAP, 0.5), 2),
+                height=height,
+                label=f"{text}: {number(bar.number)} {'change' if bar.number == 1 else 'changes'}",
+                href=state.links.activities(filters, anchor=True),
+            )
+        )
+    return HistogramShown(found.unit, tuple(bars), most, WIDTH, HEIGHT)
+
+
+def _facet(state: UIState, parsed: ParsedSearch, name: str) -> FacetShown:
+    try:
+        with state.reader().reading(timeout_ms=state.config.panel_timeout_ms) as log:
+            found = facet(log, Search.prepare(log, parsed.criteria), name)
+    except ReadTimeout:
+        return FacetShown(_NAMES[name], (), False, timed_out=True)
+    presenter = Presenter(state)
+    if name == "actor":
+        presenter.learn_actors(value.key[0] for value in found.values)
+    values = []
+    for value in found.values:
+        text, parameter = _value(presenter, name, value)
+        is_current = parameter in parsed.args.getlist(name)
+        filters = without(parsed.args, name, parameter) if is_current else added(parsed.args, name, parameter)
+        href = state.links.activities(filters, anchor=True) if parameter else ""
+        values.append((Option(visible(text), href, is_current), number(value.number)))
+    return FacetShown(_NAMES[name], tuple(values), found.has_more)
+
+
+def _value(presenter: Presenter, name: str, value: FacetValue) -> tuple[str, str]:
+    """How a value is called, and its parameter."""
+    key = value.key[0]
+    if name == "table":
+        ref = TableRef(str(value.key[0]), str(value.key[1]))
+        return presenter.state.table_label(ref), presenter.state.catalog.text(ref)
+    if name == "verb":
+        return VERB_NAMES.get(str(key), str(key)), str(key)
+    if name == "actor":
+        if key is None:
+            return "Not recorded", NOBODY
+        label = presenter.actors.get(key)
+        return (label.text if label else value.label or f"#{key}"), key
+    return ("Not recorded", "") if key is None else (key, key)
