@@ -61,7 +61,7 @@ class Order(db.Model):
     review: Mapped[str] = mapped_column(default="")
     review_note: Mapped[str] = mapped_column(default="")
 
-    customer: Mapped[Customer] = relationship(back_populates="orders")
+    customer: Mapped[Customer] = relationship(back_populates="orders", lazy="joined", innerjoin=True)
     items: Mapped[list[OrderItem]] = relationship(
         back_populates="order", order_by="OrderItem.product_id", passive_deletes="all"
     )
@@ -93,7 +93,7 @@ class OrderItem(db.Model):
     unit_price: Mapped[Decimal] = mapped_column(Numeric(10, 2))
 
     order: Mapped[Order] = relationship(back_populates="items")
-    product: Mapped[Product] = relationship()
+    product: Mapped[Product] = relationship(lazy="joined", innerjoin=True)
 
     @property
     def amount(self) -> Decimal:

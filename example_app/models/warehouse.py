@@ -30,7 +30,7 @@ class StockLevel(db.Model):
     quantity: Mapped[int] = mapped_column(default=0)
     minimum: Mapped[int] = mapped_column(default=0)
 
-    product: Mapped[Product] = relationship(back_populates="stock")
+    product: Mapped[Product] = relationship(back_populates="stock", lazy="joined", innerjoin=True)
 
     def __str__(self) -> str:
         return f"{self.product} in {self.location}"

@@ -30,9 +30,8 @@ class Orders(Crud):
     )
 
     def select(self) -> Any:
-        """With customers and items, so that a list is three queries."""
-        loaded = (db.joinedload(Order.customer), db.selectinload(Order.items))
-        return db.select(Order).options(*loaded)
+        """With their items, so that a list is two queries."""
+        return db.select(Order).options(db.selectinload(Order.items))
 
     def show_context(self, row: Order) -> dict[str, Any]:
         """The steps that may follow."""
@@ -84,8 +83,8 @@ class OrderItems(Crud):
     )
 
     def select(self) -> Any:
-        """With their products and orders."""
-        return db.select(OrderItem).options(db.joinedload(OrderItem.product), db.joinedload(OrderItem.order))
+        """With their orders."""
+        return db.select(OrderItem).options(db.joinedload(OrderItem.order))
 
     def prefilled(self) -> dict[str, Any]:
         """The order from whose page one comes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 from flask import flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -28,10 +27,6 @@ class Stock(Crud):
         Column("Quantity", lambda row: row.quantity, number=True),
         Column("Order again below", lambda row: row.minimum, number=True),
     )
-
-    def select(self) -> Any:
-        """With the products."""
-        return db.select(StockLevel).options(db.joinedload(StockLevel.product))
 
 
 class SupplierPrices(Crud):
