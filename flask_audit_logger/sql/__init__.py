@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 
@@ -17,6 +18,8 @@ FUNCTIONS = (
     ("projection", "oid, jsonb"),
     ("capture", ""),
 )
+
+_PLACEHOLDER = re.compile("@([a-z_]+)@")
 
 #: Verbs that have a trigger, in the order in which the triggers are made.
 VERBS = ("insert", "update", "delete", "truncate")
@@ -43,8 +46,8 @@ def render(name: str, version: int, schema: str, **identifiers: str) -> str:
     """
     sql = _read(name, version)
     replacements = {"schema": quote_ident(schema), "schema_name": quote_literal(schema), **identifiers}
-    for placeholder, replacement in replacements.items():
-        sql = sql.replace(f"@{placeholder}@", replacement)
+    # in one pass: a table may be called @schema@
+    sql = _PLACEHOLDER.sub(lambda found: replacements.get(found[1], found[0]), sql)
     return sql.strip().removesuffix(";")
 
 

@@ -1,0 +1,29 @@
+-- convert_finish: what every row has from now on, and the indexes of the log.
+-- version: 1
+DO $convert$
+BEGIN
+    DROP TABLE @schema@.audit_logger_orphans;
+    DROP TABLE @schema@.audit_logger_transactions;
+    ALTER TABLE @schema@.transaction
+        ALTER COLUMN native_transaction_id SET NOT NULL,
+        ALTER COLUMN issued_at SET NOT NULL;
+    ALTER TABLE @schema@.activity
+        ALTER COLUMN schema SET NOT NULL,
+        ALTER COLUMN table_name SET NOT NULL,
+        ALTER COLUMN relid SET NOT NULL,
+        ALTER COLUMN issued_at SET NOT NULL,
+        ALTER COLUMN native_transaction_id SET NOT NULL,
+        ALTER COLUMN verb SET NOT NULL,
+        ALTER COLUMN old_data SET NOT NULL,
+        ALTER COLUMN changed_data SET NOT NULL,
+        ALTER COLUMN transaction_id SET NOT NULL;
+    CREATE INDEX transaction_issued_at_idx ON @schema@.transaction (issued_at, id);
+    CREATE INDEX transaction_actor_id_idx ON @schema@.transaction (actor_id, id);
+    CREATE INDEX activity_transaction_id_idx ON @schema@.activity (transaction_id, id);
+    CREATE INDEX activity_record_idx ON @schema@.activity (table_name, record_key, id);
+    PERFORM setval(pg_get_serial_sequence('@quoted_schema@.transaction', 'id'), coalesce(max(t.id), 0) + 1, false)
+    FROM @schema@.transaction AS t;
+    PERFORM setval(pg_get_serial_sequence('@quoted_schema@.activity', 'id'), coalesce(max(a.id), 0) + 1, false)
+    FROM @schema@.activity AS a;
+END;
+$convert$;
