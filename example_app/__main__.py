@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         pass
-    _say("\nStopped. The data stays in instance/ and is there at the next start.")
+    _say("\nStopped. The data stays, and is there at the next start.")
     return 0
 
 
