@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, request, session
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 from werkzeug.local import LocalProxy
 
@@ -123,6 +124,13 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
         # Waiting for a connection while we hold one could be for ever; sharing one would roll its transaction back.
         logger.warning("the pool has no second connection to load the current user; the actor is recorded as unknown")
         return None
+    try:
+        with current_app.app_context():
+            return use(current_user._get_current_object())
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    # The pool had a dead connection. The one that the application writes on may be alive, so ask again.
     with current_app.app_context():
         return use(current_user._get_current_object())
 

@@ -11,19 +11,22 @@ from flask_audit_logger.sql import quote_ident
 from tests.capture.tables import audited, install, logged, run, short
 
 NAMES = [
-    "select", "user", "table", "order", "Mixed Case", 'quo"te', "apo'strophe", "com,ma", "cur{ly}", "back\\slash",
-    "co:lon", "per%cent", "%s", "dol$lar", "$function$", "ünïcode", "a.b", "semi;colon", "new\nline", " space ",
-    "@table@", "@schema@", "(paren)", "--comment", "/*", "x" * 63, "old_table", "new_table", "activity", "transaction",
-    "pg_class", "o", "n", "c", "p", "capture", "\N{GRINNING FACE}",
-]  # fmt: skip
+    *"""
+    select user table order quo"te apo'strophe com,ma cur{ly} back\\slash co:lon per%cent %s dol$lar $function$ $sql$
+    ünïcode a.b semi;colon @table@ @schema@ (paren) --comment /* old_table new_table activity transaction pg_class
+    o n c p capture \N{GRINNING FACE}
+    """.split(),
+    "Mixed Case",
+    "new\nline",
+    " space ",
+    "x" * 63,
+]
 
-COLUMNS = [
-    "tg_op", "old_table", "new_table", "id", "verb", "capture", "options", "n", "o", "c", "p", "e", "a", "t", "key",
-    "value", "record", "position", "changed", "old_row", "new_row", "old_data", "changed_data", "schema", "table_name",
-    "relid", "transaction_id", "xact_id", "mask", "excluded", "only_key", "key_columns", "audit_logger_row",
-    "audit_logger_row_", "count", "size", "select", "user", "all", "Mixed Case", 'quo"te', "%I", "%1$I", "@schema@", "ctid_", "row", "x:y",
-    "$1",
-]  # fmt: skip
+COLUMNS = """
+    tg_op old_table new_table id verb capture options n o c p e a t key value record position changed old_row new_row
+    old_data changed_data schema table_name relid transaction_id xact_id mask excluded only_key key_columns count size
+    audit_logger_row audit_logger_row_ select user all Mixed quo"te %I %1$I @schema@ ctid_ row x:y $1 com,ma {brace}
+""".split()
 
 SHAPES = {"plain": {}, "part": {"exclude": ["left out"]}, "projected": {}}
 

@@ -1,0 +1,179 @@
+"""The whole run: a server, threads, kills, and the comparison at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import URL
+
+from tests.support.apps import Application, make_app
+from tests.support.cluster import Cluster
+from tests.support.server import DRIVERS, plain_engine
+from tests.torture.model import Verdict, by_transaction, compare, entry_of, replay
+from tests.torture.work import DATABASE_SIDE, SHARED_ROWS, Worker, declare_torture
+
+APPLICATION_NAME = "torture"
+
+_LOG = sa.text(
+    """
+    SELECT a.verb, a.table_name, a.record_key, a.old_data, a.changed_data, a.native_transaction_id, t.actor_id
+    FROM activity AS a
+    LEFT JOIN transaction AS t ON t.id = a.transaction_id AND t.native_transaction_id = a.native_transaction_id
+    WHERE a.id > :start
+    ORDER BY a.id
+    """
+)
+
+
+@dataclass
+class Report:
+    """What happened, and what the log has of it."""
+
+    verdict: Verdict
+    threads: int
+    rolled_back: int
+    in_doubt: int
+    kills: int
+
+    def __str__(self) -> str:
+        v = self.verdict
+        return "\n".join(
+            [
+                f"threads {self.threads}, transactions {v.transactions} committed and {self.rolled_back} rolled back, "
+                f"{self.in_doubt} in doubt, activities {v.activities}, kills {self.kills}",
+                f"missed {v.missed}, extra {v.extra}, wrong actor {v.wrong_actor}, wrong order {v.wrong_order}",
+                *v.examples,
+            ]
+        )
+
+
+def torture(
+    url: URL,
+    *,
+    seconds: float,
+    threads: int,
+    seed: int,
+    cluster: Cluster | None = None,
+    app_url: URL | None = None,
+) -> Report:
+    """Run threads on an empty database and compare the log with what they did.
+
+    :param cluster: the server, if it is to be killed; else single connections are.
+    :param app_url: where the applications connect, if not directly.
+    """
+    applications = _applications(url, app_url or url)
+    with plain_engine(url).begin() as connection:
+        connection.exec_driver_sql(DATABASE_SIDE)
+        for id_ in SHARED_ROWS:
+            connection.exec_driver_sql("INSERT INTO shared VALUES (%s, '')", (id_,))
+        start = connection.scalar(sa.text("SELECT max(id) FROM activity"))
+    workers = [Worker(applications, number, seed) for number in range(1, threads + 1)]
+    until = time.monotonic() + seconds
+    failures: list[BaseException] = []
+    running = [threading.Thread(target=_guarded, args=(worker.run, until, failures)) for worker in workers]
+    for thread in running:
+        thread.start()
+    disturb = _kill_server(cluster) if cluster else _kill_connections(url)
+    kills = 0
+    rng = random.Random(seed)
+    while time.monotonic() < until and not failures:
+        time.sleep(rng.uniform(1, 3) if cluster else rng.uniform(0.05, 0.4))
+        kills += next(disturb)
+        if rng.random() < 0.1:
+            with (app := rng.choice(applications)).app.app_context():
+                app.db.engine.dispose()
+    for thread in running:
+        thread.join()
+    for app in applications:
+        app.dispose()
+    if failures:
+        raise failures[0]
+    return Report(
+        verdict=_judge(url, workers, start or 0),
+        threads=threads,
+        rolled_back=sum(worker.rolled_back for worker in workers),
+        in_doubt=sum(worker.in_doubt for worker in workers),
+        kills=kills,
+    )
+
+
+def _applications(url: URL, app_url: URL) -> list[Application]:
+    made = []
+    for driver in DRIVERS:
+        arguments: dict[str, Any] = {"application_name": APPLICATION_NAME}
+        if driver == "psycopg" and app_url is not url:
+            arguments["prepare_threshold"] = None  # a pooler may give each transaction another connection
+        options = {"pool_size": 20, "max_overflow": 40, "connect_args": arguments}
+        made.append(
+            make_app(
+                app_url.set(drivername=f"postgresql+{driver}"),
+                declare=declare_torture,
+                create_all=False,
+                db_options={"engine_options": options},
+            )
+        )
+    with made[0].app.app_context():
+        made[0].db.create_all()
+    return made
+
+
+def _guarded(work: Callable[[float], None], until: float, failures: list[BaseException]) -> None:
+    try:
+        work(until)
+    except BaseException as error:
+        failures.append(error)
+
+
+def _kill_connections(url: URL) -> Iterator[int]:
+    query = sa.text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = :name ORDER BY random() LIMIT 1"
+    )
+    engine = plain_engine(url)
+    while True:
+        with engine.connect() as connection:
+            yield len(connection.execute(query, {"name": APPLICATION_NAME}).all())
+
+
+def _kill_server(cluster: Cluster) -> Iterator[int]:
+    while True:
+        cluster.kill()
+        cluster.start()
+        yield 1
+
+
+def _judge(url: URL, workers: list[Worker], start: int) -> Verdict:
+    expected = [transaction for worker in workers for transaction in worker.committed]
+    with plain_engine(url).connect() as connection:
+        rows = connection.execute(_LOG, {"start": start}).all()
+        verdict = compare(expected, dict(by_transaction(rows)))
+        begin = [entry_of(row) for row in connection.execute(_LOG, {"start": 0}).all()]
+        found = replay(begin, verdict)
+        for table in ("items", "shared", "marks"):
+            there = {
+                (table, str(row["id"])): dict(row)
+                for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
+            }
+            logged = {key: row for key, row in found.items() if key[0] == table}
+            verdict.complain("missed", sum(logged.get(key) != row for key, row in there.items()), f"rows of {table}")
+            verdict.complain("extra", len(logged.keys() - there.keys()), f"rows of {table}")
+    return verdict
+
+
+@contextlib.contextmanager
+def switch_interval(seconds: float) -> Iterator[None]:
+    """Let threads take turns more often than they usually do."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -1,0 +1,120 @@
+"""Promises P1 and P2 under load: nothing missed, nothing extra, never the wrong person, never the wrong order."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.support.cluster import Cluster, system_user
+from tests.torture.model import Entry, Expected, Verdict, compare, replay
+from tests.torture.run import torture
+
+SECONDS = 6
+
+# Killing connections makes SQLAlchemy and the drivers drop objects whose sockets are still open.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+def check(report, transactions):
+    assert report.verdict.is_clean, str(report)
+    assert report.verdict.transactions > transactions, str(report)
+    assert report.kills > 0, str(report)
+
+
+def test_killed_connections(server):
+    """With connections killed at random, the log is exactly what was committed, by whom, and in order."""
+    with server.database() as url:
+        check(torture(url, seconds=SECONDS, threads=8, seed=1), 30)
+
+
+def test_killed_server():
+    """With the server killed by SIGKILL again and again, committed changes and log agree exactly."""
+    bindir = os.environ.get("AUDIT_TEST_PG_BINDIR")
+    with Cluster(Path(bindir) if bindir else None) as cluster:
+        check(torture(cluster.url(), seconds=SECONDS, threads=8, seed=2, cluster=cluster), 10)
+
+
+@pytest.fixture
+def pooled_url(server):
+    """A database behind PgBouncer in transaction mode."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed")
+    direct = server.admin_url
+    host = direct.query.get("host") or direct.host
+    folder = Path(tempfile.mkdtemp(prefix="audit-bouncer-"))
+    user = system_user()
+    options = {}
+    if user is not None:
+        entry = pwd.getpwnam(user)
+        shutil.chown(folder, user)
+        options = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    (folder / "bouncer.ini").write_text(
+        f"[databases]\n* = host={host} port={direct.port or 5432} user={direct.username}\n"
+        f"[pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {folder}\nauth_type = any\n"
+        "pool_mode = transaction\ndefault_pool_size = 30\nmax_client_conn = 500\n"
+        "ignore_startup_parameters = extra_float_digits,options\n"
+    )
+    (folder / "bouncer.ini").chmod(0o644)
+    process = subprocess.Popen([program, "-q", str(folder / "bouncer.ini")], cwd=folder, **options)
+    try:
+        deadline = time.monotonic() + 10
+        while not (folder / ".s.PGSQL.6432").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.skip("pgbouncer did not start here")
+            time.sleep(0.05)
+        with server.database() as url:
+            yield url, make_url(str(url.set(host=None, port=None, query={"host": str(folder), "port": "6432"})))
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_pooler_in_transaction_mode(pooled_url):
+    """Behind a pooler that gives each transaction another connection, nobody is taken for somebody else."""
+    url, app_url = pooled_url
+    check(torture(url, seconds=SECONDS, threads=8, seed=3, app_url=app_url), 30)
+
+
+def entry(verb="update", key="1", old=None, changed=None, actor=1):
+    return Entry(verb, "items", key, old or {"id": 1, "token": "a"}, changed or {"token": "b"}, actor)
+
+
+@pytest.mark.parametrize(
+    ("logged", "expected"),
+    [
+        ([entry()], (0, 0, 0, 0)),
+        ([], (1, 0, 0, 0)),
+        ([entry(), entry()], (0, 1, 0, 0)),
+        ([entry(changed={"token": "c"})], (1, 1, 0, 0)),
+        ([entry(actor=2)], (0, 0, 1, 0)),
+        ([entry(actor=None)], (0, 0, 1, 0)),
+        ([entry(old={"id": 1, "token": "x"})], (0, 0, 0, 1)),
+    ],
+)
+def test_the_model_notices(logged, expected):
+    """Each kind of mistake in the log is counted."""
+    verdict = compare([Expected(1, [[entry()]])], {1: logged})
+    assert (verdict.missed, verdict.extra, verdict.wrong_actor, verdict.wrong_order) == expected
+
+
+def test_the_model_notices_order():
+    """Statements that are swapped, and changes that don't follow each other, are counted."""
+    first, second = entry(), entry(old={"id": 1, "token": "b"}, changed={"token": "c"})
+    verdict = compare([Expected(1, [[first], [second]])], {1: [second, first]})
+    assert verdict.wrong_order == 2
+    verdict = Verdict()
+    made = Entry("insert", "items", "1", {}, {"id": 1, "token": "a"}, 1)
+    assert replay([made, first, second], verdict) == {("items", "1"): {"id": 1, "token": "c"}}
+    assert verdict.is_clean
+    replay([made, second, first], verdict)
+    assert verdict.wrong_order == 2
