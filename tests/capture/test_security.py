@@ -1,0 +1,156 @@
+"""Promise P7 as far as capture goes: whoever may write to a table may neither forge nor redirect its log."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from flask_audit_logger.sql import FUNCTIONS, function_signature
+from tests.capture.tables import audited, logged, run, short
+
+
+@pytest.fixture
+def mallory(server, outside):
+    """A role that may create in schema public and write to the audited table, but has no right on the log."""
+    with server.role() as name:
+        run(outside, f'CREATE TABLE t (id int PRIMARY KEY, n int); GRANT ALL ON t TO "{name}"')
+        run(outside, f'GRANT CREATE, USAGE ON SCHEMA public TO "{name}"')
+        audited(outside, "t")
+        yield name
+        run(outside, f'DROP OWNED BY "{name}" CASCADE')
+
+
+def test_the_app_needs_no_right_on_the_log(outside, mallory):
+    """A role that may write to the table has its changes logged without any right on the log, and can't touch it."""
+    run(outside, "INSERT INTO t VALUES (1, 1); UPDATE t SET n = 2; DELETE FROM t; TRUNCATE t", role=mallory)
+    assert [a.verb for a in logged(outside)] == ["insert", "update", "delete", "truncate"]
+    for forbidden in (
+        "SELECT * FROM activity",
+        "UPDATE activity SET verb = 'insert'",
+        "DELETE FROM transaction",
+        "TRUNCATE activity",
+        "INSERT INTO transaction (native_transaction_id, issued_at) VALUES (1, now())",
+    ):
+        with pytest.raises(Exception, match="permission denied"):
+            run(outside, forbidden, role=mallory)
+
+
+def test_nobody_but_the_owner_can_call_the_functions(outside, mallory):
+    """EXECUTE on each function is revoked from PUBLIC."""
+    with outside.connect() as connection:
+        for name, _ in FUNCTIONS:
+            signature = function_signature(name, "public")
+            query = sa.text("SELECT has_function_privilege(:role, :signature, 'EXECUTE')")
+            assert not connection.scalar(query, {"role": mallory, "signature": signature}), name
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "SELECT public.audit_logger_current_transaction()",
+        "CREATE TEMP TABLE users (id int); CREATE TRIGGER forge AFTER INSERT ON users "
+        "REFERENCING NEW TABLE AS new_table FOR EACH STATEMENT EXECUTE FUNCTION public.audit_logger_capture()",
+        "CREATE TABLE users (id int); CREATE TRIGGER forge AFTER DELETE ON users "
+        "REFERENCING OLD TABLE AS old_table FOR EACH STATEMENT EXECUTE FUNCTION public.audit_logger_capture()",
+    ],
+)
+def test_activities_can_not_be_forged(outside, mallory, attack):
+    """Neither a direct call nor a trigger on a table of one's own reaches the log."""
+    with pytest.raises(Exception, match="permission denied for function"):
+        run(outside, attack, role=mallory)
+    assert logged(outside) == []
+
+
+HIJACK = """
+CREATE TABLE public.stolen (who text);
+CREATE FUNCTION public.steal() RETURNS void LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO public.stolen VALUES (current_user); END';
+CREATE FUNCTION public.nextval(text) RETURNS bigint LANGUAGE sql AS 'SELECT public.steal(); SELECT 1::bigint';
+CREATE FUNCTION public.lower(varchar) RETURNS text LANGUAGE sql AS 'SELECT public.steal(); SELECT ''false''::text';
+CREATE FUNCTION public.current_setting(text, boolean) RETURNS text LANGUAGE sql AS
+    'SELECT public.steal(); SELECT ''false''::text';
+CREATE FUNCTION public.to_jsonb(public.t) RETURNS jsonb LANGUAGE sql AS 'SELECT public.steal(); SELECT ''{}''::jsonb';
+CREATE FUNCTION public.is_other(public.t, public.t) RETURNS boolean LANGUAGE sql AS
+    'SELECT public.steal(); SELECT false';
+CREATE OPERATOR public.*<> (LEFTARG = public.t, RIGHTARG = public.t, FUNCTION = public.is_other);
+CREATE TEMP TABLE pg_attribute (attname text);
+CREATE TEMP TABLE activity (id int);
+CREATE TEMP TABLE transaction (id int);
+SET LOCAL search_path = public, pg_temp, pg_catalog;
+"""
+
+
+def test_the_search_path_of_the_session_means_nothing(outside, mallory):
+    """Functions, operators and temporary tables put before PostgreSQL's own are not used by the trigger function."""
+    run(outside, f'ALTER TABLE t OWNER TO "{mallory}"')
+    run(outside, f"{HIJACK} INSERT INTO t VALUES (1, 1), (2, 2); UPDATE t SET n = n + 1; DELETE FROM t", role=mallory)
+    assert [a.verb for a in logged(outside)] == ["insert", "insert", "update", "update", "delete", "delete"]
+    with outside.connect() as connection:
+        assert connection.execute(sa.text("SELECT * FROM public.stolen")).all() == []
+
+
+def test_switching_capture_off_tells_by_whom(outside, mallory):
+    """Any role may switch capture off for its transaction; the log then has the role and the table."""
+    run(outside, "SET LOCAL flask_audit_logger.enable_versioning = 'off'; INSERT INTO t VALUES (1, 1)", role=mallory)
+    with outside.connect() as connection:
+        (row,) = connection.execute(sa.text("SELECT db_user, context FROM transaction")).all()
+    assert row.db_user == outside.url.username
+    assert row.context == {"capture_off": ["public.t"]}
+
+
+def test_serializable_transactions_have_no_false_conflicts(outside):
+    """Transactions that write to different rows at the same time in SERIALIZABLE all commit."""
+    run(outside, "CREATE TABLE t (id int, n int)")
+    audited(outside, "t")
+    engine = outside.execution_options(isolation_level="SERIALIZABLE")
+    connections = [engine.connect() for _ in range(4)]
+    for round_ in range(3):
+        for number, connection in enumerate(connections):
+            connection.exec_driver_sql("INSERT INTO t VALUES (%s, %s)", (number, round_))
+    for connection in connections:
+        connection.commit()
+        connection.close()
+    assert len(logged(outside)) == 12
+    with outside.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM transaction")) == 4
+
+
+def test_actor_changes_do_not_conflict_either(outside):
+    """The same with an actor that changes inside the transaction, and with capture switched off in between."""
+    run(outside, "CREATE TABLE t (id int, n int)")
+    audited(outside, "t")
+    engine = outside.execution_options(isolation_level="SERIALIZABLE")
+    connections = [engine.connect() for _ in range(4)]
+    settings = ["context = '{}'", """context = '{"actor_label": "a"}'""", "enable_versioning = 'off'", "context = ''"]
+    for setting in settings:
+        for number, connection in enumerate(connections):
+            connection.exec_driver_sql(f"SET LOCAL flask_audit_logger.{setting}")
+            connection.exec_driver_sql("INSERT INTO t VALUES (%s, 1)", (number,))
+    for connection in connections:
+        connection.commit()
+        connection.close()
+    assert len(logged(outside)) == 8
+
+
+def test_a_log_in_a_schema_of_its_own(outside, server):
+    """Table, log and functions in three schemas, none of which is in anybody's search path."""
+    run(outside, "CREATE SCHEMA data; CREATE TABLE data.t (id int PRIMARY KEY)")
+    audited(outside, "t", schema="data", audit_schema="logs")
+    with server.role() as name:
+        run(outside, f'GRANT USAGE ON SCHEMA data TO "{name}"; GRANT ALL ON data.t TO "{name}"')
+        run(outside, "INSERT INTO data.t VALUES (1)", role=name)
+        with pytest.raises(Exception, match="permission denied for schema logs"):
+            run(outside, "SELECT * FROM logs.activity", role=name)
+        run(outside, f'DROP OWNED BY "{name}" CASCADE')
+    assert short(logged(outside, "logs")) == [("insert", "t", "1")]
+
+
+def test_a_write_needs_no_owner(outside):
+    """An error of a role without rights stays what it is, and logs nothing."""
+    run(outside, "CREATE TABLE t (id int PRIMARY KEY)")
+    audited(outside, "t")
+    with pytest.raises(DBAPIError, match="permission denied"), outside.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL ROLE pg_read_all_stats")
+        connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+    assert logged(outside) == []
