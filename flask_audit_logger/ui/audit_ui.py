@@ -11,10 +11,11 @@ from flask import Flask
 
 from .blueprint import make_blueprint
 from .config import UIConfig
-from .hooks import Audited, Label, Preset, Viewer
+from .embed import audit_recent_changes, audit_stylesheet
+from .hooks import Audited, Label, Preset, Viewer, ViewEvent
 from .rendering import make_environment
 from .state import UIState, add_state
-from .urls import add_globals
+from .urls import audit_actor_url, audit_record_url
 
 if TYPE_CHECKING:
     from flask import Response
@@ -51,6 +52,8 @@ class AuditUI:
     :param describe: ``(activity) -> str | None``; a sentence shown above the changes, never instead of them.
     :param suggest_actors: ``() -> {id: name}``, offered by the filter; by default the actors in the log.
     :param presets: searches offered above the filters.
+    :param on_view: told of every page that was read or refused; the same one again within a minute is not reported.
+    :param view_log_required: answer 503 instead of the page if ``on_view`` fails.
     :param csp_nonce: ``() -> str``, the nonce of the application's Content-Security-Policy.
     :param layout: the template that the pages extend.
     :param name: of the blueprint.
@@ -73,6 +76,8 @@ class AuditUI:
     describe: Callable[[ActivityRow], str | None] | None = None
     suggest_actors: Callable[[], Mapping[str, str]] | None = None
     presets: Sequence[Preset] = ()
+    on_view: Callable[[ViewEvent], None] | None = None
+    view_log_required: bool = False
     csp_nonce: Callable[[], str] | None = None
     layout: str = STANDALONE
     name: str = "audit"
@@ -90,7 +95,12 @@ class AuditUI:
         blueprint = make_blueprint(self.name)
         app.register_blueprint(blueprint, url_prefix=url_prefix)
         add_state(app, UIState(self, audit_logger, config, make_environment(app), self.name))
-        add_globals(app)
+        app.jinja_env.globals.update(
+            audit_record_url=audit_record_url,
+            audit_actor_url=audit_actor_url,
+            audit_recent_changes=audit_recent_changes,
+            audit_stylesheet=audit_stylesheet,
+        )
         if self.permission is None:
             logger.warning("AuditUI has no permission callback: every page below %s answers 403", url_prefix)
 

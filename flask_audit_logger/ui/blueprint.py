@@ -12,6 +12,7 @@ from .keys import BadKey
 from .messages import bad_value, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
 from .state import current_state
+from .viewlog import report_view
 from .views import activities, actors, export, help, panels, records, transactions, versions
 
 #: (rule, endpoint, view); all answer GET only.
@@ -41,7 +42,9 @@ def make_blueprint(name: str) -> Blueprint:
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
     blueprint.before_request(guard)
+    # called from the last to the first: what on_view puts in place of a page gets the headers as well
     blueprint.after_request(add_headers)
+    blueprint.after_request(report_view)
     blueprint.register_error_handler(NotFound, lambda _: not_found(current_state()))
     blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
     blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))

@@ -36,7 +36,7 @@ def guard() -> Any:
     endpoint = (request.endpoint or "").rpartition(".")[2]
     if endpoint in OPEN_ENDPOINTS:
         return None
-    name = getattr(current_app.view_functions.get(request.endpoint or ""), _ATTRIBUTE, None)
+    name = g.audit_action = getattr(current_app.view_functions.get(request.endpoint or ""), _ATTRIBUTE, None)
     permission = state.ui.permission
     if permission is None or name is None:
         return refused(state, name)
@@ -52,6 +52,7 @@ def guard() -> Any:
         name, target = "list", None
         decision = permission(name, target)
         return _answer(state, decision, name) or abort(404)
+    g.audit_target = target
     return _answer(state, permission(name, target), name)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +55,28 @@ class Preset:
 
     name: str
     filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ViewEvent:
+    """Somebody read a page of the log, or tried to.
+
+    :param action: what the permission callback was asked for.
+    :param target: a :class:`RecordRef`, an id, an actor, or ``None``.
+    :param filters: the parameters of the address.
+    :param status: of the response: 200, or 403 for an attempt that was refused.
+    :param rows: rows that a list showed or an export holds; ``None`` for other pages.
+    :param address: of the client, as the application sees it.
+    """
+
+    viewer: Viewer | None
+    action: str | None
+    target: Any
+    filters: Mapping[str, Sequence[str]]
+    status: int
+    rows: int | None
+    address: str | None
+    time: dt.datetime
 
 
 class Audited(Protocol):

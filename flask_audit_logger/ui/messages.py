@@ -99,6 +99,11 @@ def unavailable(state: UIState) -> Any:
     return response
 
 
+def unlogged(state: UIState) -> Any:
+    """Reading has to be logged and could not be."""
+    return message(state, 503, "The audit log can't be shown", "This view could not be recorded. Try again later.")
+
+
 def bad_value(state: UIState) -> Any:
     """PostgreSQL refused a value that the form let through."""
     text = "One of the values can't be searched for."

@@ -59,9 +59,9 @@ def render(page: Page, status: int = 200) -> Any:
     return make_response(html, status)
 
 
-def fragment(template: str, **values: Any) -> str:
+def fragment(template: str, state: UIState | None = None, **values: Any) -> str:
     """Render a part of a page."""
-    state = current_state()
+    state = state or current_state()
     return state.environment.get_template(template).render(ui=_Frame(state), **values)
 
 

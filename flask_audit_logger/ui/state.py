@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g, has_request_context, request
@@ -43,6 +44,8 @@ class UIState:
     config: UIConfig
     environment: Environment
     name: str
+    #: Views that were reported a moment ago.
+    recent_views: dict[tuple[Any, ...], dt.datetime] = field(default_factory=dict)
     #: The actors that the filter offers, and when they were looked up.
     known_actors: tuple[float, list[tuple[str, str]]] | None = None
     _catalog: tuple[int, TableCatalog] | None = None

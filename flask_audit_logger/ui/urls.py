@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, current_app
+from flask import current_app
 
 from ..exceptions import ConfigurationError, NotInitializedError
 from ..query.refs import RecordRef, stored_key
 from .state import UIState, find_state
-
-
-def add_globals(app: Flask) -> None:
-    """Give the application's templates ``audit_record_url`` and ``audit_actor_url``."""
-    app.jinja_env.globals.update(audit_record_url=audit_record_url, audit_actor_url=audit_actor_url)
 
 
 def audit_record_url(subject: Any, key: Any = None) -> str:
@@ -22,13 +17,13 @@ def audit_record_url(subject: Any, key: Any = None) -> str:
     :param subject: a model object, or the name of a table (``"products"``, ``"billing.orders"``).
     :param key: with a table: the value of its key, or a tuple of values for a key of several columns.
     """
-    state = _state()
+    state = find()
     return state.links.record(record_of(state, subject, key))
 
 
 def audit_actor_url(actor_id: Any) -> str:
     """Address of what an actor did; ``None`` is the actor that was not recorded."""
-    return _state().links.actor(None if actor_id is None else str(actor_id))
+    return find().links.actor(None if actor_id is None else str(actor_id))
 
 
 def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
@@ -59,7 +54,11 @@ def _text(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _state() -> UIState:
+def find() -> UIState:
+    """The pages that links of this application lead to.
+
+    :raises NotInitializedError: if there are none.
+    """
     state = find_state(current_app._get_current_object())  # type: ignore[attr-defined]
     if state is None:
         raise NotInitializedError("this application has no audit pages; give AuditLogger a ui")

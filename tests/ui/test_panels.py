@@ -16,7 +16,7 @@ def facets(html):
     found = {}
     for section in html.split("<section>")[1:]:
         items = re.findall(r"<li>(.*?)<small>([\d,]+)</small></li>", section, re.DOTALL)
-        found[re.search("<h3>(.*?)</h3>", section)[1]] = {text_of(text): int(n.replace(",", "")) for text, n in items}
+        found[re.search("<h2>(.*?)</h2>", section)[1]] = {text_of(text): int(n.replace(",", "")) for text, n in items}
     return found
 
 

@@ -31,6 +31,7 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
 from ..state import UIState, current_state
+from ..viewlog import note_rows
 from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
 from .facts import transaction_facts
 from .panels import facets_shown, histogram_shown
@@ -56,6 +57,7 @@ def list_page() -> Any:
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
             count = counted(log, search, page, state.config.count_cap)
     with_panels = request.args.get("panels") == "1" and not parsed.errors
+    note_rows(len(page.rows) if page else 0)
     names = dict(actors)
     heading = "Audit log" if parsed.errors else sentence(state, parsed, count, names)
     title = "There is a problem" if parsed.errors else heading

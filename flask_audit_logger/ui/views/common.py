@@ -118,8 +118,9 @@ def actor_choices(state: UIState, log: Log) -> list[tuple[str, str]]:
 
 def sentence(state: UIState, parsed: ParsedSearch, count: Count | None, actor_names: dict[str, str]) -> str:
     """The filter in words: "412 updates to Products by Ann Price, last 30 days"."""
-    form = parsed.form
-    verbs = form.verb.data or []
+    if parsed.errors:  # what was typed may be anything
+        return "There is a problem"
+    verbs = parsed.form.verb.data or []
     one, many = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else ("change", "changes")
     return amount(count, one, many) + filter_words(state, parsed, actor_names)
 

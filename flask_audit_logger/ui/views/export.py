@@ -21,6 +21,7 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed
 from ..state import UIState, current_state
+from ..viewlog import note_rows
 from ..words import number
 from .common import actor_choices, frame, open_search, sentence
 
@@ -109,6 +110,7 @@ def _file(state: UIState, ending: str, content_type: str, lines: Any) -> Any:
         search = Search.prepare(log, parsed.criteria)
         count = count_activities(log, search, cap)
         reading = stack.pop_all()
+    note_rows(count.number)
     complete = not count.is_capped
     meta = _meta(state, parsed)
     presenter = Presenter(state)

@@ -1,0 +1,79 @@
+"""Promise: an application's own pages show the newest changes of a record, to who may see them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from flask_audit_logger.exceptions import NotInitializedError
+from flask_audit_logger.ui.embed import audit_recent_changes
+from tests.support.apps import logged_in_as
+from tests.ui.shop import ANN, CLEO, make_history, text_of
+
+TEMPLATE = """
+{% from "audit/embed.html" import recent_changes %}{{ audit_stylesheet() }}
+[{{ recent_changes(product, limit=2) }}][{{ recent_changes("products", 42) }}]
+"""
+
+
+def embedded(shop, user=ANN, template=TEMPLATE):
+    app = shop.application.app
+    headers = logged_in_as(user) if user else {}
+    with app.test_request_context("/product", headers=headers):
+        product = shop.db.session.get(shop.models.Product, 42)
+        return app.jinja_env.from_string(template).render(product=product)
+
+
+def test_the_newest_changes_of_a_record(shop):
+    html = embedded(shop)
+    first = text_of(html.partition("[")[2].partition("][")[0])
+    assert "stock 4 → 17 (+325 %)" in first and "Cleo D’Angelo" in first and "10.00 → 12.50" not in first
+    assert "Whole history" in first and "price 10.00 → 12.50 (+25 %)" in text_of(html.partition("][")[2])
+    assert 'href="/audit/record/products/42"' in html
+    assert re.search(r'<link rel="stylesheet" href="/audit/static/audit.css\?v=\w+">', html)
+
+
+@pytest.mark.parametrize("user", [CLEO, None])
+def test_who_may_not_see_them_sees_nothing(shop, user):
+    assert "[][]" in embedded(shop, user)
+
+
+def test_without_a_permission_nobody_sees_them(new_shop):
+    assert "[][]" in embedded(make_history(new_shop(permission=None)))
+
+
+def test_scope_and_masks_hold(new_shop):
+    activity = None
+
+    def scope(select, viewer):
+        return select.where(shop.application.audit_logger.activity_cls.verb != "insert")
+
+    shop = make_history(new_shop(scope=scope, mask=["products.stock"]))
+    html = embedded(shop, template="{{ audit_recent_changes('products', 42, 25) }}")
+    assert "Created" not in html and "17" not in text_of(html).replace(":17", "") and "changed, value hidden" in html
+    assert activity is None
+
+
+def test_values_are_escaped_also_where_the_application_does_not(new_shop):
+    shop = new_shop()
+    shop.application.app.jinja_env.autoescape = False
+    make_history(shop)
+    shop.change(ANN, "Product", 42, name="<img src=x>")
+    assert "<img" not in embedded(shop)
+
+
+def test_a_log_that_can_not_be_read_leaves_the_page_alone(new_shop, caplog):
+    def scope(select, viewer):
+        return select.where(sa.func.pg_sleep(1).is_not(None))
+
+    shop = make_history(new_shop(scope=scope, config={"AUDIT_UI_STATEMENT_TIMEOUT_MS": 50}))
+    assert "[][]" in embedded(shop)
+    assert "can't be shown" in caplog.text
+
+
+def test_an_application_without_pages_says_so(create_app):
+    application = create_app()
+    with application.app.test_request_context(), pytest.raises(NotInitializedError, match="has no audit pages"):
+        audit_recent_changes("articles", 1)
