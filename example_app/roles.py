@@ -33,7 +33,7 @@ SHOP: dict[str, dict[str, frozenset[str]]] = {
 
 #: Roles that may read the whole log, and the pages that customer support may open.
 AUDIT_READERS = frozenset({"admin", "auditor"})
-AUDIT_SUPPORT_ACTIONS = frozenset({"list", "record", "activity"})
+AUDIT_SUPPORT_ACTIONS = frozenset({"list", "record", "activity", "help"})
 
 
 def may(action: str, resource: str) -> bool:

@@ -71,6 +71,7 @@ def test_a_price_changed_now_is_on_top_of_the_products_history(seeded, activity,
         ("auditor", "list", 200),
         ("support", "list", 200),
         ("support", "record", 200),
+        ("support", "help", 200),
         ("support", "transaction", 403),
         ("support", "actor", 403),
         ("clerk", "list", 403),
@@ -86,6 +87,7 @@ def test_roles_decide_who_may_read_the_log(username, page, status, seeded, activ
         "activity": f"/audit/activity/{activity_id}",
         "transaction": f"/audit/transaction/{transaction_id}",
         "actor": "/audit/actor/1",
+        "help": "/audit/help",
     }[page]
     assert log_in(seeded, username).get(path).status_code == status
 

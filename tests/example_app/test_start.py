@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -76,9 +77,16 @@ def test_a_termination_signal_stops_it_too(tmp_path, database_url):
         assert "Stopped" in stop(process, signal.SIGTERM)
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that the user of an embedded server can enter; pytest closes its own to others with each new run."""
+    with tempfile.TemporaryDirectory(prefix="audit-shop-") as name:
+        yield Path(name)
+
+
 @pytest.mark.slow
-def test_it_brings_its_own_server_and_keeps_the_data(tmp_path):
-    instance = tmp_path / "instance"
+def test_it_brings_its_own_server_and_keeps_the_data(open_folder):
+    instance = open_folder / "instance"
     for attempt in (1, 2):
         with running(instance, "--no-history") as (address, _, process):
             if attempt == 1:
