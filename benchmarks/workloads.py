@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -72,42 +73,71 @@ class Bench:
         cursor.connection.commit()
 
 
+class Stopwatch:
+    """Measures a block: seconds that passed, and seconds that the server's process for this connection computed.
+
+    The second is what a busy machine doesn't blur. It is missing (``None``) where the kernel doesn't tell.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._schedstat = Path(f"/proc/{connection.info.backend_pid}/schedstat")
+        self.passed = 0.0
+        self.computed: float | None = None
+
+    def __enter__(self) -> Stopwatch:
+        self._computed_before = self._read()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.passed = time.perf_counter() - self._started
+        computed = self._read()
+        if computed is not None and self._computed_before is not None:
+            self.computed = computed - self._computed_before
+
+    def _read(self) -> float | None:
+        try:
+            return int(self._schedstat.read_text().split()[0]) / 1e9
+        except OSError:
+            return None
+
+
 @dataclass(frozen=True)
 class Work:
     """A named piece of work.
 
-    :param run: does it on an open connection and returns the seconds that count.
+    :param run: does it on an open connection and measures what counts.
     :param changes: how many rows it changes, each of which has to be in the log.
     :param rounds: how often at most it is measured; for work that takes minutes on one of the variants.
     """
 
     name: str
-    run: Callable[[Bench, Any], float]
+    run: Callable[[Bench, Any], Stopwatch]
     changes: int
     rounds: int | None = None
 
 
-def one_by_one(statement: str, times: int) -> Callable[[Bench, Any], float]:
+def one_by_one(statement: str, times: int) -> Callable[[Bench, Any], Stopwatch]:
     """Many transactions of one statement on one connection; ``{n}`` counts them."""
 
-    def run(bench: Bench, cursor: Any) -> float:
-        start = time.perf_counter()
-        for n in range(1, times + 1):
-            bench.transaction(cursor, statement.format(n=n, new=ROWS + n))
-        return time.perf_counter() - start
+    def run(bench: Bench, cursor: Any) -> Stopwatch:
+        with Stopwatch(cursor.connection) as stopwatch:
+            for n in range(1, times + 1):
+                bench.transaction(cursor, statement.format(n=n, new=ROWS + n))
+        return stopwatch
 
     return run
 
 
-def at_once(statement: str, before: int = 0) -> Callable[[Bench, Any], float]:
+def at_once(statement: str, before: int = 0) -> Callable[[Bench, Any], Stopwatch]:
     """One transaction of one statement, after ``before`` updates of one row on the same connection."""
 
-    def run(bench: Bench, cursor: Any) -> float:
+    def run(bench: Bench, cursor: Any) -> Stopwatch:
         for n in range(1, before + 1):
             bench.transaction(cursor, f"UPDATE item SET stock = stock + 1 WHERE id = {n}")
-        start = time.perf_counter()
-        bench.transaction(cursor, statement)
-        return time.perf_counter() - start
+        with Stopwatch(cursor.connection) as stopwatch:
+            bench.transaction(cursor, statement)
+        return stopwatch
 
     return run
 
