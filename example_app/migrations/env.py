@@ -13,7 +13,7 @@ from alembic import context
 from flask import current_app
 
 config = context.config
-if config.config_file_name is not None:
+if config.config_file_name is not None and not logging.getLogger().handlers:  # whoever logs already goes on as before
     fileConfig(config.config_file_name, disable_existing_loggers=False)
 logger = logging.getLogger("alembic.env")
 db = current_app.extensions["migrate"].db
