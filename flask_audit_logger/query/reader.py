@@ -18,7 +18,7 @@ Scope = Callable[[Select[Any]], Select[Any]]
 
 #: Besides the time limit: no time for compiling queries, and for a live row the settings that the trigger functions
 #: have, so that one value always has one text.
-_SETTINGS = (
+SETTINGS = (
     ("jit", "off"),
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO, MDY"),
@@ -63,7 +63,7 @@ class AuditReader:
             connection.execute(
                 select(
                     func.set_config("statement_timeout", str(int(timeout_ms or self.timeout_ms)), True),
-                    *(func.set_config(name, value, True) for name, value in _SETTINGS),
+                    *(func.set_config(name, value, True) for name, value in SETTINGS),
                 )
             )
             yield Log(connection=connection, models=self.models, scope=self.scope)

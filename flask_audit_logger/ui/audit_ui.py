@@ -12,7 +12,7 @@ from flask import Flask
 from .blueprint import make_blueprint
 from .config import UIConfig
 from .embed import audit_recent_changes, audit_stylesheet
-from .hooks import Audited, Label, Preset, Viewer, ViewEvent
+from .hooks import Audited, Label, Preset, RevertPolicy, Viewer, ViewEvent
 from .rendering import make_environment
 from .state import UIState, add_state
 from .urls import audit_actor_url, audit_record_url
@@ -54,6 +54,7 @@ class AuditUI:
     :param presets: searches offered above the filters.
     :param on_view: told of every page that was read or refused; the same one again within a minute is not reported.
     :param view_log_required: answer 503 instead of the page if ``on_view`` fails.
+    :param revert: lets who has the permission ``revert`` put values back; the application needs a ``SECRET_KEY``.
     :param csp_nonce: ``() -> str``, the nonce of the application's Content-Security-Policy.
     :param layout: the template that the pages extend.
     :param name: of the blueprint.
@@ -78,6 +79,7 @@ class AuditUI:
     presets: Sequence[Preset] = ()
     on_view: Callable[[ViewEvent], None] | None = None
     view_log_required: bool = False
+    revert: RevertPolicy | None = None
     csp_nonce: Callable[[], str] | None = None
     layout: str = STANDALONE
     name: str = "audit"

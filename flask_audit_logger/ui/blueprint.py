@@ -13,9 +13,9 @@ from .messages import bad_value, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
 from .state import current_state
 from .viewlog import report_view
-from .views import activities, actors, export, help, panels, records, transactions, versions
+from .views import activities, actors, export, help, panels, records, revert, transactions, versions
 
-#: (rule, endpoint, view); all answer GET only.
+#: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
     ("/", "activities", activities.list_page),
     ("/activity/<int:activity_id>", "activity", activities.detail_page),
@@ -39,6 +39,7 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint = Blueprint(
         name, __name__, static_folder=str(STATIC), static_url_path="/static", template_folder=str(FOLDER / "templates")
     )
+    blueprint.add_url_rule("/record/<table>/<key>/revert", "revert", revert.revert_page, methods=["GET", "POST"])
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
     blueprint.before_request(guard)

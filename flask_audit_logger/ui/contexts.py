@@ -247,7 +247,7 @@ class ActivityPage(Page):
     in_record: tuple[str | None, str | None] = (None, None)
     in_transaction: tuple[str | None, str | None] = (None, None)
     actions: tuple[Option, ...] = ()
-    note: str | None = None
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,6 +320,34 @@ class SnapshotPage(Page):
     older: str | None = None
     newer: str | None = None
     compare_href: str | None = None
+
+
+@dataclass(frozen=True)
+class RevertColumn:
+    """A column on the preview of putting values back."""
+
+    name: str
+    change: Change
+    is_ticked: bool
+    obstacle: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevertPage(Page):
+    """What would be put back."""
+
+    template = "audit/revert.html"
+
+    record: RecordShown
+    source: str
+    source_href: str
+    is_restore: bool
+    columns: tuple[RevertColumn, ...]
+    action: str
+    form: Any
+    hidden: tuple[tuple[str, str], ...]
+    reason_required: bool
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

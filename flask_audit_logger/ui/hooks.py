@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,6 +59,16 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class RevertPolicy:
+    """How values are put back; without one, they can't be.
+
+    :param reason_required: whether whoever does it has to say why.
+    """
+
+    reason_required: bool = True
+
+
+@dataclass(frozen=True)
 class ViewEvent:
     """Somebody read a page of the log, or tried to.
 
@@ -89,3 +100,6 @@ class Audited(Protocol):
     @property
     def models(self) -> Any:
         """The tables of the log."""
+
+    def context(self, *, reason: str) -> AbstractContextManager[None]:
+        """Say why changes are made."""

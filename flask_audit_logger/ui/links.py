@@ -49,6 +49,10 @@ class Links:
         """Two versions of a record."""
         return self._record("compare", record, **filters)
 
+    def revert(self, record: RecordRef, activity_id: int, side: str, *columns: str) -> str:
+        """The preview of putting values back."""
+        return self._record("revert", record, to=activity_id, side=side, col=list(columns) or None)
+
     def value(self, activity_id: int, column: str, side: str) -> str:
         """One value as a download."""
         return self._url("value", activity_id=activity_id, column=encode(column), side=side)

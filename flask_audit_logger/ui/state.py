@@ -121,6 +121,13 @@ class UIState:
             known[action] = self.ui.permission is not None and self.ui.permission(action, None) is True
         return known[action]
 
+    def can_revert(self, record: RecordRef) -> bool:
+        """Whether the viewer may put values of a record back."""
+        permission = self.ui.permission
+        if self.ui.revert is None or permission is None or self.catalog.get(record.table) is None:
+            return False
+        return permission("revert", record) is True
+
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""
         given = self.ui.table_label(self.catalog.text(table)) if self.ui.table_label is not None else None

@@ -150,7 +150,9 @@ def test_requests_under_another_method_change_nothing(shop):
     for path in paths_of(shop.application.app):
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             response = client.open(f"{path}", method=method, headers={"X-Test-User": str(ANN)})
-            assert response.status_code == 405, (method, path)
+            # putting values back is the only thing that can be posted, and this shop has no policy for it
+            may_post = method == "POST" and path.endswith("/revert")
+            assert response.status_code == (404 if may_post else 405), (method, path)
 
 
 @both_drivers

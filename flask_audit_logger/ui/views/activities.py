@@ -108,6 +108,8 @@ def detail_page(activity_id: int) -> Any:
         facts=_facts(state, row),
         unchanged=tuple(_unchanged(presenter, row)),
         raw=_raw(state, row),
+        actions=_actions(state, row),
+        done=request.args.get("done") == "1",
         in_record=_hrefs(links, in_record),
         in_transaction=_hrefs(links, in_transaction),
     )
@@ -146,6 +148,22 @@ def _panels(state: UIState, parsed: ParsedSearch) -> tuple[str, str, str]:
     args = changed(parsed.args)
     links = state.links
     return links.panel("histogram", args), links.panel("facets", args), links.activities({**args, "panels": "1"})
+
+
+def _actions(state: UIState, row: ActivityRow) -> tuple[Option, ...]:
+    """What can be done from here."""
+    record, links = row.record, state.links
+    if record is None:
+        return ()
+    found = []
+    if allowed(state, "compare", record):
+        found.append(Option("Compare with the newest version", links.compare(record, **{"from": row.id, "to": "last"})))
+    time = row.issued_at.isoformat(timespec="microseconds")
+    found.append(Option("State after this change", links.record_at(record, time=time)))
+    if row.verb in ("update", "delete") and state.can_revert(record):
+        columns = row.changed_columns if row.verb == "update" else ()
+        found.append(Option("Put back …", links.revert(record, row.id, "before", *columns)))
+    return tuple(found)
 
 
 def _hrefs(links: Links, found: Neighbours) -> tuple[str | None, str | None]:

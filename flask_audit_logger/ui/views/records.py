@@ -150,6 +150,7 @@ def _values(
     """The values a record has now: those that were changed since it was made, and the others."""
     state, table = presenter.state, newest.table
     row = newest.state_after
+    can_revert = newest.record is not None and state.can_revert(newest.record)
     if row is None:
         return [], []
     by_column = {entry.column: entry.activity for entry in setters}
@@ -165,6 +166,9 @@ def _values(
             set_by=presenter.actor(setter.transaction) if setter else None,
             set_at=state.clock.moment(setter.issued_at) if setter else None,
             set_href=state.links.activity(setter.id) if setter else None,
+            revert_href=state.links.revert(newest.record, setter.id, "before", column)
+            if can_revert and newest.record and setter and is_change and state.sight.can_search(table, column)
+            else None,
             history_href=link({"col": column}, True) if state.sight.can_search(table, column) else "",
         )
         (changed if is_change else never).append(shown)

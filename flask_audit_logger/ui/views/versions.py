@@ -9,7 +9,6 @@ from flask import abort, request
 
 from ...query.diff.fields import differs
 from ...query.live import live_row
-from ...query.paging import MAX_ID
 from ...query.reader import Log
 from ...query.records import (
     Snapshot,
@@ -26,6 +25,7 @@ from ...query.rows import ActivityRow
 from ...query.values import value_of
 from ..contexts import ComparedSide, ComparePage, Crumb, CurrentValue, SnapshotPage
 from ..gate import action, allowed
+from ..ids import activity_id_of
 from ..messages import crumbs
 from ..periods import typed_time
 from ..present import Presenter
@@ -177,8 +177,8 @@ def _side(state: UIState, log: Log, record: RecordRef, text: str) -> Side:
     if text in ("first", "last"):
         version = first_version(log, record) if text == "first" else last_version(log, record)
     else:
-        is_id = text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MAX_ID
-        version = version_of(log, record, int(text)) if is_id else None
+        wanted = activity_id_of(text)
+        version = version_of(log, record, wanted) if wanted is not None else None
     if version is None:
         abort(404)
     return Side(f"change {version.id}", snapshot(log, record, version).row or {}, version)

@@ -1,0 +1,209 @@
+"""Putting values of a record back: a preview, then the change. The one view that writes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+
+from flask import abort, current_app, redirect, request, session
+from wtforms import Form, StringField, ValidationError
+from wtforms.csrf.session import SessionCSRF
+
+from ...query.diff.pieces import visible
+from ...query.reader import Log
+from ...query.records import last_version, snapshot, version_of
+from ...query.refs import RecordRef
+from ...query.revert import Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
+from ...query.rows import ActivityRow
+from ...query.tables import TableInfo
+from ...query.values import ABSENT, as_value
+from ..contexts import Crumb, RevertColumn, RevertPage
+from ..gate import action
+from ..ids import activity_id_of
+from ..messages import crumbs
+from ..present import Presenter
+from ..rendering import render
+from ..state import UIState, current_state
+from .common import page_title, record_name, viewer_name
+
+MAX_REASON = 500
+
+
+class RevertForm(Form):
+    """What is posted besides the ticked columns."""
+
+    class Meta:
+        csrf = True
+        csrf_class = SessionCSRF
+        csrf_field_name = "audit_token"
+
+        @property
+        def csrf_secret(self) -> bytes:
+            key = current_app.secret_key or ""
+            return b"audit:" + (key if isinstance(key, bytes) else key.encode())
+
+        @property
+        def csrf_context(self) -> Any:
+            return session
+
+    reason = StringField("Reason", id="audit-reason")
+    row = StringField("Row")
+
+    def validate_reason(self, field: Any) -> None:
+        policy = current_state().ui.revert
+        if policy is not None and policy.reason_required and not (field.data or "").strip():
+            raise ValidationError("Say why.")
+        if len(field.data or "") > MAX_REASON:
+            raise ValidationError(f"A reason can have at most {MAX_REASON} characters.")
+        if "\x00" in (field.data or ""):
+            raise ValidationError("A reason can't contain control characters.")
+
+
+@action("revert")
+def revert_page(table: str, key: str) -> Any:
+    """GET shows what would change; POST does it, if the row is still the one that was shown."""
+    state = current_state()
+    record = state.record_from(table, key)
+    info = state.catalog.get(record.table)
+    if info is None or state.ui.revert is None or not state.can_revert(record) or not current_app.secret_key:
+        abort(404)
+    side = request.args.get("side", "before")
+    with state.reader().reading() as log:
+        version, target = _target(log, record, side)
+        presenter = Presenter(state)
+        try:
+            live = read_live(log.connection, info, record)
+        except Refused:
+            abort(404)
+        planned = plan(info, live, target, _hidden(state, record, target))
+        presenter.learn(log, [version], [record])
+    if request.method == "GET":
+        return _preview(presenter, record, version, live, planned, RevertForm())
+    return _post(presenter, info, record, version, live, planned)
+
+
+def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
+    """The row to go back to."""
+    wanted = activity_id_of(request.args.get("to", ""))
+    version = version_of(log, record, wanted) if wanted is not None else None
+    if version is None or side not in ("before", "after"):
+        abort(404)
+    target = version.state_before if side == "before" else snapshot(log, record, version).row
+    if not target:
+        abort(404)
+    return version, target
+
+
+def _hidden(state: UIState, record: RecordRef, target: dict[str, Any]) -> set[str]:
+    return {name for name in target if not state.sight.can_search(record.table, name)}
+
+
+def _post(
+    presenter: Presenter,
+    info: TableInfo,
+    record: RecordRef,
+    version: ActivityRow,
+    live: LiveRow,
+    planned: list[PlannedColumn],
+) -> Any:
+    state, form = presenter.state, RevertForm(request.form)
+
+    def again(status: int, problem: str) -> Any:
+        return _preview(presenter, record, version, live, planned, form, status, problem)
+
+    if not form.validate():
+        if form.errors.get("audit_token"):
+            return again(400, "This form was too old or not ours. Check it and send it again.")
+        return again(422, "Nothing was changed. See below.")
+    ticked = set(request.form.getlist("column"))
+    possible = {column.name: column.then for column in planned if column.obstacle is None}
+    if live.row is None:
+        ticked |= set(info.key) & set(possible)
+    if not ticked or not ticked <= set(possible):
+        return again(422, "Choose columns that can be put back." if ticked else "Choose at least one column.")
+    if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
+        return again(409, "The row has changed since this page was made. This is how it is now.")
+    reason = f"Put back from change {version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
+    db = state.audit_logger.db
+    try:
+        with state.audit_logger.context(reason=reason):
+            values = {name: possible[name] for name in possible if name in ticked}
+            put_back(db.session, db.Model.registry, info, record, digest=live.digest, values=values)
+            db.session.commit()
+    except Conflict:
+        db.session.rollback()
+        return again(409, "The row has changed since this page was made. This is how it was.")
+    except Refused as error:
+        db.session.rollback()
+        return again(422, f"Nothing was changed: {visible(str(error))}.")
+    except Exception:
+        db.session.rollback()
+        raise
+    with state.reader().reading() as log:
+        newest = last_version(log, record)
+    if newest is None:
+        return redirect(state.links.activities(), 303)
+    return redirect(state.links.activity(newest.id) + "?done=1", 303)
+
+
+def _preview(
+    presenter: Presenter,
+    record: RecordRef,
+    version: ActivityRow,
+    live: LiveRow,
+    planned: list[PlannedColumn],
+    form: RevertForm,
+    status: int = 200,
+    problem: str | None = None,
+) -> Any:
+    state = presenter.state
+    shown, shown_table = presenter.record(record), presenter.table(record.table)
+    asked = set(request.form.getlist("column") if request.method == "POST" else request.args.getlist("col"))
+    is_restore = live.row is None
+    columns = []
+    for column in planned:
+        now = ABSENT if is_restore else as_value(column.now)
+        change = presenter.compared(record.table, column.name, now, as_value(column.then))
+        is_ticked = column.obstacle is None and (is_restore or not asked or column.name in asked)
+        columns.append(RevertColumn(column.name, change, is_ticked, column.obstacle))
+    form.row.data = _signed(live.digest)
+    name = record_name(shown, shown_table)
+    heading = f"{'Restore' if is_restore else 'Put back'} {name}"
+    side = request.args.get("side", "before")
+    assert state.ui.revert is not None  # noqa: S101 - the view answers 404 without it
+    page = RevertPage(
+        title=page_title(state, heading),
+        heading=heading,
+        crumbs=crumbs(
+            state, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb("Put back")
+        ),
+        zone=state.clock.name,
+        viewer=viewer_name(state),
+        record=shown,
+        source=f"{'before' if side == 'before' else 'after'} change {version.id}",
+        source_href=state.links.activity(version.id),
+        is_restore=is_restore,
+        columns=tuple(columns),
+        action=state.links.revert(record, version.id, side),
+        form=form,
+        hidden=_host_token(),
+        reason_required=state.ui.revert.reason_required,
+        problem=problem,
+    )
+    return render(page, status)
+
+
+def _signed(digest: str) -> str:
+    """The digest of a row that only this application can have made."""
+    key = current_app.secret_key or ""
+    secret = key if isinstance(key, bytes) else key.encode()
+    return hmac.new(b"audit-row:" + secret, digest.encode(), hashlib.sha256).hexdigest()
+
+
+def _host_token() -> tuple[tuple[str, str], ...]:
+    """The token that a CSRF protection of the whole application asks for."""
+    make = current_app.jinja_env.globals.get("csrf_token")
+    if "csrf" not in current_app.extensions or not callable(make):
+        return ()
+    return ((str(current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")), str(make())),)

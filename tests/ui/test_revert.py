@@ -1,0 +1,261 @@
+"""Promise: values are put back only by who may, only as shown, and the log says so."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from flask_audit_logger.ui import RevertPolicy
+from tests.support.apps import logged_in_as
+from tests.support.server import both_drivers
+from tests.ui.shop import ANN, BOB, CLEO, make_history, may_read, text_of
+
+
+@pytest.fixture
+def shop(new_shop):
+    return make_history(new_shop(revert=RevertPolicy()))
+
+
+def change_of(shop, column, key="42"):
+    """The update that changed a column."""
+    found = shop.application.activities(table_name="products", record_key=key, verb="update")
+    return next(activity for activity in found if column in activity.changed_data)
+
+
+def path_of(activity, side="before", *columns):
+    query = "".join(f"&col={column}" for column in columns)
+    return f"/audit/record/{activity.table_name}/{activity.record_key}/revert?to={activity.id}&side={side}{query}"
+
+
+class Browser:
+    """Keeps cookies and fills the form of a preview in."""
+
+    def __init__(self, shop, user=ANN):
+        self.client = shop.application.app.test_client()
+        self.headers = logged_in_as(user)
+
+    def preview(self, path):
+        response = self.client.get(path, headers=self.headers)
+        assert response.status_code == 200, response.text
+        self.fields = dict(re.findall(r'<input[^>]* name="(audit_token|row)"[^>]* value="([^"]*)"', response.text))
+        ticked = re.findall(r'name="column" value="([^"]*)" checked', response.text)
+        self.fields |= {"column": ticked, "reason": "A slip"}
+        return response.text
+
+    def send(self, path, **fields):
+        return self.client.post(path, data={**self.fields, **fields}, headers=self.headers)
+
+
+def product(shop, column, key=42):
+    rows = shop.sql(f"SELECT {column} FROM products WHERE id = {key}")
+    return rows[0][0] if rows else None
+
+
+@both_drivers
+def test_a_price_is_put_back(shop):
+    """Support's story: from the record's page, two clicks and a reason."""
+    record = shop.page("/record/products/42")
+    row = record.partition(">price</a>")[2].partition("</tr>")[0]
+    path = re.search(r'class="audit-button" href="([^"]*)">Put back', row)[1].replace("&amp;", "&")
+    browser = Browser(shop)
+    html = browser.preview(path)
+    assert "price 12.50 10.00" in text_of(html)
+    response = browser.send(path)
+    assert response.status_code == 303
+    assert product(shop, "price") == Decimal("10.00") and product(shop, "stock") == 17
+    page = shop.page(response.headers["Location"])
+    newest = shop.activity(record_key="42")
+    assert newest.changed_data == {"price": 10.0} and newest.transaction.actor_id == ANN
+    assert newest.transaction.context["reason"] == f"Put back from change {change_of(shop, 'price').id}: A slip"
+    assert 'role="status"' in page and "Done." in page
+
+
+def test_every_kind_of_value_comes_back(shop):
+    before = shop.sql("SELECT to_jsonb(p) - 'secret' FROM products p WHERE id = 42")[0][0]
+    shop.sql(
+        "UPDATE products SET name = NULL, price = 0, stock = NULL, active = NULL, description = '', "
+        "attributes = '[1]', tags = '{}', "
+        "launched = NULL, checked_at = now(), picture = NULL, category_id = NULL WHERE id = 42"
+    )
+    browser, path = Browser(shop), path_of(shop.activity(record_key="42"))
+    browser.preview(path)
+    assert browser.send(path).status_code == 303
+    assert shop.sql("SELECT to_jsonb(p) - 'secret' FROM products p WHERE id = 42")[0][0] == before
+    assert product(shop, "secret") == "other"
+
+
+def test_a_deleted_record_is_restored(shop):
+    deletion = shop.activity(table_name="products", verb="delete")
+    browser, path = Browser(shop), path_of(deletion)
+    assert "<h1>Restore Red mug</h1>" in browser.preview(path)
+    assert browser.send(path).status_code == 303
+    assert (product(shop, "name", 43), product(shop, "price", 43)) == ("Red mug", Decimal("9.00"))
+    assert shop.activity(record_key="43").verb == "insert"
+
+
+def test_a_composite_key_is_restored(shop):
+    shop.add(ANN, "Item", order_id=1, code="a/b", quantity=3)
+    shop.remove(ANN, "Item", (1, "a/b"))
+    deletion = shop.activity(table_name="order_items", verb="delete")
+    path = f"/audit/record/order_items/1,a~2Fb/revert?to={deletion.id}&side=before"
+    browser = Browser(shop)
+    browser.preview(path)
+    assert browser.send(path).status_code == 303
+    assert shop.sql("SELECT quantity FROM order_items WHERE code = 'a/b'") == [(3,)]
+
+
+def test_a_row_that_changed_since_the_preview_is_a_conflict(shop):
+    """S12."""
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    shop.change(BOB, "Product", 42, stock=1)
+    response = browser.send(path)
+    assert response.status_code == 409 and "has changed since" in response.text
+    assert product(shop, "price") == Decimal("12.50") and "stock" in response.text
+    assert browser.client.get(path, headers=browser.headers).status_code == 200
+
+
+@pytest.mark.parametrize("row", ["", "0" * 64, "é\ud800", None])
+def test_a_forged_state_of_the_row_does_nothing(shop, row):
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    browser.fields.pop("row")
+    assert browser.send(path, **({} if row is None else {"row": row.encode("utf-8", "replace")})).status_code == 409
+    assert product(shop, "price") == Decimal("12.50")
+
+
+@pytest.mark.parametrize("token", [None, "", "forged", "20991231235959##0000"])
+def test_a_post_without_our_token_does_nothing(shop, token):
+    """S10."""
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    if token is None:
+        del browser.fields["audit_token"]
+    else:
+        browser.fields["audit_token"] = token
+    assert browser.send(path).status_code == 400
+    assert product(shop, "price") == Decimal("12.50")
+
+
+def test_the_token_of_another_session_does_nothing(shop):
+    mine, other, path = Browser(shop), Browser(shop, BOB), path_of(change_of(shop, "price"), "before", "price")
+    mine.preview(path)
+    other.preview(path)
+    assert other.send(path, audit_token=mine.fields["audit_token"]).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "columns", [["secret"], ["id"], ["price", "id"], ["nothing"], [], ["name; DROP TABLE products"]]
+)
+def test_columns_that_can_not_be_put_back_are_refused(shop, columns):
+    """S13: ticking more than the page offers does nothing at all."""
+    browser, path = Browser(shop), path_of(change_of(shop, "price"))
+    browser.preview(path)
+    assert browser.send(path, column=columns).status_code == 422
+    assert product(shop, "price") == Decimal("12.50")
+
+
+def test_a_reason_is_required(shop):
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    for reason in (" ", "x" * 501, "a\x00b"):
+        response = browser.send(path, reason=reason)
+        assert response.status_code == 422 and 'aria-describedby="audit-reason-error"' in response.text
+    assert product(shop, "price") == Decimal("12.50")
+
+
+def test_a_policy_can_do_without_a_reason(new_shop):
+    shop = make_history(new_shop(revert=RevertPolicy(reason_required=False)))
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    assert browser.send(path, reason="").status_code == 303
+
+
+def test_what_the_database_refuses_changes_nothing(shop):
+    shop.sql("ALTER TABLE products ADD CONSTRAINT not_that_cheap CHECK (price > 11)")
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    response = browser.send(path)
+    assert response.status_code == 422 and "not_that_cheap" in response.text and "10.00" in response.text
+    assert product(shop, "price") == Decimal("12.50")
+    assert shop.get("/").status_code == 200
+
+
+def test_a_category_that_is_gone_is_refused(shop):
+    shop.change(ANN, "Product", 42, category_id=None)
+    shop.sql("DELETE FROM categories")
+    browser, path = Browser(shop), path_of(shop.activity(record_key="42"))
+    browser.preview(path)
+    response = browser.send(path)
+    assert response.status_code == 422 and "category_id" in response.text
+
+
+def test_nothing_to_put_back_says_so(shop):
+    newest = shop.activity(table_name="products", record_key="42")
+    assert "Nothing to put back." in shop.page(path_of(newest, "after"))
+
+
+def test_obstacles_are_named(shop):
+    shop.sql("ALTER TABLE products DROP COLUMN stock")
+    html = shop.page(path_of(change_of(shop, "stock")))
+    assert "Not possible: the column is gone." in html
+    assert re.search(r'value="stock" disabled', html)
+
+
+def test_events_of_the_application_fire(shop):
+    seen = []
+    sa.event.listen(shop.models.Product, "before_update", lambda mapper, connection, target: seen.append(target.id))
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    assert browser.send(path).status_code == 303 and seen == [42]
+
+
+def test_it_is_off_without_a_policy(new_shop):
+    shop = make_history(new_shop())
+    activity = change_of(shop, "price")
+    shop.page(path_of(activity), 404)
+    assert "Put back" not in shop.page("/record/products/42") and "Put back" not in shop.page(
+        f"/activity/{activity.id}"
+    )
+
+
+def test_the_permission_is_checked_by_the_server(new_shop):
+    shop = make_history(new_shop(revert=RevertPolicy(), permission=lambda action, target: action != "revert"))
+    activity = change_of(shop, "price")
+    for method in ("get", "post"):
+        response = getattr(shop.application.app.test_client(), method)(path_of(activity), headers=logged_in_as(ANN))
+        assert response.status_code == 403
+    assert "Put back" not in shop.page("/record/products/42")
+    assert product(shop, "price") == Decimal("12.50")
+
+
+def test_who_may_not_read_may_not_put_back(shop):
+    assert shop.get(path_of(change_of(shop, "price")), user=CLEO).status_code == 403
+
+
+@pytest.mark.parametrize("query", ["", "to=1", "to=abc", "to=99999999999999999999", "to=1&side=x", "side=before"])
+def test_versions_that_do_not_exist_are_not_found(shop, query):
+    shop.page(f"/record/products/42/revert?{query}", 404)
+    shop.page(f"/record/nothing/42/revert?{query}", 404)
+
+
+def test_hidden_columns_stay_as_they_are(new_shop):
+    shop = make_history(
+        new_shop(
+            revert=RevertPolicy(), can_see_column=lambda table, column, viewer: column != "name", permission=may_read
+        )
+    )
+    shop.change(BOB, "Product", 42, name="Hidden", price=Decimal("1.00"))
+    browser, path = Browser(shop), path_of(shop.activity(record_key="42"))
+    html = browser.preview(path)
+    assert 'value="name"' not in html and "Hidden" not in html
+    assert browser.send(path).status_code == 303
+    assert (product(shop, "name"), product(shop, "price")) == ("Hidden", Decimal("12.50"))
+
+
+def test_without_a_secret_key_there_is_no_form(shop):
+    shop.application.app.secret_key = None
+    shop.page(path_of(change_of(shop, "price")), 404)
