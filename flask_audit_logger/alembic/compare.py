@@ -27,9 +27,9 @@ from ..schema.catalog import (
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions, declared_triggers
 from ..schema.objects import Functions, Triggers
-from .conversion import compare_old_log
 from .log_tables import compare_log_tables
 from .neighbours import leave_alone
+from .old_log.compare import convert_old_log, find_old_log
 from .ops import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
@@ -91,8 +91,13 @@ def _compare(
     last: list[MigrateOperation] = []
     if declaration.schema is not None and not has_schema(connection, declaration.schema):
         first.append(InitAuditLoggerSchemaOp(declaration.schema))
-    first += compare_log_tables(context, connection, metadata, declaration, upgrade_ops, schemas)
-    first += compare_old_log(connection, metadata, declaration, upgrade_ops)
+    on_tables = compare_log_tables(context, connection, metadata, declaration, upgrade_ops, schemas)
+    old = find_old_log(connection, metadata, declaration)
+    if old is not None:
+        conversion, upgrade_ops.ops[:] = convert_old_log(old, connection, upgrade_ops.ops)
+        first += conversion
+        _, on_tables = convert_old_log(old, connection, on_tables)
+    first += on_tables
     functions = declared_functions(metadata)
     if functions is not None and not are_current(connection, functions):
         last.append(_functions_op(connection, functions))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import replace
 
 from alembic.operations import Operations
-from sqlalchemy import MetaData, text
 
-from ..schema.catalog import default_schema
-from ..schema.declared import declaration_of
-from ..schema.objects import DEFAULT_SCHEMA
 from ..sql import quote_ident, quote_literal
+from .execute import declared_schema, default_schema, log_schema, run, unless_old_log
 from .ops import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
@@ -57,41 +54,25 @@ def _remove_schema(operations: Operations, operation: RemoveAuditLoggerSchemaOp)
 
 @Operations.implementation_for(InitAuditLoggerFunctionsOp)
 def _init_functions(operations: Operations, operation: InitAuditLoggerFunctionsOp) -> None:
-    run(operations, operation.functions.create(_default_schema(operations)))
+    run(operations, operation.functions.create(default_schema(operations)))
 
 
 @Operations.implementation_for(RemoveAuditLoggerFunctionsOp)
 def _remove_functions(operations: Operations, operation: RemoveAuditLoggerFunctionsOp) -> None:
-    run(operations, operation.functions.drop(_default_schema(operations)))
+    run(operations, operation.functions.drop(default_schema(operations)))
 
 
 @Operations.implementation_for(InitAuditLoggerTriggersOp)
 def _init_triggers(operations: Operations, operation: InitAuditLoggerTriggersOp) -> None:
-    run(operations, operation.triggers.create(_default_schema(operations)))
+    triggers = operation.triggers
+    if operation.is_of_old_migration:
+        triggers = replace(triggers, audit_schema=triggers.audit_schema or declared_schema(operations))
+        log = log_schema(operations, triggers.audit_schema)
+        run(operations, [unless_old_log(triggers.create(default_schema(operations)), log)])
+    else:
+        run(operations, triggers.create(default_schema(operations)))
 
 
 @Operations.implementation_for(RemoveAuditLoggerTriggersOp)
 def _remove_triggers(operations: Operations, operation: RemoveAuditLoggerTriggersOp) -> None:
-    run(operations, operation.triggers.drop(_default_schema(operations)))
-
-
-def _default_schema(operations: Operations) -> str:
-    connection = operations.migration_context.connection
-    return DEFAULT_SCHEMA if connection is None else default_schema(connection)
-
-
-def declared_schema(operations: Operations) -> str | None:
-    """The schema of the log of today's models, for migrations of release 2.0.0, which name none."""
-    metadata = operations.migration_context.opts.get("target_metadata")
-    declaration = declaration_of(metadata) if isinstance(metadata, MetaData) else None
-    return None if declaration is None else declaration.schema
-
-
-def run(operations: Operations, statements: Iterable[str]) -> None:
-    impl = operations.migration_context.impl
-    for statement in statements:
-        if operations.migration_context.as_sql:
-            # As a statement it would have each % doubled, for a driver that is not there.
-            impl.static_output(statement + impl.command_terminator)
-        else:
-            operations.execute(text(statement.replace(":", "\\:")))
+    run(operations, operation.triggers.drop(default_schema(operations)))

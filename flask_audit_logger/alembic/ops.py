@@ -118,9 +118,12 @@ class RemoveAuditLoggerFunctionsOp(MigrateOperation):
 class InitAuditLoggerTriggersOp(MigrateOperation):
     """Make the triggers of one table, or replace them by ones with other options."""
 
-    def __init__(self, triggers: Triggers, previous: Triggers | None = None) -> None:
+    def __init__(
+        self, triggers: Triggers, previous: Triggers | None = None, *, is_of_old_migration: bool = False
+    ) -> None:
         self.triggers = triggers
         self.previous = previous
+        self.is_of_old_migration = is_of_old_migration
 
     @classmethod
     def init_audit_logger_triggers(
@@ -130,7 +133,7 @@ class InitAuditLoggerTriggersOp(MigrateOperation):
         *,
         schema: str | None = None,
         key_columns: Sequence[str] | None = None,
-        excluded_columns: Sequence[str] = (),
+        excluded_columns: Sequence[str] | None = None,
         only_columns: Sequence[str] | None = None,
         ignored_columns: Sequence[str] = (),
         masked_columns: Sequence[str] = (),
@@ -139,7 +142,7 @@ class InitAuditLoggerTriggersOp(MigrateOperation):
         old_data: str = "row",
         partitioned: bool = False,
         audit_schema: str | None = None,
-        version: int = 1,
+        version: int | None = None,
     ) -> Any:
         """Let the changes of a table be logged, or change how they are.
 
@@ -155,11 +158,12 @@ class InitAuditLoggerTriggersOp(MigrateOperation):
         :param old_data: ``row`` or ``changed``.
         :param partitioned: whether the partitions of the table get the triggers, too.
         :param audit_schema: schema of the log; the default schema of the connection if not given.
-        :param version: version of the SQL of the triggers.
+        :param version: version of the SQL of the triggers. Migrations of release 2.0.0 name none; then this is version
+            1, and does nothing as long as the log is one of that release.
         """
         options = TableOptions(
             key=None if key_columns is None else tuple(key_columns),
-            exclude=tuple(excluded_columns),
+            exclude=tuple(excluded_columns or ()),
             only=None if only_columns is None else tuple(only_columns),
             ignore=tuple(ignored_columns),
             mask=tuple(masked_columns),
@@ -168,7 +172,8 @@ class InitAuditLoggerTriggersOp(MigrateOperation):
             old_data=old_data,
             partitioned=partitioned,
         )
-        return operations.invoke(cls(Triggers(table_name, schema, audit_schema, version, options)))
+        triggers = Triggers(table_name, schema, audit_schema, version or 1, options)
+        return operations.invoke(cls(triggers, is_of_old_migration=version is None))
 
     def reverse(self) -> MigrateOperation:
         if self.previous is not None:

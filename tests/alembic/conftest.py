@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import URL, Engine
 from tests.alembic.catalog import catalog
 from tests.alembic.project import Project
 from tests.support.apps import Application
+from tests.support.cluster import embedded_bindir
 from tests.support.models import Models
 
 
@@ -99,5 +101,25 @@ def query(outside: Engine) -> Callable[..., Any]:
     def run(statement: str) -> Any:
         with outside.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+    return run
+
+
+@pytest.fixture
+def psql(database_url: URL) -> Callable[[str], None]:
+    """Run a script by psql, which stops at the first error."""
+    program = embedded_bindir() / "psql"
+    url = database_url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def run(script: str) -> None:
+        done = subprocess.run(
+            [program, "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--quiet", url],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
     return run

@@ -12,7 +12,6 @@ import pytest
 
 import flask_audit_logger
 from tests.alembic.project import upgrade_part
-from tests.support.cluster import embedded_bindir
 
 OPERATIONS = [
     "init_audit_logger_schema",
@@ -142,26 +141,6 @@ def test_an_older_library_does_not_undo_a_newer_one(project, release, execute, n
     execute("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(flask_audit_logger.ConfigurationError, match="is of version 2"):
         project.migrate(application)
-
-
-@pytest.fixture
-def psql(database_url):
-    """Run a script by psql, which stops at the first error."""
-    program = embedded_bindir() / "psql"
-    url = database_url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-    def run(script):
-        done = subprocess.run(
-            [program, "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--quiet", url],
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-
-    return run
 
 
 @pytest.mark.parametrize("schema", [None, "audit_logs"])

@@ -1,0 +1,176 @@
+"""Autogenerate finds the log of flask-audit-logger 2.0 or postgresql-audit 0.18 and converts it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic.operations import MigrateOperation
+from alembic.operations.ops import AlterColumnOp, DropColumnOp, ModifyTableOps
+from sqlalchemy import Connection, MetaData, text
+
+from ...schema.catalog import default_schema
+from ...schema.declared import Declaration, declared_triggers
+from ...sql import CURRENT_VERSION
+from ..log_tables import is_on_log
+from .ops import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
+
+_COLUMNS = text(
+    """
+    SELECT c.relname, a.attname
+    FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND c.relkind = 'r' AND a.attnum > 0
+        AND NOT a.attisdropped
+    """
+)
+
+#: Tables with an old trigger, and their primary key.
+_KEYS = text(
+    """
+    SELECT n.nspname, c.relname, array_agg(a.attname::text ORDER BY k.position) AS key_columns
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
+    CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+    WHERE c.oid IN (SELECT tgrelid FROM pg_catalog.pg_trigger WHERE tgfoid = to_regprocedure(:capture))
+    GROUP BY n.nspname, c.relname
+    """
+)
+
+_FUNCTIONS = text(
+    """
+    SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.oidvectortypes(p.proargtypes)) AS signature,
+        pg_catalog.pg_get_functiondef(p.oid) AS definition
+    FROM pg_catalog.pg_proc AS p
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname IN (:schema, :helpers)
+        AND format('%s(%s)', p.proname, pg_catalog.oidvectortypes(p.proargtypes)) IN (
+            'create_activity()',
+            'get_setting(text, text)',
+            'jsonb_subtract(jsonb, jsonb)',
+            'jsonb_change_key_name(jsonb, text, text)',
+            'audit_table(regclass)',
+            'audit_table(regclass, text[])'
+        )
+    ORDER BY p.oid
+    """
+)
+
+_OPERATORS = text(
+    """
+    SELECT format('%I.%s (jsonb, jsonb)', n.nspname, o.oprname) AS signature,
+        format(
+            'CREATE OPERATOR %I.%s (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = %s)',
+            n.nspname, o.oprname, o.oprcode
+        ) AS definition
+    FROM pg_catalog.pg_operator AS o
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = o.oprnamespace
+    JOIN pg_catalog.pg_proc AS p ON p.oid = o.oprcode
+    WHERE p.proname = 'jsonb_subtract' AND n.nspname IN (:schema, :helpers)
+        AND o.oprleft = 'jsonb'::regtype AND o.oprright = 'jsonb'::regtype
+    ORDER BY o.oid
+    """
+)
+
+_CONSTRAINTS = text(
+    """
+    SELECT format(
+        'ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid)
+    ) AS definition
+    FROM pg_catalog.pg_constraint AS c
+    WHERE c.conrelid IN (to_regclass(:activity), to_regclass(:transaction)) AND c.contype IN ('f', 'p', 'u', 'x')
+    ORDER BY c.contype = 'f', c.conrelid::regclass::text, c.conname
+    """
+)
+
+_INDEXES = text(
+    """
+    SELECT pg_catalog.pg_get_indexdef(i.indexrelid) AS definition
+    FROM pg_catalog.pg_index AS i
+    WHERE i.indrelid IN (to_regclass(:activity), to_regclass(:transaction))
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS c WHERE c.conindid = i.indexrelid)
+    ORDER BY i.indexrelid::regclass::text
+    """
+)
+
+_TRIGGERS = text(
+    """
+    SELECT pg_catalog.pg_get_triggerdef(t.oid) AS definition
+    FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgfoid = to_regprocedure(:capture) AND NOT t.tgisinternal AND t.tgparentid = 0
+    ORDER BY t.tgrelid::regclass::text, t.tgname
+    """
+)
+
+#: The columns that an old log has, besides those that models of the application may have added.
+_OLD_COLUMNS = frozenset(
+    "id native_transaction_id issued_at client_addr actor_id schema schema_name table_name relid verb old_data "
+    "changed_data transaction_id".split()
+)
+
+
+def find_old_log(connection: Connection, metadata: MetaData, declaration: Declaration) -> OldLog | None:
+    """The old log that stands where the log of ``metadata`` should be, if there is one."""
+    default = default_schema(connection)
+    schema = declaration.schema or default
+    columns: dict[str, set[str]] = {"activity": set(), "transaction": set()}
+    for row in connection.execute(_COLUMNS, {"schema": schema}):
+        columns[row.relname].add(row.attname)
+    is_old = {"native_transaction_id", "verb", "old_data"} <= columns["activity"] - {"record_key"}
+    if not is_old or "record_key" in columns["activity"] or "native_transaction_id" not in columns["transaction"]:
+        return None
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    names = {
+        "schema": schema,
+        "helpers": default,
+        "activity": f"{quote(schema)}.activity",
+        "transaction": f"{quote(schema)}.transaction",
+        "capture": f"{quote(schema)}.create_activity()",
+    }
+
+    def rows(query: Any) -> Any:
+        return connection.execute(query, {name: names[name] for name in query.compile().params}).all()
+
+    functions, operators = rows(_FUNCTIONS), rows(_OPERATORS)
+    made = [*rows(_CONSTRAINTS), *rows(_INDEXES), *functions, *operators, *rows(_TRIGGERS)]
+    return OldLog(
+        schema=declaration.schema,
+        origin=ORIGINS["schema_name" in columns["activity"]],
+        record_keys=_record_keys(rows(_KEYS), metadata, default),
+        functions=tuple(row.signature for row in reversed(functions)),
+        operators=tuple(row.signature for row in operators),
+        statements=tuple(row.definition for row in made),
+        version=CURRENT_VERSION,
+    )
+
+
+def convert_old_log(
+    old: OldLog, connection: Connection, ops: list[MigrateOperation]
+) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
+    """The conversion, and what of Alembic's own operations remains to be done."""
+    schemas = {old.schema, None} if old.schema in (None, default_schema(connection)) else {old.schema}
+    remaining: list[MigrateOperation] = []
+    for op in ops:
+        if isinstance(op, ModifyTableOps) and any(is_on_log(op, schema) for schema in schemas):
+            op.ops[:] = [part for part in op.ops if _is_not_ours(part)]
+            if not op.ops:
+                continue
+        remaining.append(op)
+    return [ConvertAuditLoggerLogOp(old)], remaining
+
+
+def _is_not_ours(op: MigrateOperation) -> bool:
+    """Whether an operation is about a column that the application gave the old tables, or the type of its actors."""
+    if isinstance(op, DropColumnOp):
+        return op.column_name not in _OLD_COLUMNS
+    return isinstance(op, AlterColumnOp) and op.column_name == "actor_id"
+
+
+def _record_keys(found: Any, metadata: MetaData, default: str) -> tuple[RecordKey, ...]:
+    keys = {(row.nspname, row.relname): tuple(row.key_columns) for row in found}
+    for triggers in declared_triggers(metadata):
+        if triggers.options.key:
+            keys[triggers.schema or default, triggers.table] = triggers.options.key
+    return tuple((schema, table, columns) for (schema, table), columns in sorted(keys.items()))

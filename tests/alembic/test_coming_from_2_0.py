@@ -1,0 +1,165 @@
+"""Replace release 2.0.0 by this package, migrate, upgrade: every entry stays, and nothing is missed.
+
+Release 2.0.0 itself, in its own environment, makes the database and writes its log.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.alembic.catalog import catalog
+from tests.alembic.old import LIFE, READ, OldShop, needs_old_packages
+from tests.alembic.project import upgrade_part
+from tests.support.server import plain_engine
+
+pytestmark = needs_old_packages
+
+
+@pytest.fixture
+def schema(request):
+    """Schema of the log; ``in_a_schema`` runs a test with one, too."""
+    return getattr(request, "param", None)
+
+
+in_a_schema = pytest.mark.parametrize("schema", [None, "audit_logs"], indirect=True)
+
+
+@pytest.fixture
+def shop(tmp_path, database_url, schema):
+    """An application that lived with release 2.0.0."""
+    env = {"AUDIT_SCHEMA": schema} if schema else {}
+    shop = OldShop(tmp_path, URL=_url(database_url), **env)
+    for words in (["init"], ["migrate"], ["upgrade"]):
+        shop.old("-m", "flask", "db", *words)
+    shop.old("-c", LIFE)
+    return shop
+
+
+def _url(url):
+    return url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+
+def entries(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture
+def activity(schema):
+    return f"{schema or 'public'}.activity"
+
+
+@in_a_schema
+def test_every_entry_stays_readable_and_gets_its_record_key(shop, query, activity):
+    before = entries(shop.old("-c", READ))
+    assert len(before) == 14
+    assert sum(entry["started_at"] is None for entry in before) == 7
+    shop.new("-m", "flask", "db", "migrate")
+    written = shop.versions()[-1].read_text()
+    operations = [line.partition("(")[0] for line in upgrade_part(written.partition("def upgrade():")[2])]
+    assert operations == [
+        "op.convert_audit_logger_log",
+        "op.init_audit_logger_functions",
+        "op.init_audit_logger_triggers",
+        "op.init_audit_logger_triggers",
+    ]
+    shop.new("-m", "flask", "db", "upgrade")
+    assert entries(shop.new("-c", READ)) == before
+    keys = query(f"SELECT table_name, record_key FROM {activity} ORDER BY id")
+    assert keys[:3] == [("users", "1"), ("users", "2"), ("order lines", '["2", "0"]')]
+    assert None not in dict(keys).values()
+    log = activity.replace("activity", "transaction")
+    assert query(
+        f"SELECT count(*) FROM {activity} a LEFT JOIN {log} t ON t.id = a.transaction_id WHERE t.id IS NULL"
+    ) == [(0,)]
+    assert query(
+        f"SELECT count(*) FROM (SELECT issued_at < lag(issued_at) OVER (ORDER BY id) AS back FROM {log}) s WHERE back"
+    ) == [(0,)]
+    shop.new("-m", "flask", "db", "check")
+
+
+def test_what_is_written_afterwards_is_logged_once(shop, execute, query, activity):
+    shop.new("-m", "flask", "db", "migrate")
+    shop.new("-m", "flask", "db", "upgrade")
+    execute("UPDATE users SET name = 'Anna', hair_color = 'green' WHERE name = 'Ann'", 'TRUNCATE "order lines"')
+    assert query(f"SELECT id, verb, record_key, changed_data FROM {activity} WHERE id > 14 ORDER BY id") == [
+        (15, "update", "1", {"name": "Anna"}),
+        (16, "truncate", None, {}),
+    ]
+    shop.new("-c", LIFE)
+    assert query(f"SELECT count(*) FROM {activity} WHERE id > 16") == [(14,)]
+
+
+def test_a_downgrade_gives_back_what_was_there_and_release_2_0_0_goes_on(shop, dump, execute, query, activity):
+    before, log = dump(), entries(shop.old("-c", READ))
+    shop.new("-m", "flask", "db", "migrate")
+    shop.new("-m", "flask", "db", "upgrade")
+    after = dump()
+    shop.new("-m", "flask", "db", "downgrade")
+    assert dump() == before
+    assert entries(shop.old("-c", READ)) == log
+    shop.old("-c", LIFE)
+    assert query(f"SELECT count(*) FROM {activity}") == [(28,)]
+    shop.new("-m", "flask", "db", "upgrade")
+    assert dump() == after
+    shop.new("-c", LIFE)
+    shop.new("-m", "flask", "db", "downgrade")
+    assert dump() == before
+    assert query(f"SELECT count(*) FROM {activity}") == [(42,)]
+
+
+@in_a_schema
+def test_old_migrations_replay_from_nothing(shop, dump, server, schema):
+    shop.new("-m", "flask", "db", "migrate")
+    shop.new("-m", "flask", "db", "upgrade")
+    full = dump()
+    with server.database() as url:
+        shop.env["URL"] = _url(url)
+        shop.new("-m", "flask", "db", "upgrade")
+        assert catalog(plain_engine(url)) == full
+        shop.new("-c", LIFE)
+        assert len(entries(shop.new("-c", READ))) == 14
+        shop.new("-m", "flask", "db", "downgrade", "base")
+        assert [line for line in catalog(plain_engine(url)) if "extension" not in line] == ["schema public"]
+
+
+def test_the_conversion_can_be_written_as_a_script(shop, dump, psql, query, activity):
+    shop.new("-m", "flask", "db", "migrate")
+    old, new = (path.stem.partition("_")[0] for path in shop.versions())
+    psql(shop.new("-m", "flask", "db", "upgrade", f"{old}:{new}", "--sql"))
+    keys = query(f"SELECT count(*), count(record_key), count(transaction_id) FROM {activity}")
+    assert keys == [(14, 14, 14)]
+    converted = dump()
+    shop.new("-m", "flask", "db", "downgrade")
+    shop.new("-m", "flask", "db", "upgrade")
+    assert dump() == converted
+
+
+def test_no_writer_gets_between_the_old_triggers_and_the_new_ones(shop, outside, execute, query, activity):
+    """Somebody writes all the time while the migration runs; each change is logged exactly once."""
+    import threading
+
+    shop.new("-m", "flask", "db", "migrate")
+    done, written, errors = threading.Event(), [], []
+
+    def write():
+        while not done.is_set():
+            try:
+                execute(f"INSERT INTO users (name) VALUES ('writer {len(written)}')")
+                written.append(1)
+            except Exception as error:  # shown by the test
+                errors.append(error)
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        shop.new("-m", "flask", "db", "upgrade")
+    finally:
+        done.set()
+        writer.join()
+    assert not errors
+    name = "changed_data ->> 'name'"
+    counts = query(f"SELECT count(*), count(DISTINCT {name}) FROM {activity} WHERE {name} LIKE 'writer%'")
+    assert counts == [(len(written), len(written))]
