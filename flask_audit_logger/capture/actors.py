@@ -29,21 +29,30 @@ class Actor:
     label: str | None = None
 
 
-def identify(who: Any) -> Actor:
+def identify(who: Any, *, may_load: bool = False) -> Actor:
     """Key and name of ``who``: a mapped object, an object of Flask-Login, or a key.
 
-    A mapped object is never loaded or refreshed for it. It may be expired, detached or deleted, and this may be called
-    in the middle of its own flush.
+    :param may_load: whether a mapped object may be loaded or refreshed for it. Else it may be expired, detached or
+        deleted, and this may be called in the middle of its own flush.
     """
     if who is None or isinstance(who, Actor):
         return who or Actor()
     state = _state(who)
     if state is not None:
-        return Actor(id=_key_of_state(state), label=_label_of_state(who, state))
+        key = _key_of_state(state)
+        if may_load and is_expired(who):
+            _refresh(state)
+        return Actor(id=key, label=_label_of_state(who, state))
     get_id = getattr(who, "get_id", None)
     if callable(get_id):
         return Actor(id=_as_text(get_id()), label=_label(who, getattr(who, "__dict__", {})))
     return Actor(id=_as_text(who))
+
+
+def is_expired(who: Any) -> bool:
+    """Whether attributes of a mapped object have to be loaded before they can be read."""
+    state = _state(who)
+    return state is not None and bool(state.expired or state.expired_attributes)
 
 
 def _state(who: Any) -> InstanceState[Any] | None:
@@ -52,6 +61,12 @@ def _state(who: Any) -> InstanceState[Any] | None:
     except NoInspectionAvailable:
         return None
     return state if isinstance(state, InstanceState) else None
+
+
+def _refresh(state: InstanceState[Any]) -> None:
+    session, who = state.session, state.obj()
+    if session is not None and who is not None:
+        session.refresh(who)
 
 
 def _key_of_state(state: InstanceState[Any]) -> str | None:
@@ -69,7 +84,7 @@ def _key_of_state(state: InstanceState[Any]) -> str | None:
 
 def _label_of_state(who: Any, state: InstanceState[Any]) -> str | None:
     # A __str__ may read any attribute, so it is asked only when that needs no statement.
-    if state.expired or state.expired_attributes:
+    if is_expired(who):
         return _label_from(state.dict)
     return _label(who, state.dict)
 

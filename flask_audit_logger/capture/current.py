@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 from werkzeug.local import LocalProxy
 
-from .actors import Actor, identify
+from .actors import Actor, identify, is_expired
 from .context import current_frame
 from .request import default_client_addr, request_facts, split_address
 from .stamp import Stamp, make_stamp
@@ -101,12 +101,12 @@ def _logged_in_actor() -> Actor | None:
     if not _has_login():
         return None
     if "_login_user" in g:
-        return _labelled(_identify_user(g._login_user))
+        return _labelled(g._login_user)
     # Flask-Login keeps the key of whoever is logged in in the session, so a login or logout in between is noticed.
     seen: dict[Any, Actor] = request.environ.setdefault(_ACTORS_KEY, {})
     logged_in = session.get("_user_id")
     if logged_in not in seen:
-        actor = _load_apart(_identify_user)
+        actor = _load_apart(_identify_and_load)
         if actor is None:
             return None
         seen[logged_in] = actor
@@ -164,15 +164,25 @@ def _current_user_loaded_apart() -> Iterator[None]:
             g.pop("_login_user")
 
 
-def _identify_user(user: Any) -> Actor:
-    return identify(user) if user is not None and getattr(user, "is_authenticated", True) else Actor()
+def _identify_user(user: Any, *, may_load: bool = False) -> Actor:
+    is_somebody = user is not None and getattr(user, "is_authenticated", True)
+    return identify(user, may_load=may_load) if is_somebody else Actor()
 
 
-def _labelled(actor: Actor) -> Actor:
-    """Complete the label of an object whose attributes expired with the one seen earlier in the request."""
-    labels: dict[str, str] = request.environ.setdefault(_LABELS_KEY, {})
+def _identify_and_load(user: Any) -> Actor:
+    return _identify_user(user, may_load=True)
+
+
+def _labelled(user: Any) -> Actor:
+    """Who the current user is; if its attributes expired, by the name seen earlier or, once, loaded apart."""
+    actor = _identify_user(user)
     if actor.id is None:
         return actor
+    labels: dict[str, str | None] = request.environ.setdefault(_LABELS_KEY, {})
     if actor.label is not None:
         labels[actor.id] = actor.label
+    elif actor.id not in labels and is_expired(user):
+        labels[actor.id] = None
+        loaded = _ask(lambda: _load_apart(_identify_and_load))
+        labels[actor.id] = loaded.label if loaded is not None and loaded.id == actor.id else None
     return Actor(id=actor.id, label=labels.get(actor.id))

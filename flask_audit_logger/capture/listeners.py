@@ -35,7 +35,6 @@ class EngineListener:
             ("begin", self._forget),
             ("commit", self._forget),
             ("rollback", self._forget),
-            ("rollback_savepoint", self._forget_stamp),
             ("begin_twophase", self._forget),
             ("prepare_twophase", self._forget),
         )
@@ -98,11 +97,6 @@ class EngineListener:
     def _forget(conn: Connection, *args: Any) -> None:
         if not conn.closed and not conn.invalidated:
             memory_of(conn.connection.dbapi_connection).forget_transaction()
-
-    @staticmethod
-    def _forget_stamp(conn: Connection, *args: Any) -> None:
-        if not conn.closed and not conn.invalidated:
-            memory_of(conn.connection.dbapi_connection).stamp = None
 
 
 def _take_wrapped(driver: Any) -> bool:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .actors import Actor
 from .memory import memory_of
+
+logger = logging.getLogger("flask_audit_logger")
+
+# An escaped backslash is matched as a whole, so that what follows it isn't taken for an escape.
+_ESCAPE = re.compile(r"\\(?:u0000|.)")
 
 # Whether changes are captured is said only to switch it off, and on again: a SET of somebody else stays as it is.
 _SET_CONTEXT = "SELECT set_config('flask_audit_logger.context', %s, true)"
@@ -56,9 +63,35 @@ def make_stamp(actor: Actor, address: str | None, facts: dict[str, Any], *, is_c
         "context": facts,
     }
     said = {name: value for name, value in content.items() if value}
-    return Stamp(context=_storable(json.dumps(said, default=str, ensure_ascii=False)), is_captured=is_captured)
+    try:
+        text = _dump(said)
+    except (TypeError, ValueError, RecursionError):
+        text = _dump({**said, "context": {str(name): _plain(value) for name, value in facts.items()}})
+    return Stamp(context=_storable(text), is_captured=is_captured)
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, default=_text, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """The value if JSON can hold it, else as text."""
+    try:
+        _dump(value)
+    except (TypeError, ValueError, RecursionError):
+        return _text(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        logger.debug("str() of a value in a context failed", exc_info=True)
+        return f"<{type(value).__name__}>"
 
 
 def _storable(text: str) -> str:
     # json.dumps writes NUL as an escape, which jsonb refuses; a lone surrogate can't be encoded
-    return text.replace("\\u0000", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+    no_nul = _ESCAPE.sub(lambda found: "\N{REPLACEMENT CHARACTER}" if found[0] == "\\u0000" else found[0], text)
+    return no_nul.encode("utf-8", "replace").decode("utf-8")

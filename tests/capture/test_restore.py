@@ -1,0 +1,83 @@
+"""Promise P2 across clusters: native transaction ids start again after a restore, and nothing is joined by them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tests.capture.tables import audited, logged, run
+from tests.support.cluster import Cluster
+from tests.support.server import plain_engine
+
+
+def test_dump_and_restore():
+    """A log restored into a new cluster whose transaction ids are the old ones again goes on with new transactions."""
+    bindir = Path(os.environ["AUDIT_TEST_PG_BINDIR"]) if os.environ.get("AUDIT_TEST_PG_BINDIR") else None
+    with Cluster(bindir) as old, Cluster(bindir) as new:
+        source, target = plain_engine(old.url()), plain_engine(new.url())
+        run(source, "CREATE TABLE t (id int PRIMARY KEY, who text)")
+        audited(source, "t")
+        for number in range(200):
+            write(source, number, f"old {number}")
+        dump = subprocess.run(
+            [old.bindir / "pg_dump", "-h", old.folder, "-U", "postgres", "postgres"], capture_output=True, check=True
+        )
+        subprocess.run(
+            [new.bindir / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", new.folder, "-U", "postgres", "postgres"],
+            input=dump.stdout, capture_output=True, check=True,
+        )  # fmt: skip
+        before = logged(target)
+        assert len(before) == 200
+        oldest = min(a.native_transaction_id for a in before)
+        with target.connect() as connection:
+            assert connection.scalar(sa.text("SELECT pg_current_xact_id()::text::bigint")) < oldest + 100
+        for number in range(200, 400):
+            write(target, number, f"new {number}")
+        after = logged(target)
+        shared = {a.native_transaction_id for a in after[:200]} & {a.native_transaction_id for a in after[200:]}
+        assert len(shared) > 50
+        assert [a.actor_label for a in after] == [a.changed_data["who"] for a in after]
+        assert len({a.transaction_id for a in after}) == 400
+        # also for a session that goes on with what it was told in the old cluster
+        with target.begin() as connection:
+            first = after[0]
+            forged = f"(0,1) {first.transaction_id} "
+            connection.execute(sa.text("SELECT set_config('flask_audit_logger.transaction', :v, false)"), {"v": forged})
+            connection.execute(
+                sa.text(
+                    "UPDATE transaction SET native_transaction_id = pg_current_xact_id()::text::bigint WHERE id = :id"
+                ),
+                {"id": first.transaction_id},
+            )
+            connection.exec_driver_sql("INSERT INTO t VALUES (-1, 'x')")
+        assert logged(target)[-1].transaction_id != first.transaction_id
+
+
+def write(engine, number, who):
+    with engine.begin() as connection:
+        context = f'{{"actor_label": "{who}"}}'
+        connection.execute(sa.text("SELECT set_config('flask_audit_logger.context', :v, true)"), {"v": context})
+        connection.execute(sa.text("INSERT INTO t VALUES (:number, :who)"), {"number": number, "who": who})
+
+
+def test_the_same_native_id_with_another_time(outside):
+    """A row with the running transaction's own id but of another time is not taken for its own."""
+    run(outside, "CREATE TABLE t (id int PRIMARY KEY)")
+    audited(outside, "t")
+    with outside.begin() as connection:
+        place = connection.execute(
+            sa.text(
+                "INSERT INTO transaction (native_transaction_id, issued_at, actor_label) "
+                "VALUES (pg_current_xact_id()::text::bigint, now() - interval '1 day', 'somebody of long ago') "
+                "RETURNING ctid::text, id"
+            )
+        ).one()
+        connection.execute(
+            sa.text("SELECT set_config('flask_audit_logger.transaction', :v, true)"), {"v": f"{place[0]} {place[1]} "}
+        )
+        connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+    (activity,) = logged(outside)
+    assert (activity.transaction_id != place[1], activity.actor_label) == (True, None)
