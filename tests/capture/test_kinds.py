@@ -1,0 +1,127 @@
+"""Whether a statement may write, by its text. A mistake in one direction costs a statement, in the other an actor."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from flask_audit_logger.capture import statements
+from flask_audit_logger.capture.statements import Kind, kind_of
+
+KINDS = {
+    Kind.READ: [
+        "SELECT 1",
+        "  -- a comment\n/* insert into t */ SELECT 1",
+        "(SELECT 1) UNION (SELECT 2)",
+        "SELECT count(*), max(a) FILTER (WHERE b IN (1, 2)) OVER (PARTITION BY c) FROM t",
+        "SELECT 'insert into t', $$delete from t$$, $x$ update t $x$, E'it\\'s f(1)'",
+        'SELECT t.update, "delete from", t.insert FROM t',
+        "SELECT * FROM t FOR UPDATE",
+        "SELECT * FROM t FOR NO KEY UPDATE SKIP LOCKED",
+        "WITH x (a, b) AS (SELECT 1, 2), y(c) AS NOT MATERIALIZED (SELECT 3) SELECT * FROM x, y",
+        "WITH RECURSIVE x(a) AS (VALUES (1)) SELECT * FROM x",
+        "SELECT * FROM unnest(ARRAY[1]) AS u (a), (VALUES (1, 2)) AS v(a, b)",
+        "SELECT pg_catalog.lower(a)::varchar(10), CAST(b AS numeric(10, 2)) FROM t",
+        "SELECT a FROM t WHERE b = %(b_1)s AND (a, c) IN (SELECT 1, 2)",
+        "VALUES (1, 2)",
+        "TABLE t",
+        "EXPLAIN SELECT 1",
+        "FETCH 10 FROM c",
+        "SHOW timezone",
+        "SET LOCAL timezone = 'UTC'",
+        "SAVEPOINT a",
+        "RELEASE SAVEPOINT a",
+        "ALTER TABLE t ADD COLUMN a varchar(10)",
+        "",
+        ";",
+    ],
+    Kind.WRITE: [
+        "INSERT INTO t VALUES (1)",
+        "insert\ninto t values (1)",
+        "/* c */ UPDATE t SET a = 1",
+        "DELETE FROM t",
+        "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
+        "COPY t FROM STDIN",
+        "TRUNCATE t",
+        "EXECUTE prepared (1)",
+        "WITH x AS (INSERT INTO t VALUES (1) RETURNING 1) SELECT * FROM x",
+        "WITH x (a) AS (SELECT 1), y AS (DELETE FROM t RETURNING 1) SELECT * FROM x",
+        "WITH x AS (SELECT 1) UPDATE t SET a = 1",
+        "SELECT save(1)",
+        "SELECT public.count(1)",
+        'SELECT "count it"(1)',
+        'SELECT a."b"(1)',
+        "SELECT log('something')",
+        "SELECT to_archive(1), tsync(2), json_import(3), array_store(4), pg_save(5), date_shift(6), st_save(7)",
+        "SELECT * FROM save(1) AS (a int)",
+        "SELECT 1 -- it's\n, save(1) -- won't",
+        "SELECT E'\\'', save('x')",
+        "SELECT $a$it's$a$, save(1)",
+        "SELECT 'it''s', save('x')",
+        "SELECT \"it's\", save('x') FROM t",
+        "EXPLAIN ANALYZE DELETE FROM t",
+        "DECLARE c CURSOR FOR SELECT save(1)",
+        "; INSERT INTO t VALUES (1)",
+        "SELECT 1; TRUNCATE t",
+        "SELECT 1; CALL p()",
+    ],
+    Kind.CALL: [
+        "CALL p()",
+        "DO $$ BEGIN END $$",
+        "SET x = 1; INSERT INTO t VALUES (1)",
+        "SAVEPOINT a; SELECT save(1)",
+        "LOCK TABLE t; UPDATE t SET a = 1",
+        "CREATE TABLE u AS SELECT save(1)",
+    ],
+    Kind.CONTROL: [
+        "BEGIN",
+        "start transaction",
+        "COMMIT",
+        "END",
+        "ROLLBACK",
+        "rollback to savepoint a",
+        "ABORT",
+        "PREPARE TRANSACTION 'x'",
+        "DISCARD ALL",
+        "RESET ALL",
+    ],
+}
+
+
+@pytest.mark.parametrize(("statement", "kind"), [(s, kind) for kind, texts in KINDS.items() for s in texts])
+def test_kinds(statement, kind):
+    """Each statement is taken for what it may do."""
+    assert kind_of(statement) is kind
+    assert kind_of(statement + " " * 6000) is kind
+
+
+def test_every_harmless_function_is_one_of_postgresql(outside):
+    """What is taken for harmless is a function of PostgreSQL that runs no SQL given to it, or a word of its grammar."""
+    words = """
+        all and any array as between by case cast coalesce cube distinct else end except exists extract fetch filter
+        from greatest group grouping having if ilike in intersect interval into is isnull join json lateral least like
+        limit materialized not notnull nullif offset on only operator or order over overlaps overlay partition position
+        returning rollup row rows select sets similar some substring symmetric tablesample then treat trim union using
+        values varying when where window with within zone bit char character dec decimal double float nchar numeric
+        precision time timestamp timestamptz varchar normalize localtime localtimestamp session_user current_role
+        current_user json_array json_arrayagg json_exists json_object json_objectagg json_query json_scalar
+        json_serialize json_table json_value xmlattributes xmlconcat xmlelement xmlforest xmlparse xmlserialize xmltable
+        unaccent similarity word_similarity uuid_generate_v4
+    """.split()
+    newest = """
+        array_reverse array_sort casefold crc32 crc32c gamma lgamma uuidv4 uuidv7 uuid_extract_timestamp
+        uuid_extract_version to_bin to_oct unicode_assigned random_normal array_sample array_shuffle any_value erf erfc
+        date_add date_subtract json_strip_nulls
+    """.split()
+    with outside.connect() as connection:
+        known = set(
+            connection.scalars(sa.text("SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"))
+        )
+    assert sorted(statements._HARMLESS - known - {*words, *newest}) == []
+    assert not [
+        name
+        for name in statements._HARMLESS
+        if re.match(r"query_to|cursor_to|table_to|schema_to|database_to|lo_", name)
+    ]

@@ -1,0 +1,142 @@
+"""The recipes of docs/attribution.md work as they are printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import flask
+import pytest
+import sqlalchemy as sa
+from flask_login import UserMixin, current_user
+
+from tests.support.apps import logged_in_as
+from tests.support.models import AUDITED
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "attribution.md"
+BLOCKS = dict(re.findall(r"```python (\w+)\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL))
+
+
+def declare(db):
+    class User(UserMixin, db.Model):
+        __tablename__ = "users"
+        id = sa.Column(sa.BigInteger, primary_key=True)
+        name = sa.Column(sa.Text)
+
+    class Product(db.Model):
+        __tablename__ = "products"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.BigInteger, primary_key=True)
+        price = sa.Column(sa.Numeric)
+
+    return SimpleNamespace(User=User, Product=Product)
+
+
+@pytest.fixture
+def shop(create_app):
+    application = create_app(declare=declare)
+    with application.app.app_context():
+        application.db.session.add_all([application.models.User(name="Grace"), application.models.User(name="Ada")])
+        application.db.session.execute(sa.text("ALTER TABLE products DISABLE TRIGGER USER"))
+        application.db.session.add(application.models.Product(price=100))
+        application.db.session.flush()
+        application.db.session.execute(sa.text("ALTER TABLE products ENABLE TRIGGER USER"))
+        application.db.session.commit()
+    return application
+
+
+def run(name, application, **names):
+    namespace = {
+        "app": application.app,
+        "db": application.db,
+        "audit_logger": application.audit_logger,
+        "text": sa.text,
+        "current_user": current_user,
+        "g": flask.g,
+        "session": flask.session,
+        **names,
+    }
+    exec(compile(BLOCKS[name], f"{DOCUMENT}:{name}", "exec"), namespace)  # noqa: S102
+    return namespace
+
+
+def raise_prices(application):
+    application.db.session.execute(sa.text("UPDATE products SET price = price + 1"))
+    application.db.session.commit()
+
+
+def recorded(application):
+    return [(t.actor_id, t.actor_label, t.context) for t in application.transactions()]
+
+
+def test_script(shop):
+    """A script names the actor, the reason and a fact of its own."""
+    with shop.app.app_context():
+        admin = shop.db.session.get(shop.models.User, 1)
+    run("script", shop, admin=admin)
+    assert [(a, c) for a, _, c in recorded(shop)] == [(1, {"reason": "new tax rates", "ticket": 4711})]
+
+
+def test_copy(shop):
+    """A cursor of the driver is attributed by one line."""
+    with shop.app.app_context(), shop.audit_logger.context(actor=2):
+        run("copy", shop)
+    assert recorded(shop) == [(2, None, {})]
+
+
+def test_impersonation(shop):
+    """Around a request, whoever really acts is recorded beside the one in whose name it is."""
+    run("impersonation", shop)
+    shop.app.config["AUDIT_LOGGER_REQUEST_FACTS"] = []
+
+    @shop.app.post("/raise")
+    def view():
+        raise_prices(shop)
+        return "done"
+
+    client = shop.app.test_client()
+    assert client.post("/raise", headers=logged_in_as(2)).text == "done"
+    with client.session_transaction() as cookie:
+        cookie["impersonator_id"] = 1
+    assert client.post("/raise", headers=logged_in_as(2)).text == "done"
+    assert [(a, c) for a, _, c in recorded(shop)] == [(2, {}), (2, {"impersonator": {"id": "1", "label": None}})]
+
+
+def test_rq(shop):
+    """A job of RQ runs in the name of whoever enqueued it, and is named."""
+    rq = pytest.importorskip("rq")
+    fakeredis = pytest.importorskip("fakeredis")
+    queue = rq.Queue(is_async=False, connection=fakeredis.FakeStrictRedis())
+    recipe = run("rq", shop, queue=queue)
+    recipe["run_job"].__module__ = __name__
+    JOB["run"], JOB["shop"] = recipe["run_job"], shop
+    queue.enqueue = lambda function, *args: rq.Queue.enqueue(queue, run_job, *args)
+    with shop.app.test_request_context("/", headers=logged_in_as(2)):
+        job = recipe["enqueue"](raise_shop_prices, percent=5)
+    assert job.is_finished, job.exc_info
+    assert [(a, c["job"]) for a, _, c in recorded(shop)] == [(2, "raise_shop_prices")]
+
+
+JOB = {}
+
+
+def run_job(function, actor_id, arguments):
+    """RQ wants functions that can be imported."""
+    return JOB["run"](function, actor_id, arguments)
+
+
+def raise_shop_prices(percent):
+    raise_prices(JOB["shop"])
+
+
+def test_celery(shop):
+    """A task of Celery runs in the name of whoever sent it, and is named; sent by nobody, it has only its name."""
+    celery = pytest.importorskip("celery")
+    app = celery.Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.conf.task_always_eager = True
+    task = run("celery", shop, celery=app)["raise_prices"]
+    with shop.app.test_request_context("/", headers=logged_in_as(2)):
+        task.delay(5).get()
+    task.delay(percent=5).get()
+    assert [(a, c["job"]) for a, _, c in recorded(shop)] == [(2, task.name), (None, task.name)]
