@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import threading
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from flask_audit_logger.exceptions import UnknownOptionError
 from tests.capture.shop import lines
 from tests.capture.tables import audited, logged, run, short
 
@@ -330,3 +334,74 @@ def test_errors_reach_the_application_as_they_are(outside):
     with pytest.raises(DBAPIError, match="t_n_check"), outside.begin() as connection:
         connection.exec_driver_sql("INSERT INTO t VALUES (1, 0)")
     assert logged(outside) == []
+
+
+def declare_user(options, base_columns=None):
+    """One audited table with these options, on a model base that may have columns of its own."""
+    from types import SimpleNamespace
+
+    def declare(db):
+        class User(db.Model):
+            __tablename__ = "users"
+            __table_args__ = ({"info": {"audit_logged": options}},)
+            id = sa.Column(sa.BigInteger, primary_key=True)
+            hair = sa.Column("hair_color", sa.Text)
+
+        return SimpleNamespace(User=User)
+
+    return declare
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exclude": ["hair_colour"]}, "'hair_colour'. Did you mean 'hair_color'"),
+        ({"exclude": "hair_color"}, "give a list of column names"),
+        ({"exlude": ["hair_color"]}, "unknown option 'exlude'. Did you mean 'exclude'"),
+        ({"mask": ["hairr"]}, "Did you mean 'hair'"),
+        ({"verbs": ["upsert"]}, "'upsert'"),
+        ({"truncate": "never"}, "'never'"),
+        ({"old_data": "all"}, "'all'"),
+        ("yes", "give True or a dictionary"),
+    ],
+)
+def test_a_wrong_option_is_an_error(create_app, options, message):
+    """An option, column or choice that doesn't exist is an error that names it and the nearest one there is."""
+    with pytest.raises(UnknownOptionError, match=re.escape(message)):
+        create_app(declare=declare_user(options))
+
+
+def test_the_log_inherits_nothing_from_the_model_base(create_app):
+    """A model base with columns that must be filled leaves the tables of the log alone."""
+    from sqlalchemy.orm import DeclarativeBase
+
+    class Base(DeclarativeBase):
+        tenant = sa.Column(sa.Text, nullable=False)
+
+    app = create_app(declare=declare_user(True), db_options={"model_class": Base})
+    with app.app.app_context():
+        app.db.session.add(app.models.User(tenant="a"))
+        app.db.session.commit()
+    assert [a.changed_data["tenant"] for a in app.activities()] == ["a"]
+    assert "tenant" not in app.audit_logger.models.transaction.c
+
+
+def test_disable_is_of_one_thread(shop):
+    """While one thread has capture switched off, the changes of another are logged."""
+    entered, done = threading.Event(), threading.Event()
+
+    def off():
+        with shop.app.app_context(), shop.audit_logger.disable():
+            entered.set()
+            done.wait(20)
+            with shop.db.engine.begin() as connection:
+                connection.execute(sa.text("INSERT INTO loose VALUES (1, 'off')"))
+
+    thread = threading.Thread(target=off)
+    thread.start()
+    entered.wait(20)
+    with shop.app.app_context(), shop.db.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO loose VALUES (2, 'on')"))
+    done.set()
+    thread.join()
+    assert lines(shop.activities()) == ["insert loose: a=2 b=on"]
