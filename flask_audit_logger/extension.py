@@ -18,6 +18,7 @@ from . import config
 from .capture import context as said
 from .capture.current import CurrentStamp
 from .capture.listeners import EngineListener
+from .cli import audit_cli
 from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
 from .schema import create_all
@@ -96,6 +97,7 @@ class AuditLogger:
             raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
         config.set_defaults(app)
         app.extensions["audit_logger"] = self
+        app.cli.add_command(audit_cli)
         with app.app_context():
             self._attach(app)
         if self.ui is not None:

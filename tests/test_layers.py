@@ -34,10 +34,10 @@ LAYERS = {
     # Pages and exports see the database only through the query layer.
     "ui": Layer("exceptions config query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "maintenance": Layer("exceptions config sql models schema query", "sqlalchemy"),
+    "cli": Layer("exceptions config schema query maintenance", "click flask sqlalchemy"),
     "extension": Layer(
-        "exceptions config models schema capture query alembic ui maintenance", "flask flask_sqlalchemy sqlalchemy"
+        "exceptions config models schema capture query alembic ui maintenance cli", "flask flask_sqlalchemy sqlalchemy"
     ),
-    "cli": Layer("exceptions config schema query maintenance extension", "click flask sqlalchemy"),
 }
 
 

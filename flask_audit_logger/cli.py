@@ -1,0 +1,72 @@
+"""The command ``flask audit``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+from sqlalchemy import Engine, MetaData
+
+from .maintenance.probe import probe
+from .maintenance.status import Status, powers, status
+from .schema.declared import declaration_of
+
+audit_cli = AppGroup("audit", help="Look after the audit log.")
+
+
+@audit_cli.command("status")
+@click.option("--probe", "with_probe", is_flag=True, help="Also try a change of each audited table, and take it back.")
+@click.option("--strict", is_flag=True, help="Also fail if the role of the application can change the log.")
+def status_command(with_probe: bool, strict: bool) -> None:
+    """Say whether every change that should be logged is. Fails (1) if not, so that CI notices."""
+    faults = 0
+    for engine, metadata in _logs():
+        with engine.connect() as connection:
+            found = status(connection, metadata)
+            for item in found:
+                faults += _show(item.name, item.problems)
+            if with_probe:
+                faults += _probe_all(connection, found)
+            can = powers(connection, metadata)
+            role = connection.exec_driver_sql("SELECT current_user").scalar_one()
+            # Everything above was only read or tried.
+            connection.rollback()
+        for power in can:
+            click.echo(f"  role {role} can do {power}")
+        faults += len(can) if strict else 0
+    if faults:
+        count = f"{faults} fault" if faults == 1 else f"{faults} faults"
+        click.echo(f"{count}. `flask db migrate` writes a migration that makes functions and triggers right.")
+        raise click.exceptions.Exit(1)
+    click.echo("Everything that should be logged is.")
+
+
+def _show(name: str, problems: tuple[str, ...]) -> int:
+    click.echo(f"{'ok  ' if not problems else 'FAIL'}  {name}")
+    for problem in problems:
+        click.echo(f"        {problem}")
+    return len(problems)
+
+
+def _probe_all(connection: Any, found: list[Status]) -> int:
+    faults = 0
+    for item in found:
+        for tried in probe(connection, item.triggers) if item.triggers and not item.problems else ():
+            if tried.is_logged is None:
+                click.echo(f"  --    {item.name}: {tried.verb} was not tried, {tried.reason}")
+            else:
+                click.echo(f"  {'ok  ' if tried.is_logged else 'FAIL'}  {item.name}: {tried.verb}")
+                faults += not tried.is_logged
+    return faults
+
+
+def _logs() -> Iterator[tuple[Engine, MetaData]]:
+    """The databases of the application that have a log."""
+    db = current_app.extensions["audit_logger"].db
+    for bind, engine in db.engines.items():
+        metadata = db.metadatas.get(bind)
+        if metadata is not None and declaration_of(metadata) is not None and engine.dialect.name == "postgresql":
+            yield engine, metadata

@@ -1,0 +1,119 @@
+"""Whether every change that should be logged is: what the database has, against what the models say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, MetaData, text
+
+from ..schema.catalog import (
+    ExistingTriggers,
+    are_current,
+    as_in_catalog,
+    default_schema,
+    existing_triggers,
+    installed_version,
+    is_partitioned,
+    tables_in,
+)
+from ..schema.declared import declaration_of, declared_functions, declared_triggers
+from ..schema.objects import Triggers
+from ..sql import quote_ident
+
+
+@dataclass(frozen=True)
+class Status:
+    """What was found out about one thing.
+
+    :param name: the log or a table, with its schema unless it is the default one.
+    :param problems: what is wrong, in words.
+    :param triggers: the triggers that a table should have.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    triggers: Triggers | None = None
+
+
+def status(connection: Connection, metadata: MetaData) -> list[Status]:
+    """The log of ``metadata`` and each audited table, in order of schema and name."""
+    declaration = declaration_of(metadata)
+    functions = declared_functions(metadata)
+    if declaration is None or functions is None:
+        return []
+    declaration.prepare()
+    default = default_schema(connection)
+    log = declaration.schema or default
+    there = tables_in(connection)
+    existing = {(f.triggers.schema, f.triggers.table): f for f in existing_triggers(connection, declaration.schema)}
+    problems = []
+    if not {(None if log == default else log, name) for name in ("activity", "transaction")} <= there:
+        problems.append("its tables are missing")
+    elif installed_version(connection, log) is None:
+        problems.append("its functions are missing")
+    elif not are_current(connection, functions):
+        problems.append("its functions are of another version or were changed")
+    found = [Status(f"log in schema {log}", tuple(problems))]
+    for declared in declared_triggers(metadata):
+        triggers = as_in_catalog(declared, default)
+        name = (triggers.schema, triggers.table)
+        wanted = _with_partitions(triggers, connection, default)
+        missing = ("the table is missing",) if name not in there else tuple(_differences(wanted, existing.get(name)))
+        found.append(Status(".".join(filter(None, name)), missing, wanted))
+    return found
+
+
+def powers(connection: Connection, metadata: MetaData) -> list[str]:
+    """What the role of the connection could do to hide or forge something, in words."""
+    declaration = declaration_of(metadata)
+    if declaration is None:
+        return []
+    if connection.scalar(text("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")):
+        return ["anything: it is a superuser"]
+    log = declaration.schema or default_schema(connection)
+    found = []
+    for table in ("activity", "transaction"):
+        name = quote_ident(log, table)
+        if _scalar(connection, "pg_catalog.pg_has_role(relowner, 'USAGE')", name):
+            found.append(f"anything to {table}: it owns it")
+            continue
+        for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+            if _scalar(connection, f"pg_catalog.has_table_privilege(oid, '{privilege}')", name):
+                found.append(f"{privilege} on {table}")
+    for triggers in declared_triggers(metadata):
+        name = quote_ident(triggers.schema or default_schema(connection), triggers.table)
+        if _scalar(connection, "pg_catalog.pg_has_role(relowner, 'USAGE')", name):
+            found.append(f"disable the triggers of {triggers.table}: it owns the table")
+    return found
+
+
+def _scalar(connection: Connection, expression: str, name: str) -> bool:
+    query = f"SELECT {expression} FROM pg_catalog.pg_class WHERE oid = to_regclass(:name)"  # noqa: S608
+    return bool(connection.scalar(text(query), {"name": name}))
+
+
+def _with_partitions(triggers: Triggers, connection: Connection, default: str) -> Triggers:
+    partitioned = is_partitioned(connection, triggers.schema or default, triggers.table)
+    return dataclasses.replace(triggers, options=dataclasses.replace(triggers.options, partitioned=partitioned))
+
+
+def _differences(wanted: Triggers, found: ExistingTriggers | None) -> Iterator[str]:
+    there = () if found is None else found.triggers.options.verbs
+    for verb in wanted.options.verbs:
+        if verb not in there:
+            yield f"no trigger for {verb} works"
+    if found is None:
+        return
+    for verb in there:
+        if verb not in wanted.options.verbs:
+            yield f"a trigger for {verb} is too many"
+    for field in dataclasses.fields(wanted.options):
+        is_other = getattr(wanted.options, field.name) != getattr(found.triggers.options, field.name)
+        if there and is_other and field.name not in ("verbs", "partitioned"):
+            yield f"the option {field.name} is another one"
+    if found.triggers.version != wanted.version:
+        yield f"the triggers are of version {found.triggers.version}"
+    if not found.is_complete:
+        yield "a partition has other triggers, or one captures twice"

@@ -1,0 +1,128 @@
+"""``flask audit status`` says what is not logged, and fails for CI; ``--probe`` tries it."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from tests.alembic.conftest import declare_table
+from tests.support.models import Models
+
+
+@pytest.fixture
+def execute(outside):
+    def run(*statements):
+        with outside.begin() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement))
+
+    return run
+
+
+def status(application, *options):
+    result = application.app.test_cli_runner().invoke(args=["audit", "status", *options])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+def test_a_right_log_is_no_fault(blog):
+    code, output = status(blog)
+    assert code == 0
+    for name in ("log in schema public", "article_tags", "articles", "tags", "users"):
+        assert f"ok    {name}\n" in output
+    assert "notes" not in output
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("DROP TRIGGER audit_logger_delete ON users", "no trigger for delete works"),
+        ("ALTER TABLE users DISABLE TRIGGER audit_logger_insert", "no trigger for insert works"),
+        (
+            "ALTER FUNCTION audit_logger_capture() SECURITY INVOKER",
+            "its functions are of another version or were changed",
+        ),
+        ("DROP TABLE activity", "its tables are missing"),
+        ("DROP TABLE users CASCADE", "the table is missing"),
+        ("DROP FUNCTION audit_logger_capture() CASCADE", "its functions are missing"),
+    ],
+)
+def test_each_fault_is_named_and_fails(blog, execute, damage, said):
+    execute(damage)
+    code, output = status(blog)
+    assert code == 1
+    assert said in output
+
+
+def test_other_options_than_those_of_the_models_are_a_fault(create_app):
+    create_app()
+    other = create_app(create_all=False, mask=["name"])
+    code, output = status(other)
+    assert code == 1
+    assert "FAIL  users\n        the option mask is another one\n" in output
+
+
+def test_a_partition_without_triggers_is_a_fault(create_app, execute):
+    def declare(db):
+        table = declare_table(db.metadata, "measures", audit=True, key=["id", "year"], partition_by="RANGE (year)")
+        return Models(measures=table)
+
+    application = create_app(declare=declare)
+    assert status(application)[0] == 0
+    execute("CREATE TABLE measures_2026 PARTITION OF measures FOR VALUES FROM (2026) TO (2027)")
+    code, output = status(application)
+    assert code == 1
+    assert "a partition has other triggers" in output
+
+
+def test_a_probe_tries_each_verb_and_leaves_nothing(blog, execute, outside):
+    execute(
+        "INSERT INTO users VALUES (1, 'Ann', 30)",
+        "INSERT INTO articles VALUES (1, 'Title', NULL, 1)",
+        "INSERT INTO article_tags SELECT 1, 1 WHERE false",
+    )
+    with outside.connect() as connection:
+        before = connection.execute(
+            sa.text("SELECT (SELECT count(*) FROM activity), u.*, a.* FROM users u, articles a")
+        ).all()
+    code, output = status(blog, "--probe")
+    assert code == 0
+    for verb in ("insert", "update", "delete"):
+        assert f"ok    users: {verb}\n" in output
+        assert f"ok    articles: {verb}\n" in output
+        assert f"--    tags: {verb} was not tried, the table is empty\n" in output
+    with outside.connect() as connection:
+        after = connection.execute(
+            sa.text("SELECT (SELECT count(*) FROM activity), u.*, a.* FROM users u, articles a")
+        ).all()
+    assert before == after
+
+
+def test_a_probe_notices_what_no_catalog_shows(blog, execute):
+    """A trigger of somebody else drops the row of the log."""
+    execute(
+        "INSERT INTO users VALUES (1, 'Ann', 30)",
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER lose BEFORE INSERT ON activity FOR EACH ROW WHEN (NEW.verb = 'update') EXECUTE FUNCTION lose()",
+    )
+    assert status(blog)[0] == 0
+    code, output = status(blog, "--probe")
+    assert code == 1
+    assert "FAIL  users: update\n" in output
+
+
+def test_who_can_change_the_log_is_said_and_fails_if_that_is_asked_for(server, blog, create_app, database_url, execute):
+    code, output = status(blog, "--strict")
+    assert (code, "role postgres can do anything: it is a superuser" in output) == (1, True)
+    with server.role() as role:
+        execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}"')
+        application = create_app(database_url.set(username=role), create_all=False)
+        assert status(application, "--strict")[0] == 0
+        execute(f'GRANT DELETE ON activity TO "{role}"', f'ALTER TABLE tags OWNER TO "{role}"')
+        code, output = status(application, "--strict")
+        assert code == 1
+        assert "can do DELETE on activity" in output
+        assert "can do disable the triggers of tags: it owns the table" in output
+        assert status(application)[0] == 0
+        application.dispose()
+        execute("ALTER TABLE tags OWNER TO postgres", f'DROP OWNED BY "{role}"')
