@@ -49,9 +49,11 @@ _memories: WeakKeyDictionary[Any, Memory] = WeakKeyDictionary()
 
 def memory_of(driver: Any) -> Memory:
     """What was told to a connection of psycopg2 or psycopg."""
-    memory = _memories.get(driver)
-    if memory is None:
-        memory = _memories[driver] = Memory()
+    try:
+        memory = _memories.setdefault(driver, Memory())
+    except TypeError:
+        # no weak reference to the connection of some other driver: nothing is remembered, all is said each time
+        memory = Memory()
     if is_idle(driver):
         # also after a commit on the driver's own connection, of which no event tells
         memory.forget_transaction()
@@ -60,4 +62,4 @@ def memory_of(driver: Any) -> Memory:
 
 def is_idle(driver: Any) -> bool:
     """Whether no transaction runs on a connection."""
-    return bool(driver.info.transaction_status == _IDLE)
+    return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IDLE)

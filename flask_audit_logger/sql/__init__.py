@@ -14,7 +14,7 @@ FUNCTIONS = (
     ("current_transaction", ""),
     ("record_key", "jsonb, text[]"),
     ("columns_of", "jsonb, jsonb"),
-    ("safe_value", "anyelement, bigint"),
+    ("safe_value", "anyelement, bigint, boolean"),
     ("projection", "oid, jsonb"),
     ("capture", ""),
 )

@@ -90,6 +90,43 @@ def test_the_search_path_of_the_session_means_nothing(outside, mallory):
         assert connection.execute(sa.text("SELECT * FROM public.stolen")).all() == []
 
 
+CAST = """
+CREATE FUNCTION public.steal() RETURNS void LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO public.stolen VALUES (current_user); END';
+CREATE FUNCTION public.as_json(@type@) RETURNS json LANGUAGE sql AS 'SELECT public.steal(); SELECT ''1''::json';
+CREATE FUNCTION public.as_text(@type@) RETURNS text LANGUAGE sql AS 'SELECT public.steal(); SELECT ''1''::text';
+CREATE CAST (@type@ AS json) WITH FUNCTION public.as_json(@type@);
+CREATE CAST (@type@ AS text) WITH FUNCTION public.as_text(@type@);
+"""
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("type_", ["mood", "pair"])
+def test_casts_of_others_are_not_called(outside, mallory, type_, rows):
+    """A cast to json or text made by the owner of a column's type is not run with the rights of the log's owner."""
+    run(
+        outside,
+        "CREATE TYPE mood AS ENUM ('fine'); CREATE TYPE pair AS (a mood); CREATE TABLE public.stolen (who text);"
+        "ALTER TABLE t ADD COLUMN m mood, ADD COLUMN p pair, ADD COLUMN ms mood[];"
+        f'ALTER TYPE mood OWNER TO "{mallory}"; ALTER TYPE pair OWNER TO "{mallory}";'
+        f'GRANT INSERT ON public.stolen TO "{mallory}"',
+    )
+    values = "'fine'::mood, '(fine)'::pair, '{fine}'::mood[]"
+    write = f"INSERT INTO t SELECT g, 1, {values} FROM generate_series(1, {rows}) AS g"
+    run(outside, f"{write}; UPDATE t SET n = n + 1; DELETE FROM t", role=mallory)
+    run(outside, CAST.replace("@type@", type_), role=mallory)
+    run(outside, f"{write}; UPDATE t SET n = n + 1; DELETE FROM t", role=mallory)
+    with outside.connect() as connection:
+        assert connection.execute(sa.text("SELECT * FROM public.stolen")).all() == []
+    before, *_, after = logged(outside)
+    assert (before.changed_data["m"], before.changed_data["p"], before.changed_data["ms"]) == (
+        "fine",
+        {"a": "fine"},
+        ["fine"],
+    )
+    assert (after.old_data["m"], after.old_data["p"], after.old_data["ms"]) == ("fine", "(fine)", "{fine}")
+
+
 def test_switching_capture_off_tells_by_whom(outside, mallory):
     """Any role may switch capture off for its transaction; the log then has the role and the table."""
     run(outside, "SET LOCAL flask_audit_logger.enable_versioning = 'off'; INSERT INTO t VALUES (1, 1)", role=mallory)

@@ -207,7 +207,8 @@ BEGIN
                 OR a.atttypid >= 16384
                 OR a.attgenerated = 'v'
             );
-        -- Enums are as safe as text. Asked only if need be, it takes ten times as long as the question above.
+        -- Enums are as safe as text, unless somebody made a cast of their own to json: to_jsonb would call it, with our
+        -- rights. Asked only if need be, it takes ten times as long as the question above.
         IF has_own_types AND NOT is_projected THEN
             PERFORM
             FROM pg_attribute AS a
@@ -216,7 +217,7 @@ BEGIN
             WHERE a.attrelid = TG_RELID
                 AND a.attnum > 0
                 AND t.oid >= 16384
-                AND t.typtype <> 'e';
+                AND (t.typtype <> 'e' OR EXISTS (SELECT FROM pg_cast AS c WHERE c.castsource = t.oid));
             is_projected := FOUND;
         END IF;
     END IF;

@@ -1,0 +1,115 @@
+-- snapshot: records the rows of a table that the log knows nothing of yet, as verb "snapshot". Repeating it is harmless.
+-- version: 1
+DO $snapshot$
+DECLARE
+    root regclass := @table@;
+    options jsonb := @options@;
+    only_leaf regclass := @leaf@;
+    first_block bigint := @first_block@;
+    last_block bigint := @last_block@;
+    batch_blocks bigint := 1000;
+    root_schema text;
+    root_name text;
+    key_columns text[];
+    mask jsonb;
+    leaf regclass;
+    leaf_blocks bigint;
+    given text := coalesce(current_setting('flask_audit_logger.context', true), '');
+BEGIN
+    SELECT n.nspname, c.relname
+    INTO root_schema, root_name
+    FROM pg_class AS c
+    JOIN pg_namespace AS n
+        ON n.oid = c.relnamespace
+    WHERE c.oid = root;
+    IF options ? 'key' THEN
+        key_columns := ARRAY(SELECT jsonb_array_elements_text(options -> 'key'));
+    ELSE
+        key_columns := ARRAY(
+            SELECT a.attname
+            FROM pg_index AS i
+            CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
+            JOIN pg_attribute AS a
+                ON a.attrelid = i.indrelid
+                AND a.attnum = k.attnum
+            WHERE i.indrelid = root
+                AND i.indisprimary
+            ORDER BY k.position
+        );
+    END IF;
+    IF key_columns = '{}' THEN
+        RAISE EXCEPTION '(audit_logger) the rows of % have no record key', root
+            USING
+                ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Without a key nobody could tell which of them the log knows already.';
+    END IF;
+    mask := (
+        SELECT coalesce(jsonb_object_agg(m.name, '{"audit_logger": "masked"}'::jsonb), '{}')
+        FROM jsonb_array_elements_text(coalesce(options -> 'mask', '[]')) AS m (name)
+    );
+    IF given = '' THEN
+        PERFORM set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
+    END IF;
+    -- what is recorded as text must not depend on the session
+    PERFORM set_config('flask_audit_logger.session_zone', current_setting('TimeZone'), true);
+    PERFORM set_config('TimeZone', 'UTC', true);
+    FOR leaf IN
+        SELECT coalesce(p.relid, root)
+        FROM (SELECT) AS one
+        LEFT JOIN pg_partition_tree(root) AS p
+            ON p.isleaf
+        WHERE only_leaf IS NULL
+            OR coalesce(p.relid, root) = only_leaf
+        ORDER BY 1
+    LOOP
+        leaf_blocks := coalesce(last_block, pg_relation_size(leaf) / current_setting('block_size')::bigint);
+        FOR block IN coalesce(first_block, 0) .. leaf_blocks BY batch_blocks LOOP
+            -- FOR SHARE waits for a change that is under way, and reads what came of it: a snapshot never stands after
+            -- the entry of a change in the log, with values of before it.
+            EXECUTE format(
+                $sql$
+                INSERT INTO @schema@.activity (
+                    schema, table_name, relid, issued_at, native_transaction_id, verb, changed_data, record_key,
+                    transaction_id
+                )
+                SELECT
+                    $1,
+                    $2,
+                    $3,
+                    statement_timestamp(),
+                    pg_current_xact_id()::text::bigint,
+                    'snapshot',
+                    c.record || $5,
+                    c.record_key,
+                    (SELECT @schema@.audit_logger_current_transaction())
+                FROM (
+                    SELECT to_jsonb(r.*) AS record, @schema@.audit_logger_record_key(to_jsonb(r.*), $4) AS record_key
+                    FROM (
+                        SELECT %1$s
+                        FROM ONLY %2$s
+                        WHERE ctid >= '(%3$s,0)' AND ctid < '(%4$s,0)'
+                        FOR SHARE
+                    ) AS r
+                    OFFSET 0
+                ) AS c
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM @schema@.activity AS a
+                    WHERE a.schema = $1
+                        AND a.table_name = $2
+                        AND a.record_key = c.record_key
+                )
+                $sql$,
+                @schema@.audit_logger_projection(leaf, options),
+                leaf,
+                block,
+                least(block + batch_blocks, leaf_blocks + 1)
+            )
+            USING root_schema, root_name, leaf, key_columns, mask;
+            RAISE NOTICE 'audit log: snapshot of %, % of % blocks', leaf, least(block + batch_blocks, leaf_blocks), leaf_blocks;
+        END LOOP;
+    END LOOP;
+    PERFORM set_config('TimeZone', current_setting('flask_audit_logger.session_zone'), true);
+    PERFORM set_config('flask_audit_logger.context', given, true);
+END;
+$snapshot$;
