@@ -10,9 +10,11 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData
 
+from .maintenance.baseline import baseline
 from .maintenance.probe import probe
 from .maintenance.status import Status, powers, status
-from .schema.declared import declaration_of
+from .schema.declared import declaration_of, declared_triggers
+from .schema.objects import Triggers
 
 audit_cli = AppGroup("audit", help="Look after the audit log.")
 
@@ -42,6 +44,37 @@ def status_command(with_probe: bool, strict: bool) -> None:
         click.echo(f"{count}. `flask db migrate` writes a migration that makes functions and triggers right.")
         raise click.exceptions.Exit(1)
     click.echo("Everything that should be logged is.")
+
+
+@audit_cli.command("baseline")
+@click.argument("tables", nargs=-1)
+def baseline_command(tables: tuple[str, ...]) -> None:
+    """Record the rows that existed before auditing began, of TABLES or of every audited table with a key.
+
+    Safe to interrupt and to repeat: only rows that the log knows nothing of are recorded.
+    """
+    audit_logger = current_app.extensions["audit_logger"]
+    found = {
+        _name(triggers): (engine, triggers) for engine, metadata in _logs() for triggers in declared_triggers(metadata)
+    }
+    for name in tables:
+        if name not in found:
+            raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(found)}.")
+        if found[name][1].options.key == ():
+            raise click.BadParameter(
+                f"The rows of {name!r} have no record key, so they can't be told apart in the log."
+            )
+    for name in tables or [name for name, (_, triggers) in found.items() if triggers.options.key != ()]:
+        recorded = 0
+        with audit_logger.context(job="baseline"), click.progressbar(length=1000, label=name) as bar:
+            for step in baseline(*found[name]):
+                recorded += step.recorded
+                bar.update(round(step.done * 1000) - bar.pos)
+        click.echo(f"{name}: {recorded} rows recorded")
+
+
+def _name(triggers: Triggers) -> str:
+    return f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table
 
 
 def _show(name: str, problems: tuple[str, ...]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from alembic.operations import Operations
 
+from ..schema.objects import snapshot
 from ..sql import quote_ident, quote_literal
 from .execute import declared_schema, default_schema, log_schema, run, unless_old_log
 from .ops import (
@@ -15,6 +16,7 @@ from .ops import (
     RemoveAuditLoggerFunctionsOp,
     RemoveAuditLoggerSchemaOp,
     RemoveAuditLoggerTriggersOp,
+    SnapshotAuditLoggerTableOp,
 )
 
 
@@ -76,3 +78,8 @@ def _init_triggers(operations: Operations, operation: InitAuditLoggerTriggersOp)
 @Operations.implementation_for(RemoveAuditLoggerTriggersOp)
 def _remove_triggers(operations: Operations, operation: RemoveAuditLoggerTriggersOp) -> None:
     run(operations, operation.triggers.drop(default_schema(operations)))
+
+
+@Operations.implementation_for(SnapshotAuditLoggerTableOp)
+def _snapshot_table(operations: Operations, operation: SnapshotAuditLoggerTableOp) -> None:
+    run(operations, [snapshot(operation.triggers, default_schema(operations))])

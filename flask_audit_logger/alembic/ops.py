@@ -209,3 +209,46 @@ class RemoveAuditLoggerTriggersOp(MigrateOperation):
 
     def to_diff_tuple(self) -> tuple[str, Triggers]:
         return ("remove_audit_logger_triggers", self.triggers)
+
+
+@Operations.register_operation("snapshot_audit_logger_table")
+class SnapshotAuditLoggerTableOp(MigrateOperation):
+    """Record the rows of a table that the log knows nothing of."""
+
+    def __init__(self, triggers: Triggers) -> None:
+        self.triggers = triggers
+
+    @classmethod
+    def snapshot_audit_logger_table(
+        cls,
+        operations: Operations,
+        table_name: str,
+        *,
+        schema: str | None = None,
+        key_columns: Sequence[str] | None = None,
+        excluded_columns: Sequence[str] = (),
+        only_columns: Sequence[str] | None = None,
+        masked_columns: Sequence[str] = (),
+        audit_schema: str | None = None,
+        version: int = 1,
+    ) -> Any:
+        """Record the rows of a table that the log knows nothing of, with the verb ``snapshot``.
+
+        Repeating it is harmless. A downgrade leaves these entries, as it leaves all others.
+
+        :param table_name: the table.
+        :param schema: its schema; the default schema of the connection if not given.
+        :param key_columns: columns of the record key in order. If not given, the primary key.
+        :param excluded_columns: columns that are not stored.
+        :param only_columns: the only columns that are stored.
+        :param masked_columns: columns whose values are not stored.
+        :param audit_schema: schema of the log; the default schema of the connection if not given.
+        :param version: version of the SQL.
+        """
+        options = TableOptions(
+            key=None if key_columns is None else tuple(key_columns),
+            exclude=tuple(excluded_columns),
+            only=None if only_columns is None else tuple(only_columns),
+            mask=tuple(masked_columns),
+        )
+        return operations.invoke(cls(Triggers(table_name, schema, audit_schema, version, options)))

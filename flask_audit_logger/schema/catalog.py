@@ -22,7 +22,8 @@ _FUNCTIONS = text(
         p.proacl IS NULL OR EXISTS (
             SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE'
         ) AS is_public,
-        pg_catalog.oidvectortypes(p.proargtypes) AS arguments, p.provolatile::text AS volatility, p.proisstrict, l.lanname,
+        pg_catalog.oidvectortypes(p.proargtypes) AS arguments,
+        p.provolatile::text AS volatility, p.proisstrict, l.lanname,
         pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace

@@ -133,3 +133,28 @@ class Triggers:
             f"        EXECUTE format({escaped}, leaf);\n"
             "    END LOOP;\nEND;\n$audit_logger$"
         )
+
+
+def snapshot(
+    triggers: Triggers,
+    default_schema: str = DEFAULT_SCHEMA,
+    leaf: str | None = None,
+    first_block: int | None = None,
+    last_block: int | None = None,
+) -> str:
+    """The statement that records rows of a table which the log knows nothing of.
+
+    :param leaf: a partition or the table itself, quoted; all if not given.
+    :param first_block: where in it to begin.
+    :param last_block: where in it to end.
+    """
+    return render(
+        "snapshot",
+        triggers.version,
+        triggers.audit_schema or default_schema,
+        table=quote_literal(quote_ident(triggers.schema or default_schema, triggers.table)),
+        options=quote_literal(triggers.options.argument()),
+        leaf="NULL" if leaf is None else quote_literal(leaf),
+        first_block="NULL" if first_block is None else str(first_block),
+        last_block="NULL" if last_block is None else str(last_block),
+    )

@@ -1,0 +1,69 @@
+"""Record the rows that existed before auditing began, so that the log knows every record from day one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, text
+
+from ..schema.catalog import default_schema
+from ..schema.objects import Triggers, snapshot
+from ..sql import quote_ident
+
+#: Blocks (of 8 kB) of one database transaction.
+BATCH = 1000
+
+_LEAVES = text(
+    """
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS leaf,
+        pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::bigint AS blocks
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass(:table) AND c.relkind = 'r'
+        OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(to_regclass(:table)) AS p WHERE p.isleaf)
+    ORDER BY 1
+    """
+)
+
+#: How many this database transaction recorded after the entry that was the newest.
+_RECORDED = (
+    "SELECT count(*) FROM {0} WHERE id > :newest AND verb = 'snapshot' "
+    "AND native_transaction_id = CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch that was committed.
+
+    :param done: share of the table that was looked at, from 0 to 1.
+    :param recorded: rows that were recorded.
+    """
+
+    done: float
+    recorded: int
+
+
+def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
+    """Record the rows of a table that the log knows nothing of, batch by batch.
+
+    Each batch is committed, so an interruption loses nothing, and the next run goes on where the log ends.
+    """
+    with engine.connect() as connection:
+        default = default_schema(connection)
+        table = quote_ident(triggers.schema or default, triggers.table)
+        leaves = connection.execute(_LEAVES, {"table": table}).all()
+        activity = quote_ident(triggers.audit_schema or default, "activity").replace(":", "\\:")
+    total = sum(leaf.blocks + 1 for leaf in leaves)
+    done = 0
+    for leaf in leaves:
+        for first in range(0, leaf.blocks + 1, BATCH):
+            last = min(first + BATCH - 1, leaf.blocks)
+            with engine.begin() as connection:
+                newest = connection.scalar(text(f"SELECT max(id) FROM {activity}")) or 0  # noqa: S608
+                statement = snapshot(triggers, default, leaf.leaf, first, last)
+                connection.execute(text(statement.replace(":", "\\:")))
+                recorded = connection.scalar(text(_RECORDED.format(activity)), {"newest": newest}) or 0
+            done += last - first + 1
+            yield Step(done / total, recorded)
