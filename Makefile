@@ -1,7 +1,8 @@
 # Everything a developer needs, from a plain python3 (3.10 or newer):
 #
 #   make demo          serve the example shop on http://127.0.0.1:5000 (another port: make demo PORT=5001)
-#   make test          lint, types, tests on current versions, then tests on the oldest supported versions
+#   make test          lint, types, tests on current versions, on the oldest supported ones, and the tests of
+#                      migrations on the releases of Alembic between them that call us differently
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0
 #   make coverage      branch coverage of one test run
@@ -22,9 +23,12 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 OLDEST := .venv-oldest
+OLD_PACKAGES := .venv-old
+# Alembic 1.18 sorts what autogenerate calls, 1.17 doesn't.
+ALEMBICS := 1.17 1.18
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-current test-oldest lint format coverage bench clean
+.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -32,7 +36,7 @@ help:
 demo: $(VENV)/.example
 	$(VENV)/bin/python -m example_app --port $(PORT)
 
-test: lint test-current test-oldest
+test: lint test-current test-oldest test-alembic
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -43,12 +47,20 @@ format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-test-current: $(VENV)/.dev
+test-current: $(VENV)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg2 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
-test-oldest: $(OLDEST)/.dev
+test-oldest: $(OLDEST)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
 	$(OLDEST)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+test-alembic: $(ALEMBICS:%=.venv-alembic-%/.dev)
+	@for version in $(ALEMBICS); do \
+	    .venv-alembic-$$version/bin/python -m pytest -n $(JOBS) -m 'not slow' tests/alembic $(PYTEST_ARGS); \
+	done
+
+# The packages that we take over from, in an environment of their own, for the tests that let them write a log first.
+old-packages: $(OLD_PACKAGES)/.dev
 
 coverage: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term --cov-report=html $(PYTEST_ARGS)
@@ -83,4 +95,17 @@ $(OLDEST)/.dev: pyproject.toml tests/oldest.txt
 	$(call make_venv,$(OLDEST))
 	@echo 'Installing the package with the oldest supported versions into $(OLDEST)'
 	@$(OLDEST)/bin/python $(PIP) -e '.[dev]' -c tests/oldest.txt
+	@touch $@
+
+.venv-alembic-%/.dev: pyproject.toml
+	$(call make_venv,.venv-alembic-$*)
+	@echo 'Installing the package with Alembic $* into .venv-alembic-$*'
+	@.venv-alembic-$*/bin/python $(PIP) -e '.[dev]' alembic-utils 'alembic==$*.*'
+	@touch $@
+
+$(OLD_PACKAGES)/.dev:
+	$(call make_venv,$(OLD_PACKAGES))
+	@echo 'Installing flask-audit-logger 2.0.0 and postgresql-audit 0.18 into $(OLD_PACKAGES)'
+	@$(OLD_PACKAGES)/bin/python $(PIP) 'flask-audit-logger==2.0.0' 'postgresql-audit==0.18.0' 'alembic<1.18' \
+	    Flask-Migrate Flask-Login psycopg2-binary
 	@touch $@

@@ -14,7 +14,7 @@ from tests.alembic.old import LIFE, READ, OldShop, needs_old_packages
 from tests.alembic.project import upgrade_part
 from tests.support.server import plain_engine
 
-pytestmark = needs_old_packages
+pytestmark = [needs_old_packages, pytest.mark.slow]
 
 
 @pytest.fixture

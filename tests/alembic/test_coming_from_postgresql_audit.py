@@ -9,7 +9,7 @@ from tests.alembic.old import OldShop, needs_old_packages
 from tests.alembic.project import upgrade_part
 from tests.support.models import Models
 
-pytestmark = needs_old_packages
+pytestmark = [needs_old_packages, pytest.mark.slow]
 
 LIFE = """
 import os
