@@ -126,9 +126,10 @@ def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None, *,
         *transaction_columns(log.models),
         source=joined(log.models, criteria),
     ).where(*conditions(log.models, criteria, bounds))
-    if criteria.drives:
-        return paged(statement.where(*edge(t.id, paging)), paging, a.transaction_id, a.id, order=(t.id, a.id))
-    return paged(statement, paging, a.transaction_id, a.id)
+    if criteria.needs_transaction:
+        statement = statement.where(*edge(t.id, paging))
+    order = (t.id, a.id) if criteria.drives else ()
+    return paged(statement, paging, a.transaction_id, a.id, order=order)
 
 
 def joined(models: AuditModels, criteria: Criteria) -> FromClause:
@@ -218,7 +219,8 @@ def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElem
 def _of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
     t = models.transaction.c
     found: list[ColumnElement[bool]] = []
-    if bounds is not None and criteria.drives:
+    if bounds is not None:
+        # without them a period is read in 70 ms instead of 0.1: the planner does not carry them over the join
         found.append(t.id.between(bounds.low, bounds.high))
     # The ids are only nearly in the order of time, so the time is checked too. On a function of the column, or the
     # planner would rather read the index on it than the feed's.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Integer, Text, case, column, func, select, true, values
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Text, case, cast, column, func, select, true
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .reader import Log
 from .refs import RecordRef, TableRef
@@ -40,11 +40,20 @@ def names_of(
     if not wanted:
         return {}
     a = log.models.activity.c
-    rows = [(place, ref.table.schema, ref.table.name, ref.key) for place, (ref, _) in enumerate(wanted)]
-    asked = values(
-        column("place", Integer), column("schema", Text), column("table_name", Text), column("record_key", Text),
-        name="asked",
-    ).data(rows)  # fmt: skip
+    refs = [ref for ref, _ in wanted]
+    # arrays, not VALUES: one statement for any number of records, so it is compiled once
+    columns_asked = ([ref.table.schema for ref in refs], [ref.table.name for ref in refs], [ref.key for ref in refs])
+    asked = (
+        func.unnest(*(cast(texts, ARRAY(Text)) for texts in columns_asked))
+        .table_valued(
+            column("schema", Text),
+            column("table_name", Text),
+            column("record_key", Text),
+            with_ordinality="place",
+            name="asked",
+        )
+        .render_derived()
+    )
     row = case((a.verb == "delete", a.old_data), else_=a.old_data.op("||", return_type=JSONB)(a.changed_data))
     names = list(dict.fromkeys(name for _, columns in wanted for name in columns))
     newest = (
@@ -61,7 +70,7 @@ def names_of(
     statement = select(asked.c.place, newest).select_from(asked.join(newest, true()))
     found = {}
     for place, is_deleted, *texts in log.all(statement):
-        ref, columns = wanted[place]
+        ref, columns = wanted[place - 1]
         name = next((text for column in columns if (text := texts[names.index(column)])), None)
         if name:
             found[ref] = Named(name, is_deleted)
