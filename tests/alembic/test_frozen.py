@@ -20,6 +20,16 @@ OPERATIONS = [
     "remove_audit_logger_functions",
     "init_audit_logger_triggers",
     "remove_audit_logger_triggers",
+    "snapshot_audit_logger_table",
+    "rename_audit_logger_table",
+    "rename_audit_logger_column",
+    "convert_audit_logger_log",
+    "restore_audit_logger_log",
+    # of release 2.0.0
+    "init_audit_logger_extension",
+    "remove_audit_logger_extension",
+    "init_audit_logger_function",
+    "remove_audit_logger_function",
 ]
 
 USERS = {
