@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, FromClause, Select, func, select
-from sqlalchemy.exc import DBAPIError
 
 from ..models import AuditModels
 from .errors import translated
@@ -115,8 +114,5 @@ class Log:
         with translated(), self.connection.begin_nested():
             before = self.scalar(select(func.current_setting("statement_timeout")))
             self.scalar(select(func.set_config("statement_timeout", str(int(timeout_ms)), True)))
-            try:
-                yield
-            except DBAPIError:
-                raise  # the savepoint takes the setting back as well
+            yield  # after a failure the savepoint takes the setting back
             self.scalar(select(func.set_config("statement_timeout", before, True)))

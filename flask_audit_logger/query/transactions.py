@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import ColumnElement, Text, cast, func, literal, select
 
 from .activities import Count, Search, capped
 from .criteria import Criteria, conditions
 from .paging import Page, Paging, page_of, paged
 from .reader import Log
 from .refs import TableRef
-from .rows import TransactionRow, read_transaction, transaction_columns
+from .rows import (
+    ActivityRow,
+    TransactionRow,
+    activity_columns,
+    read_activity,
+    read_transaction,
+    transaction_columns,
+)
 
 #: So many rows of a transaction are looked at when it is summed up.
 SUMMARY_ROWS = 50_000
@@ -96,6 +103,42 @@ def summarize(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> Summary
         tallies.append(Tally(TableRef(schema, table), verb, rows, updated))
     total = sum(tally.number for tally in tallies)
     return Summary(_together(tallies), Count(total, is_capped=total >= cap))
+
+
+@dataclass(frozen=True)
+class SameChange:
+    """One change that many rows had in common; ``sample`` is one of them."""
+
+    sample: ActivityRow
+    number: int
+
+
+def same_changes(log: Log, transaction_id: int, limit: int = 20, cap: int = SUMMARY_ROWS) -> list[SameChange]:
+    """The updates of a transaction that changed several rows from the same to the same, most frequent first.
+
+    :param cap: rows that are looked at.
+    """
+    a, t = log.models.activity, log.models.transaction
+    old = activity_columns(log.models)[7]
+    seen = (
+        log.activities(a.c.id, a.c.schema, a.c.table_name, old.label("old"), cast(a.c.changed_data, Text).label("new"))
+        .where(a.c.transaction_id == transaction_id, a.c.verb == "update")
+        .order_by(a.c.id)
+        .limit(cap)
+        .subquery("seen")
+    )
+    groups = (
+        select(func.min(seen.c.id).label("id"), func.count().label("number"))
+        .group_by(seen.c.schema, seen.c.table_name, seen.c.old, seen.c.new)
+        .having(func.count() > 1)
+        .order_by(func.count().desc(), func.min(seen.c.id))
+        .limit(limit)
+        .subquery("groups")
+    )
+    source = a.join(groups, groups.c.id == a.c.id).outerjoin(t, a.c.transaction_id == t.c.id)
+    columns = (*activity_columns(log.models), *transaction_columns(log.models), groups.c.number)
+    statement = log.activities(*columns, source=source).order_by(groups.c.number.desc(), groups.c.id)
+    return [SameChange(read_activity(row), row.number) for row in log.all(statement)]
 
 
 def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Page[TransactionRow]:

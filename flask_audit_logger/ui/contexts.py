@@ -298,7 +298,7 @@ class TransactionPage(SearchPage):
     rows: tuple[ActivityShown, ...] = ()
     pager: Pager = Pager()
     total: str = ""
-    same: tuple[Any, ...] = ()
+    same: tuple[SameShown, ...] = ()
     same_note: str | None = None
 
 
@@ -379,6 +379,14 @@ class ComparePage(Page):
 
 
 @dataclass(frozen=True)
+class SameShown:
+    """A change that many rows had in common."""
+
+    number: str
+    sample: ActivityShown
+
+
+@dataclass(frozen=True)
 class TransactionShown:
     """One transaction as a row of a list."""
 
@@ -454,6 +462,7 @@ class ActorPage(SearchPage):
     matrix: tuple[tuple[TableShown, tuple[tuple[str, str | None], ...]], ...]
     matrix_verbs: tuple[str, ...]
     matrix_note: str | None = None
+    options: tuple[Option, ...] = ()
     rows: tuple[ActivityShown, ...] = ()
     pager: Pager = Pager()
     count_note: str | None = None

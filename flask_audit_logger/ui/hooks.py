@@ -101,5 +101,9 @@ class Audited(Protocol):
     def models(self) -> Any:
         """The tables of the log."""
 
+    @property
+    def actor_cls(self) -> Any:
+        """The model of the actors, if there is one."""
+
     def context(self, *, reason: str) -> AbstractContextManager[None]:
         """Say why changes are made."""

@@ -264,11 +264,20 @@ def test_hostile_values_are_text_everywhere(new_shop):
             f"/activity/{change.id}",
             f"/transaction/{change.transaction_id}",
             "/actor/1",
+            "/record/products/42/at",
+            "/record/products/42/compare",
+            "/transactions",
+            "/export",
+            "/panel/facets",
+            "/help",
         ]
         for path in pages:
             html = shop.page(path)
-            assert not re.search(r"<(img|x|i|u|t|c|d|f)\b[^>]*>", html.partition("<main")[2]), path
-            assert html.count("<script") == 1 and "49" not in re.findall(r"<bdi>(\d+)</bdi>", html)
+            body = html if "/panel/" in path else html.partition("<main")[2]
+            assert not re.search(r"<(img|x|i|u|t|c|d|f)\b[^>]*>", body), path
+            assert html.count("<script") == (0 if "/panel/" in path else 1) and "49" not in re.findall(
+                r"<bdi>(\d+)</bdi>", html
+            )
             assert "javascript:" not in " ".join(links(html)) and "//evil" not in " ".join(links(html))
             assert "\u202e" not in html
 

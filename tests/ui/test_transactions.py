@@ -57,6 +57,26 @@ def test_a_row_says_what_a_transaction_did(busy):
     assert "Ann Price Products 30 , Categories 1 31 rows POST /import/1 192.0.2.1" in text
 
 
+def test_what_was_done_to_many_rows_alike(busy):
+    """The developer's story: a careless update, seen at a glance."""
+    busy.sql("UPDATE products SET stock = CASE WHEN id < 105 THEN 1 ELSE 2 END, active = true WHERE id >= 100")
+    text = text_of(busy.page(f"/transaction/{busy.activity(verb='update').transaction_id}"))
+    part = text.partition("The same change in many rows")[2].partition("Filter")[0]
+    assert "25 Products stock null → 2 active null → true change" in part
+    assert "5 Products stock null → 1 active null → true change" in part
+    single = text_of(busy.page(f"/transaction/{busy.activity(record_key='42').transaction_id}"))
+    assert "The same change" not in single
+
+
+def test_rows_are_not_compared_by_values_a_viewer_may_not_see(new_shop):
+    shop = make_history(new_shop(mask=["products.stock"]))
+    shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(100, 120) i")
+    shop.sql("UPDATE products SET stock = 5 WHERE id >= 100")
+    shop.sql("UPDATE products SET secret = 'x' WHERE id >= 100")
+    for activity in shop.application.activities(verb="update", record_key="110"):
+        assert "Updates from the same to the same" not in shop.page(f"/transaction/{activity.transaction_id}")
+
+
 def test_large_transactions_are_counted_up_to_a_cap(busy):
     busy.sql("INSERT INTO products (id) SELECT i FROM generate_series(1000, 2600) i")
     text = text_of(busy.page("/transactions").partition("<tbody")[2].partition("</tr>")[0])

@@ -9,9 +9,10 @@ from flask import abort
 from ...query.activities import Search, list_activities
 from ...query.actors import addresses, sighting, tally
 from ...query.criteria import Criteria
+from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
 from ...query.transactions import Tally
-from ..contexts import ActorPage, Crumb, Fact, Pager, TableShown
+from ..contexts import ActorPage, Crumb, Fact, Option, Pager, TableShown
 from ..forms import VERB_NAMES
 from ..gate import action
 from ..keys import NOBODY, decode
@@ -76,6 +77,7 @@ def actor_page(actor: str) -> Any:
             (_address(found_at), number(times), _narrow(parsed, link, found_at)) for found_at, times in found
         ),
         matrix=_matrix(presenter, parsed, tallies, verbs, link),
+        options=_own_record(state, actor_id),
         matrix_verbs=tuple(VERB_NAMES[verb] for verb in verbs),
         matrix_note="Only the newest 10,000 changes are counted." if is_cut else None,
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
@@ -89,6 +91,18 @@ def _facts(state: UIState, actor_id: str | None, seen: Any) -> tuple[Fact, ...]:
     first, last = state.clock.moment(seen.first), state.clock.moment(seen.last)
     facts = [Fact("First seen", first.text, moment=first), Fact("Last seen", last.text, moment=last)]
     return (Fact("Id", actor_id, is_code=True), *facts) if actor_id is not None else tuple(facts)
+
+
+def _own_record(state: UIState, actor_id: str | None) -> tuple[Option, ...]:
+    """The history of the account itself, if accounts are audited."""
+    table = getattr(state.audit_logger.actor_cls, "__table__", None)
+    if actor_id is None or table is None:
+        return ()
+    ref = TableRef(table.schema or state.catalog.default_schema, table.name)
+    info = state.catalog.get(ref)
+    if info is None or not info.is_audited:
+        return ()
+    return (Option("Changes of this account", state.links.record(RecordRef(ref, actor_id))),)
 
 
 def _address(address: str | None) -> str:

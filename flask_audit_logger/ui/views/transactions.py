@@ -21,10 +21,11 @@ from ...query.transactions import (
     count_transactions,
     get_transaction,
     list_transactions,
+    same_changes,
     summarize,
     tally_tables,
 )
-from ..contexts import Crumb, Pager, TallyShown, TransactionPage, TransactionShown, TransactionsPage
+from ..contexts import Crumb, Pager, SameShown, TallyShown, TransactionPage, TransactionShown, TransactionsPage
 from ..forms import VERB_NAMES, TransactionForm
 from ..gate import action
 from ..present import Presenter
@@ -36,6 +37,8 @@ from .common import actor_choices, filter_words, frame, is_all, open_search
 from .facts import transaction_facts
 
 FIXED = ("tx", "actor", "kind", "impersonated", "addr", "req", "period", "since", "until")
+#: Milliseconds for grouping the rows of a transaction.
+SAME_TIMEOUT_MS = 1000
 #: Rows of a transaction that are counted for a list.
 TALLIED = 1000
 #: Columns named in a line of the summary.
@@ -108,6 +111,7 @@ def detail_page(transaction_id: int) -> Any:
         if page is not None:
             presenter.learn(log, page.rows)
         presenter.learn_actors([transaction.actor_id])
+        same, note = _same(presenter, log, transaction_id, summary)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.transaction(transaction_id, args, anchor=anchor)
@@ -129,6 +133,8 @@ def detail_page(transaction_id: int) -> Any:
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
         total=total,
+        same=same,
+        same_note=note,
     )
     return render(context, 400 if parsed.errors else 200)
 
@@ -163,6 +169,24 @@ def _counted(log: Log, search: Search, wanted: TransactionCriteria, cap: int) ->
             return count_transactions(log, search, wanted, cap)
     except ReadTimeout:
         return None
+
+
+def _same(
+    presenter: Presenter, log: Log, transaction_id: int, summary: Summary
+) -> tuple[tuple[SameShown, ...], str | None]:
+    """What was done to many rows alike. The last read of the page: it may be given up."""
+    if not any(tally.verb == "update" and tally.number > 1 for tally in summary.tallies):
+        return (), None
+    try:
+        with log.attempt(SAME_TIMEOUT_MS):
+            found = same_changes(log, transaction_id)
+    except ReadTimeout:
+        return (), "Too large to group by what was changed."
+    # how many rows have a hidden value in common is not for everybody to know
+    can_search = presenter.state.sight.can_search
+    found = [s for s in found if all(can_search(s.sample.table, column) for column in s.sample.changed_columns)]
+    note = "Only the first 50,000 rows were compared." if summary.rows.is_capped else None
+    return tuple(SameShown(number(same.number), presenter.activity(same.sample)) for same in found), note
 
 
 def _oldest_first(parsed: Any) -> Any:
