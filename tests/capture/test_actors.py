@@ -689,3 +689,61 @@ def test_a_model_with_relations_in_its_name(create_app):
         app.db.session.add(app.models.User(id=2))
         app.db.session.commit()
     assert who(app)[1:] == [(1, "member of blue")]
+
+
+@pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")  # the env.py of Flask-Migrate
+def test_data_migrations_are_named(blog, tmp_path):
+    """What a migration changes in audited tables is recorded with the command that ran it."""
+    flask_migrate = pytest.importorskip("flask_migrate")
+    folder = tmp_path / "migrations"
+    flask_migrate.Migrate(blog.app, blog.db, directory=str(folder))
+    with blog.app.app_context():
+        blog.db.session.add(blog.models.Tag(name="old"))
+        blog.db.session.commit()
+        flask_migrate.init(str(folder))
+        flask_migrate.revision(str(folder), message="rename")
+    environment = folder / "env.py"
+    # it would switch off the loggers of all other tests
+    environment.write_text(environment.read_text().replace("fileConfig(config.config_file_name)", "pass"))
+    (migration,) = (folder / "versions").glob("*.py")
+    upgrade = "def upgrade():\n    op.execute(\"UPDATE tags SET name = 'new'\")"
+    migration.write_text(migration.read_text().replace("def upgrade():\n    pass", upgrade))
+    blog.app.cli.add_command(flask_migrate.cli.db)
+    result = blog.app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert result.exception is None, result.output
+    assert [(a.verb, a.transaction.context) for a in blog.activities()] == [
+        ("insert", {}),
+        ("update", {"command": "db upgrade"}),
+    ]
+
+
+def test_everything_in_another_schema(create_app, outside):
+    """Users, audited tables and the log may each be in a schema of their own."""
+    with outside.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA people; CREATE SCHEMA sales")
+
+    def declare(db):
+        class User(UserMixin, db.Model):
+            __tablename__ = "users"
+            __table_args__ = (AUDITED | {"schema": "people"},)
+            id = sa.Column(sa.BigInteger, primary_key=True)
+            name = sa.Column(sa.Text)
+
+        class Tag(db.Model):
+            __tablename__ = "tags"
+            __table_args__ = (AUDITED | {"schema": "sales"},)
+            id = sa.Column(sa.BigInteger, primary_key=True)
+
+        return SimpleNamespace(User=User, Tag=Tag)
+
+    app = create_app(declare=declare, schema="audit_logs")
+    with app.app.app_context():
+        app.db.session.add(app.models.User(name="Grace"))
+        app.db.session.commit()
+    with app.app.test_request_context("/", headers=logged_in_as(1)):
+        app.db.session.add(app.models.Tag())
+        app.db.session.commit()
+        transaction = app.db.session.scalars(sa.select(app.audit_logger.transaction_cls).filter_by(actor_id=1)).one()
+        assert transaction.actor.name == "Grace"
+    assert [(a.schema, a.table_name) for a in app.activities()] == [("people", "users"), ("sales", "tags")]
+    assert who(app) == [NOBODY, GRACE]
