@@ -367,3 +367,28 @@ def test_two_loggers_in_one_database_do_not_see_each_other(make_project, release
     second.downgrade()
     assert not [line for line in dump() if "log_b" in line or "bananas" in line]
     assert first.migrate(one) == ""
+
+
+def test_one_table_name_in_two_schemas(project, create_app, execute, goes):
+    from tests.alembic.conftest import declare_table
+    from tests.support.models import Models
+
+    def declare(exclude):
+        def models(db):
+            return Models(
+                one=declare_table(db.metadata, "users", audit={"exclude": exclude}, columns=["name"]),
+                other=declare_table(db.metadata, "users", audit=True, columns=["name"], schema="hr"),
+            )
+
+        return models
+
+    project.options["include_schemas"] = True
+    execute("CREATE SCHEMA hr")
+    project.migrate_and_upgrade(create_app(declare=declare([]), create_all=False))
+    application = create_app(declare=declare(["name"]), create_all=False)
+    assert len(upgrade_part(goes(application))) == 1
+    execute("INSERT INTO users VALUES (1, 'Ann')", "INSERT INTO hr.users VALUES (1, 'Ben')")
+    assert [(a.schema, a.changed_data) for a in application.activities()] == [
+        ("public", {"id": 1}),
+        ("hr", {"id": 1, "name": "Ben"}),
+    ]
