@@ -5,6 +5,7 @@
   * ``ReadTimeout`` – it was stopped at its time limit
   * ``BadValue`` – PostgreSQL can't take one of the values that were searched for
   * ``LogUnavailable`` – the database can't be reached
+  * ``LogMissing`` – the tables of the log don't exist
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..exceptions import AuditLoggerError
 
 #: SQLSTATE of a statement that was stopped by ``statement_timeout`` (or by hand).
 QUERY_CANCELED = "57014"
+#: SQLSTATE of a statement that names a table that doesn't exist.
+UNDEFINED_TABLE = "42P01"
 #: SQLSTATE classes: connection failure, operator intervention (shutdown).
 _UNAVAILABLE = ("08", "57P")
 
@@ -38,6 +41,10 @@ class LogUnavailable(ReadError):
     """The database that holds the log can't be reached."""
 
 
+class LogMissing(ReadError):
+    """The tables of the log don't exist (yet), or a table that a scope names."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what the driver raises into the errors of this module; both drivers name the SQLSTATE differently."""
@@ -49,6 +56,8 @@ def translated() -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
         if state == QUERY_CANCELED:
             raise ReadTimeout("reading the log took too long") from error
+        if state == UNDEFINED_TABLE:
+            raise LogMissing("a table of the log does not exist") from error
         if isinstance(error, DataError) or (state or "").startswith("22"):
             raise BadValue("a value can't be used in this search") from error
         if error.connection_invalidated or state is None or state.startswith(_UNAVAILABLE):

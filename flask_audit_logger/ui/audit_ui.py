@@ -58,6 +58,7 @@ class AuditUI:
     :param csp_nonce: ``() -> str``, the nonce of the application's Content-Security-Policy.
     :param layout: the template that the pages extend.
     :param name: of the blueprint.
+    :param url_prefix: where the pages are.
     """
 
     STANDALONE = "audit/layout.html"
@@ -83,19 +84,21 @@ class AuditUI:
     csp_nonce: Callable[[], str] | None = None
     layout: str = STANDALONE
     name: str = "audit"
+    url_prefix: str = "/audit"
 
-    def init_app(self, app: Flask, audit_logger: Audited, url_prefix: str = "/audit") -> None:
+    def init_app(self, app: Flask, audit_logger: Audited, url_prefix: str | None = None) -> None:
         """Register the pages with an application.
 
         :param audit_logger: the log to read.
-        :param url_prefix: where the pages are.
+        :param url_prefix: where the pages are, if not where ``AuditUI(url_prefix=…)`` says.
         :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key.
         """
         config = UIConfig.read(app.config)
         for key, value in config.defaults().items():
             app.config.setdefault(key, value)
+        prefix = self.url_prefix if url_prefix is None else url_prefix
         blueprint = make_blueprint(self.name)
-        app.register_blueprint(blueprint, url_prefix=url_prefix)
+        app.register_blueprint(blueprint, url_prefix=prefix)
         add_state(app, UIState(self, audit_logger, config, make_environment(app), self.name))
         app.jinja_env.globals.update(
             audit_record_url=audit_record_url,
@@ -104,7 +107,7 @@ class AuditUI:
             audit_stylesheet=audit_stylesheet,
         )
         if self.permission is None:
-            logger.warning("AuditUI has no permission callback: every page below %s answers 403", url_prefix)
+            logger.warning("AuditUI has no permission callback: every page below %s answers 403", prefix)
 
     def is_anonymous(self, app: Flask) -> bool:
         """Whether Flask-Login is used and nobody is logged in."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
-from ..query.errors import BadValue, LogUnavailable, ReadTimeout
+from ..query.errors import BadValue, LogMissing, LogUnavailable, ReadTimeout
 from .gate import guard
 from .headers import add_headers
 from .keys import BadKey
-from .messages import bad_value, not_found, too_slow, unavailable
+from .messages import bad_value, missing, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
 from .state import current_state
 from .viewlog import report_view
@@ -50,5 +50,6 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
     blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))
     blueprint.register_error_handler(LogUnavailable, lambda _: unavailable(current_state()))
+    blueprint.register_error_handler(LogMissing, lambda _: missing(current_state()))
     blueprint.register_error_handler(BadValue, lambda _: bad_value(current_state()))
     return blueprint

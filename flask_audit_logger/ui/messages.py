@@ -104,6 +104,13 @@ def unlogged(state: UIState) -> Any:
     return message(state, 503, "The audit log can't be shown", "This view could not be recorded. Try again later.")
 
 
+def missing(state: UIState) -> Any:
+    """The tables were not made yet."""
+    details = ("Run the migrations: flask db upgrade, or db.create_all().",) if current_app.debug else ()
+    text = "There is no audit log in this database yet."
+    return message(state, 503, "The audit log is missing", text, details)
+
+
 def bad_value(state: UIState) -> Any:
     """PostgreSQL refused a value that the form let through."""
     text = "One of the values can't be searched for."

@@ -48,16 +48,17 @@ class UIState:
     recent_views: dict[tuple[Any, ...], dt.datetime] = field(default_factory=dict)
     #: The actors that the filter offers, and when they were looked up.
     known_actors: tuple[float, list[tuple[str, str]]] | None = None
-    _catalog: tuple[int, TableCatalog] | None = None
+    _catalog: tuple[tuple[int, str], TableCatalog] | None = None
 
     @property
     def catalog(self) -> TableCatalog:
         """The tables of the application, read again when there are more of them."""
         metadatas = list(self.audit_logger.db.metadatas.values())
-        number = sum(len(metadata.tables) for metadata in metadatas)
-        if self._catalog is None or self._catalog[0] != number:
-            default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
-            self._catalog = (number, TableCatalog(metadatas, default))
+        # the driver knows the default schema only after its first connection
+        default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
+        known = (sum(len(metadata.tables) for metadata in metadatas), default)
+        if self._catalog is None or self._catalog[0] != known:
+            self._catalog = (known, TableCatalog(metadatas, default))
         return self._catalog[1]
 
     @property

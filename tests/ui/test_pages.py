@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query.reader import AuditReader
 from flask_audit_logger.ui import Label, Preset, Viewer
-from tests.ui.shop import ANN, BOB, CLEO, links, make_history, text_of
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history, make_shop, text_of
 
 
 def row_of(html, activity):
@@ -309,6 +309,39 @@ def test_the_layout_can_be_the_applications(new_shop, tmp_path):
     assert "<nav>My shop</nav>" in html and "Blue mug" in html and "<title>" in html and "audit.css" in html
     assert "<main" not in html
     assert "Content-Security-Policy" not in shop.get("/").headers  # the page is the application's
+
+
+def test_the_pages_can_be_anywhere(new_shop):
+    """Another prefix, another name of the blueprint, an application that is mounted below a path."""
+    shop = make_history(new_shop(url_prefix="/back/log", name="history"))
+    shop.prefix = "/back/log"
+    below = {"environ_overrides": {"SCRIPT_NAME": "/shop"}}
+    for path in ("/", "/record/products/42", "/activity/4", "/transactions", "/export", "/?since=x"):
+        with shop.get(path, **below) as response:
+            found = re.findall(r'(?:href|src|action|data-audit-panel)="([^"#]+)', response.text)
+        assert found and all(address.startswith("/shop/back/log/") for address in found), path
+    assert shop.application.app.test_client().get("/audit/").status_code == 404
+
+
+def test_a_log_that_is_not_there_yet(new_shop):
+    shop = new_shop()
+    shop.sql("DROP TABLE activity, transaction CASCADE")
+    assert "There is no audit log in this database yet." in shop.page("/", 503)
+    assert "flask db upgrade" not in shop.page("/record/products/1", 503)
+    shop.application.app.debug = True
+    assert "flask db upgrade" in shop.page("/", 503)
+
+
+def test_a_default_schema_that_is_not_public(create_app, database_url):
+    """Tables of the connection's own schema have no schema in their addresses."""
+    engine = sa.create_engine(database_url, poolclass=sa.pool.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA tenant"))
+        connection.execute(sa.text(f'ALTER DATABASE "{database_url.database}" SET search_path = tenant'))
+    shop = make_history(make_shop(create_app))
+    assert "<h1>Blue mug, large</h1>" in shop.page("/record/products/42")
+    assert "/record/products/42" in shop.page("/") and "tenant" not in shop.page("/")
+    assert shop.ids("/?table=products") == shop.ids("/?table=tenant.products") != []
 
 
 def test_hooks_give_names(new_shop):

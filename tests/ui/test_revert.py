@@ -256,6 +256,16 @@ def test_hidden_columns_stay_as_they_are(new_shop):
     assert (product(shop, "name"), product(shop, "price")) == ("Hidden", Decimal("12.50"))
 
 
+def test_the_token_of_a_protection_of_the_whole_application_is_sent_along(shop):
+    """As Flask-WTF's CSRFProtect asks for it."""
+    app = shop.application.app
+    path = path_of(change_of(shop, "price"))
+    assert "csrf_token" not in shop.page(path)
+    app.extensions["csrf"] = object()
+    app.jinja_env.globals["csrf_token"] = lambda: '"host-token'
+    assert '<input type="hidden" name="csrf_token" value="&#34;host-token">' in shop.page(path)
+
+
 def test_without_a_secret_key_there_is_no_form(shop):
     shop.application.app.secret_key = None
     shop.page(path_of(change_of(shop, "price")), 404)
