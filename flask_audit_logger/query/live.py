@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
+from .diff.fields import differs
 from .reader import Log
+from .records import renamed_to
 from .refs import RecordRef
+from .rows import ActivityRow
 from .tables import TableInfo
-from .values import load
+from .values import load, value_of
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a row differs from what the log says about it, because it was changed while auditing was off.
+
+    ``kind`` is ``none``, ``columns`` (these differ), ``gone`` (the log does not know that it was removed), ``unlogged``
+    (the log says that it was deleted) or ``unknown`` (the row can't be read).
+    """
+
+    kind: str
+    columns: tuple[str, ...] = ()
+
+
+def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> Drift:
+    """Compare the row with the newest change in the log. After ``unknown``, nothing can be read with ``log``."""
+    if not info.is_audited or renamed_to(newest, info.key) is not None:
+        return Drift("none")
+    logged = newest.state_after
+    try:
+        row = live_row(log, info, record)
+    except LookupError:
+        return Drift("unknown")
+    if row is None or logged is None:
+        return Drift("none") if row is logged else Drift("gone" if row is None else "unlogged")
+    columns = [name for name in info.ordered(row) if name in logged and _differ(logged, row, name)]
+    return Drift("columns", tuple(columns)) if columns else Drift("none")
+
+
+def _differ(logged: dict[str, Any], row: dict[str, Any], column: str) -> bool:
+    return differs(value_of(logged, column), value_of(row, column))
 
 
 def live_row(log: Log, info: TableInfo, record: RecordRef) -> dict[str, Any] | None:

@@ -127,7 +127,8 @@ def test_every_key_has_a_page(shop, key):
 
 def test_a_key_that_changed_leads_to_the_new_one(shop):
     shop.sql("UPDATE categories SET id = 20 WHERE id = 1; ")
-    assert 'href="/audit/record/categories/20"' in shop.page("/record/categories/1")
+    html = shop.page("/record/categories/1")
+    assert 'href="/audit/record/categories/20"' in html and "auditing was off" not in html
 
 
 def test_a_transaction_sums_up_what_it_did(shop):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import abort
 
 from ...query.activities import Count
-from ...query.diff.fields import differs
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
-from ...query.live import live_row
+from ...query.live import Drift, drift
+from ...query.paging import Page
 from ...query.reader import Log
 from ...query.records import LastSet, count_versions, last_set, last_version, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
-from ...query.values import ABSENT, value_of
+from ...query.values import ABSENT
 from ..contexts import Crumb, CurrentValue, Pager, RecordPage
 from ..gate import action, allowed
 from ..present import Presenter
@@ -28,7 +29,15 @@ from .common import actor_choices, frame, is_all, open_search, record_name
 FIXED = ("table", "key", "tx", "req", "sort")
 
 
-_UNREADABLE = ""
+@dataclass(frozen=True)
+class History:
+    """What the page of a record is made of."""
+
+    newest: ActivityRow
+    page: Page[ActivityRow] | None
+    setters: list[LastSet]
+    drift: Drift
+    count: Count | None
 
 
 @action("record")
@@ -39,32 +48,16 @@ def history_page(table: str, key: str) -> Any:
     parsed = open_search(state, SearchRules(fixed=FIXED))
     presenter = Presenter(state)
     with state.reader().reading() as log:
-        newest = last_version(log, record)
-        if newest is None:
-            abort(404)
         actors = actor_choices(state, log)
-        page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
-        setters = last_set(log, record, until=newest.id) if newest.verb != "delete" else []
-        rows = [*(page.rows if page else ()), newest]
-        presenter.learn(log, [*rows, *(entry.activity for entry in setters)], [record])
-        live = _live_note(state, log, record, newest) if allowed(state, "live", record) else None
-        if page is not None and is_all(page):
-            count: Count | None = Count(len(page.rows))
-        elif page is None or live == _UNREADABLE:
-            count = None
-        else:
-            count = _counted(log, record, parsed, state.config.count_cap)
+        found = _read(presenter, log, record, parsed)
+    newest, page = found.newest, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.record(record, args, anchor=anchor)
 
-    notes = _notes(state, record, newest)
-    if live is not None and live != _UNREADABLE:
-        notes.append((live, None))
-    total_rows = len(page.rows) if page else 0
-    total = "" if parsed.errors else amount(count, "change", "changes")
-    current, never = _values(presenter, newest, setters, link)
+    current, never = _values(presenter, newest, found.setters, link)
+    can_compare = page is not None and len(page.rows) > 1 and allowed(state, "compare", record)
     context = RecordPage(
         **frame(
             state,
@@ -83,41 +76,47 @@ def history_page(table: str, key: str) -> Any:
         key_parts=_key_parts(state, record),
         current=tuple(current),
         never_changed=tuple(never),
-        rows=tuple(presenter.activity(row, whole=False) for row in page.rows) if page else (),
+        rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
-        total=total,
-        notes=tuple(notes),
+        total="" if parsed.errors else amount(found.count, "change", "changes"),
+        notes=(*_notes(state, record, newest), *_drift_notes(state, record, found.drift)),
         at_action=state.links.record_at(record),
-        compare_action=state.links.compare(record) if total_rows > 1 and allowed(state, "compare", record) else "",
+        compare_action=state.links.compare(record) if can_compare else "",
     )
     return render(context, 400 if parsed.errors else 200)
 
 
-def _live_note(state: UIState, log: Log, record: RecordRef, newest: ActivityRow) -> str | None:
-    """Say so if the row is not what the log says: it was changed while auditing was off."""
+def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History:
+    """Everything the page needs. What may fail comes last, as nothing can be read after it."""
+    state = presenter.state
+    newest = last_version(log, record)
+    if newest is None:
+        abort(404)
+    page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
+    setters = last_set(log, record, until=newest.id) if newest.verb != "delete" else []
+    rows = [*(page.rows if page else ()), newest, *(entry.activity for entry in setters)]
+    presenter.learn(log, rows, [record])
     info = state.catalog.get(record.table)
-    if info is None or not info.is_audited:
-        return None
-    try:
-        row = live_row(log, info, record)
-    except LookupError:
-        return _UNREADABLE
-    if row is None:
-        text = "The log says that this record exists, but its row is gone: it was removed while auditing was off."
-        return text if newest.state_after is not None else None
-    if newest.state_after is None:
-        return "The log says that this record was deleted, but there is a row: it was made while auditing was off."
-    logged = newest.state_after
-    differing = [
-        state.column_label(record.table, column)
-        for column in info.ordered(row)
-        if column in logged
-        and differs(value_of(logged, column), value_of(row, column))
-        and state.sight.can_see(record.table, column)
-    ]
-    if not differing:
-        return None
-    return f"The current row differs from the log in: {', '.join(differing)}. It was changed while auditing was off."
+    found = drift(log, info, record, newest) if info and allowed(state, "live", record) else Drift("none")
+    count: Count | None = None
+    if page is not None and is_all(page):
+        count = Count(len(page.rows))
+    elif page is not None and found.kind != "unknown":
+        count = _counted(log, record, parsed, state.config.count_cap)
+    return History(newest, page, setters, found, count)
+
+
+def _drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[tuple[str, str | None]]:
+    """Say so if the row is not what the log says."""
+    visible_columns = [name for name in found.columns if state.sight.can_see(record.table, name)]
+    names = ", ".join(state.column_label(record.table, name) for name in visible_columns)
+    texts = {
+        "gone": "The log says that this record exists, but its row is gone: it was removed while auditing was off.",
+        "unlogged": "The log says that this record was deleted, but there is a row: made while auditing was off.",
+    }
+    if names:
+        texts["columns"] = f"The current row differs from the log in: {names}. It was changed while auditing was off."
+    return [(texts[found.kind], None)] if found.kind in texts else []
 
 
 def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Count | None:
