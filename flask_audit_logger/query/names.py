@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Text, case, cast, column, func, select, true
+from sqlalchemy import ColumnElement, Text, case, cast, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .reader import Log
@@ -59,7 +60,7 @@ def names_of(
     newest = (
         log.activities(
             (a.verb == "delete").label("is_deleted"),
-            *(func.left(row[name].astext, LONGEST).label(f"name_{place}") for place, name in enumerate(names)),
+            *(_text(row, name).label(f"name_{place}") for place, name in enumerate(names)),
         )
         .where(a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema)
         .order_by(a.id.desc())
@@ -75,3 +76,9 @@ def names_of(
         if name:
             found[ref] = Named(name, is_deleted)
     return found
+
+
+def _text(row: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """A name is a text or a number; the mark of a masked value is neither."""
+    is_name = func.jsonb_typeof(func.jsonb_extract_path(row, name)).in_(("string", "number"))
+    return case((is_name, func.left(func.jsonb_extract_path_text(row, name), LONGEST)))

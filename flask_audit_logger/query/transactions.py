@@ -113,7 +113,7 @@ class SameChange:
     number: int
 
 
-def same_changes(log: Log, transaction_id: int, limit: int = 20, cap: int = SUMMARY_ROWS) -> list[SameChange]:
+def same_changes(log: Log, transaction_id: int, limit: int = 10, cap: int = SUMMARY_ROWS) -> list[SameChange]:
     """The updates of a transaction that changed several rows from the same to the same, most frequent first.
 
     :param cap: rows that are looked at.

@@ -207,7 +207,7 @@ def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Crite
     tables = tuple(state.catalog.ref(text) for text in form.table.data or []) or base.tables
     return Criteria(
         tables=tables,
-        record_key=_record_key(form.key.data) if form.key.data else base.record_key,
+        record_key=_record_key(state, tables, form.key.data) if form.key.data else base.record_key,
         verbs=tuple(form.verb.data or ()),
         columns=tuple(columns),
         column_values=tuple(values),
@@ -233,13 +233,17 @@ def _checked_actor(state: UIState, text: str) -> str | None:
     return actor
 
 
-def _record_key(text: str) -> str:
-    """A key as in a link, or a plain one-column key as people type it."""
+def _record_key(state: UIState, tables: Sequence[TableRef], text: str) -> str:
+    """A key as in a link, or a one-column key as people type it, in which a comma is a comma."""
     try:
         components = decode_key(text)
     except BadKey:
         return text
-    return stored_key(components) if len(components) > 1 or "~" in text else text
+    info = state.catalog.get(tables[0]) if tables else None
+    is_single = info is not None and len(info.key) == 1
+    if "~" in text and (len(components) == 1 or not is_single):
+        return stored_key(components)
+    return text if is_single or len(components) == 1 else stored_key(components)
 
 
 def _bounds(state: UIState, form: FilterForm, assumed: str | None) -> tuple[dt.datetime | None, dt.datetime | None]:

@@ -132,7 +132,10 @@ class UIState:
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""
         given = self.ui.table_label(self.catalog.text(table)) if self.ui.table_label is not None else None
-        return visible(given or humanized(self.catalog.text(table)))
+        if given:
+            return visible(given)
+        is_default = table.schema == self.catalog.default_schema
+        return visible(humanized(table.name) if is_default else f"{humanized(table.name)} ({table.schema})")
 
     def column_label(self, table: TableRef, column: str) -> str:
         """How a column is called: its own name, unless the application has a better one."""

@@ -67,6 +67,14 @@ def test_five_states_are_five_things():
     assert states == [State.NULL, State.EMPTY, State.VALUE, State.MASKED, State.ABSENT]
 
 
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize(("before", "after"), [("", "x"), ("x", ""), (None, ""), ("", None), ("", "long " * 50)])
+def test_an_empty_text_is_told_from_no_text_on_both_sides(before, after, brief):
+    diff = change(before, after, Kind.TEXT, brief=brief)
+    assert (diff.before.state, diff.after.state) == (as_value(before).state, as_value(after).state)
+    assert diff.layout == "sides"
+
+
 def test_a_masked_change_says_nothing_about_the_values():
     for before, after in ((MASKED, MASKED), (NULL, MASKED), (MASKED, as_value("x"))):
         diff = diff_field("c", before, after, Kind.TEXT)

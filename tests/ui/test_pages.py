@@ -39,6 +39,34 @@ def test_each_kind_of_change_has_its_form(shop):
     assert re.search(r"<del>.*?10\.00.*?</del> → <ins>.*?12\.50.*?</ins>", html)
 
 
+def test_an_empty_text_and_no_text_are_shown(shop):
+    shop.change(ANN, "Product", 42, name="", description=None)
+    shop.change(ANN, "Product", 42, name="Mug", description="")
+    first, second = (a.id for a in shop.application.activities(record_key="42")[-2:])
+    html = shop.page("/")
+    assert "name Blue mug, large → empty" in row_of(html, first)
+    assert "name empty → Mug description null → empty" in row_of(html, second)
+    assert "Before name empty Mug" not in text_of(html)
+    assert "name empty Mug" in text_of(shop.page(f"/activity/{second}"))
+
+
+def test_a_table_of_another_schema_is_named_with_it(shop):
+    shop.sql("UPDATE activity SET schema = 'billing' WHERE table_name = 'categories'")
+    html = shop.page("/?period=all")
+    assert "Categories (billing)" in html and 'href="/audit/record/billing.categories/1"' in html
+    assert len(shop.ids("/record/billing.categories/1")) == 1
+
+
+def test_the_mark_of_a_masked_value_is_no_name(shop):
+    """A table that the models do not know any more."""
+    shop.sql(
+        "UPDATE activity SET table_name = 'gone', changed_data = changed_data || "
+        "jsonb_build_object('name', jsonb_build_object('audit_logger', 'masked')) WHERE table_name = 'categories'"
+    )
+    html = shop.page("/record/gone/1")
+    assert "<h1>Gone #1</h1>" in html and "audit_logger" not in html.partition("<main")[2].replace("/audit_logger", "")
+
+
 def test_a_masked_value_is_changed_but_never_shown(shop):
     change = next(
         a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -136,6 +137,19 @@ def test_a_bad_filter_gives_400_and_no_rows(shop, query):
     html = shop.page(f"/?{query}", 400)
     assert "There is a problem" in html
     assert 'id="audit-results"' not in html and "Blue mug" not in html
+
+
+@pytest.mark.parametrize(
+    ("table", "stored", "typed"),
+    [
+        ("categories", "a,b", "a,b"), ("categories", "a b", "a b"), ("categories", "a~b", "a~7Eb"),
+        ("categories", "a/b", "a/b"),
+        ("order_items", '["7", "x"]', "7,x"), ("order_items", '["7", "a,b"]', "7,a~2Cb"), ("nothing", "9", "9"),
+    ],
+)  # fmt: skip
+def test_a_key_can_be_typed(shop, table, stored, typed):
+    shop.sql(f"UPDATE activity SET table_name = '{table}', record_key = '{stored}' WHERE id = 4")
+    assert shop.ids(f"/?period=all&table={table}&key={quote(typed)}") == [4]
 
 
 def test_an_error_is_told_at_its_field(shop):

@@ -98,7 +98,8 @@ def diff_field(
     actual = settled(kind, before.data, after.data)
     if State.MASKED in (before.state, after.state):
         return FieldDiff(column, actual, Shown(_masked(before)), Shown(_masked(after)))
-    if not (before.known and after.known):
+    # an empty text has no place for marks: it is a badge, like null
+    if before.state is not State.VALUE or after.state is not State.VALUE:
         return _one_sided(column, actual, before, after, brief)
     if actual is Kind.NUMBER:
         delta, percent = (None, None) if is_key else number_delta(before.data, after.data)
