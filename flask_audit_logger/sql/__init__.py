@@ -16,6 +16,7 @@ FUNCTIONS = (
     ("columns_of", "jsonb, jsonb"),
     ("safe_value", "anyelement, bigint, boolean"),
     ("projection", "oid, jsonb"),
+    ("whole_row", "anyelement, text[]"),
     ("capture", ""),
 )
 

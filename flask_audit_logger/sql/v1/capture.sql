@@ -22,6 +22,7 @@ DECLARE
     mask jsonb := '{}';
     is_projected boolean;
     has_own_types boolean;
+    jsonb_columns text[];
     schema_name text := TG_TABLE_SCHEMA;
     table_name text := TG_TABLE_NAME;
     only_key text;
@@ -195,9 +196,10 @@ BEGIN
     END IF;
     IF NOT is_projected THEN
         SELECT
-            coalesce(bool_or(a.atttypid < 16384 OR a.attgenerated = 'v'), false),
-            coalesce(max(a.atttypid), 0) >= 16384
-        INTO is_projected, has_own_types
+            coalesce(bool_or(a.atttypid IN (114, 199) OR a.attgenerated = 'v'), false),
+            coalesce(max(a.atttypid), 0) >= 16384,
+            array_agg(a.attname) FILTER (WHERE a.atttypid = 3802)
+        INTO is_projected, has_own_types, jsonb_columns
         FROM pg_attribute AS a
         WHERE a.attrelid = TG_RELID
             AND a.attnum > 0
@@ -220,6 +222,8 @@ BEGIN
                 AND (t.typtype <> 'e' OR EXISTS (SELECT FROM pg_cast AS c WHERE c.castsource = t.oid));
             is_projected := FOUND;
         END IF;
+        -- A JSON null takes a look at each row; for many rows a statement made for the table does it faster.
+        is_projected := is_projected OR jsonb_columns IS NOT NULL AND greatest(old_count, new_count) > 1;
     END IF;
 
     -- OFFSET 0 keeps each conversion from being done once per use.
@@ -241,7 +245,14 @@ BEGIN
                 ELSE @schema@.audit_logger_record_key(c.new_row, key_columns)
             END,
             (SELECT @schema@.audit_logger_current_transaction())
-        FROM (SELECT to_jsonb(n.*) - capture.excluded AS new_row FROM new_table AS n OFFSET 0) AS c;
+        FROM (
+            SELECT CASE
+                WHEN capture.jsonb_columns IS NULL THEN to_jsonb(n.*)
+                ELSE @schema@.audit_logger_whole_row(n.*, capture.jsonb_columns)
+            END - capture.excluded AS new_row
+            FROM new_table AS n
+            OFFSET 0
+        ) AS c;
         RETURN NULL;
     ELSIF NOT is_projected AND TG_OP = 'DELETE' THEN
         INSERT INTO @schema@.activity (
@@ -261,7 +272,14 @@ BEGIN
                 ELSE @schema@.audit_logger_record_key(c.old_row, key_columns)
             END,
             (SELECT @schema@.audit_logger_current_transaction())
-        FROM (SELECT to_jsonb(o.*) - capture.excluded AS old_row FROM old_table AS o OFFSET 0) AS c;
+        FROM (
+            SELECT CASE
+                WHEN capture.jsonb_columns IS NULL THEN to_jsonb(o.*)
+                ELSE @schema@.audit_logger_whole_row(o.*, capture.jsonb_columns)
+            END - capture.excluded AS old_row
+            FROM old_table AS o
+            OFFSET 0
+        ) AS c;
         RETURN NULL;
     ELSIF NOT is_projected AND TG_OP = 'UPDATE' AND old_count = 1 AND new_count = 1 THEN
         INSERT INTO @schema@.activity (
@@ -297,7 +315,15 @@ BEGIN
                     WHERE ROW(e.value)::record *<> ROW(p.old_row -> e.key)::record
                 ) AS changed
             FROM (
-                SELECT to_jsonb(o.*) - capture.excluded AS old_row, to_jsonb(n.*) - capture.excluded AS new_row
+                SELECT
+                    CASE
+                        WHEN capture.jsonb_columns IS NULL THEN to_jsonb(o.*)
+                        ELSE @schema@.audit_logger_whole_row(o.*, capture.jsonb_columns)
+                    END - capture.excluded AS old_row,
+                    CASE
+                        WHEN capture.jsonb_columns IS NULL THEN to_jsonb(n.*)
+                        ELSE @schema@.audit_logger_whole_row(n.*, capture.jsonb_columns)
+                    END - capture.excluded AS new_row
                 FROM old_table AS o, new_table AS n
                 WHERE o.* *<> n.*
                 OFFSET 0

@@ -36,18 +36,18 @@ BEGIN
             t.context ? 'origin' AND NOT t.context ? 'origin_id' AS is_made,
             -- only a log that was converted has ids of before
             coalesce((t.context ->> 'origin_id')::bigint, CASE WHEN h.has_made THEN NULL ELSE t.id END) AS origin_id,
-            CASE WHEN @is_timed@ THEN floor(extract(epoch FROM t.issued_at - f.first) / 3600) END AS island
+            CASE
+                WHEN @is_timed@ THEN floor(
+                    extract(epoch FROM t.issued_at - min(t.issued_at) OVER (PARTITION BY t.native_transaction_id)) / 3600
+                )
+            END AS island
         FROM @schema@.transaction AS t
-        CROSS JOIN LATERAL (
-            SELECT min(s.issued_at) AS first
-            FROM @schema@.transaction AS s
-            WHERE s.native_transaction_id = t.native_transaction_id
-        ) AS f
         CROSS JOIN (
             SELECT count(*) FILTER (WHERE s.context ? 'origin_id') > 0 AS has_made
             FROM @schema@.transaction AS s
         ) AS h
     ) AS t;
+    ANALYZE @schema@.audit_logger_transactions;
     -- Rows that were made since get ids after those that were there before.
     UPDATE @schema@.audit_logger_transactions AS t
     SET origin_id = s.last_id + s.position

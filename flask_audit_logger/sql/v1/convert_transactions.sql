@@ -13,7 +13,7 @@ BEGIN
     FROM (
         SELECT
             a.id,
-            a.native_transaction_id,
+            coalesce(a.native_transaction_id, 0) AS native_transaction_id,
             a.issued_at,
             CASE
                 WHEN a.issued_at - lag(a.issued_at) OVER (PARTITION BY a.native_transaction_id ORDER BY a.issued_at, a.id)
@@ -37,10 +37,11 @@ BEGIN
         GROUP BY o.native_transaction_id, o.island
     ) AS t
     WHERE EXISTS (SELECT FROM @schema@.audit_logger_orphans);
+    ANALYZE @schema@.audit_logger_orphans, @schema@.audit_logger_transactions;
     UPDATE @schema@.audit_logger_orphans AS o
     SET transaction_id = t.id
     FROM @schema@.audit_logger_transactions AS t
-    WHERE t.native_transaction_id IS NOT DISTINCT FROM o.native_transaction_id
+    WHERE t.native_transaction_id = o.native_transaction_id
         AND t.island = o.island;
     ALTER TABLE @schema@.audit_logger_orphans ADD PRIMARY KEY (id);
     CREATE UNIQUE INDEX ON @schema@.audit_logger_transactions (old_id);
@@ -53,7 +54,7 @@ BEGIN
     FROM @schema@.audit_logger_transactions AS n
     WHERE n.old_id = t.id;
     INSERT INTO @schema@.transaction (id, native_transaction_id, issued_at, context)
-    SELECT n.id, coalesce(n.native_transaction_id, 0), n.issued_at, jsonb_build_object('origin', @origin@)
+    SELECT n.id, n.native_transaction_id, n.issued_at, jsonb_build_object('origin', @origin@)
     FROM @schema@.audit_logger_transactions AS n
     WHERE n.old_id IS NULL;
     ALTER TABLE @schema@.transaction ADD CONSTRAINT transaction_pkey PRIMARY KEY (id);
