@@ -140,17 +140,35 @@ def test_composite_and_odd_keys_have_pages(shop):
     assert "quantity 1 → 2 (+100 %)" in text_of(shop.page(href))
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["a/b", "..", ".", "", " ", "~", "%2F", "a b", "ü", "🙂", '["a", "b"]', "a,b", "#x", "?y", "a\nb", "'\"<>&", "\\"],
-)
-def test_every_key_has_a_page(shop, key):
-    shop.add(ANN, "Item", order_id=1, code=key, quantity=1)
-    href = next(link for link in links(shop.page("/?table=order_items")) if "/record/" in link)
-    assert "Created" in shop.page(href)
-    with shop.application.app.test_request_context():
-        item = shop.db.session.get(shop.models.Item, (1, key))
-        assert shop.application.app.jinja_env.globals["audit_record_url"](item) == href
+KEYS = [
+    "a/b",
+    "..",
+    ".",
+    "",
+    " ",
+    "~",
+    "%2F",
+    "a b",
+    "ü",
+    "🙂",
+    '["a", "b"]',
+    "a,b",
+    "#x",
+    "?y",
+    "a\nb",
+    "'\"<>&",
+    "\\",
+]
+
+
+def test_every_key_has_a_page(shop):
+    for number, key in enumerate(KEYS):
+        shop.add(ANN, "Item", order_id=number, code=key, quantity=1)
+        href = next(link for link in links(shop.page("/?table=order_items")) if "/record/" in link)
+        assert "Created" in shop.page(href), key
+        with shop.application.app.test_request_context():
+            item = shop.db.session.get(shop.models.Item, (number, key))
+            assert shop.application.app.jinja_env.globals["audit_record_url"](item) == href
 
 
 def test_a_key_that_changed_leads_to_the_new_one(shop):
@@ -219,17 +237,17 @@ def test_every_link_leads_somewhere(shop):
     assert {"", "activity", "record", "transaction", "actor"} <= kinds
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+NOWHERE = [
         "/activity/99999999999999999999", "/activity/0", "/transaction/99999999999999999999", "/record/products/4711",
         "/record/products/", "/record/products/~0", "/record/products/4%00", "/record/a.b.c/1", "/record/products/~41",
         "/record/products/~ED~A0~80", "/record/products/a,,b", "/record/pro%2Fducts/1", "/actor/~zz", "/activity/-1",
         "/activity/1/value/name", "/activity/1/value/nothing?side=new", "/activity/1/value/name?side=both",
-    ],
-)  # fmt: skip
-def test_addresses_that_mean_nothing_give_404(shop, path):
-    assert shop.get(path).status_code == 404
+    ]  # fmt: skip
+
+
+def test_addresses_that_mean_nothing_give_404(shop):
+    for path in NOWHERE:
+        assert shop.get(path).status_code == 404, path
 
 
 def test_a_large_value_is_a_download_and_never_a_page(new_shop):

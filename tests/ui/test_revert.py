@@ -236,10 +236,10 @@ def test_who_may_not_read_may_not_put_back(shop):
     assert shop.get(path_of(change_of(shop, "price")), user=CLEO).status_code == 403
 
 
-@pytest.mark.parametrize("query", ["", "to=1", "to=abc", "to=99999999999999999999", "to=1&side=x", "side=before"])
-def test_versions_that_do_not_exist_are_not_found(shop, query):
-    shop.page(f"/record/products/42/revert?{query}", 404)
-    shop.page(f"/record/nothing/42/revert?{query}", 404)
+def test_versions_that_do_not_exist_are_not_found(shop):
+    for query in ["", "to=1", "to=abc", "to=99999999999999999999", "to=1&side=x", "side=before"]:
+        shop.page(f"/record/products/42/revert?{query}", 404)
+        shop.page(f"/record/nothing/42/revert?{query}", 404)
 
 
 def test_hidden_columns_stay_as_they_are(new_shop):

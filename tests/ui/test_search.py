@@ -117,9 +117,7 @@ def test_the_default_period_is_a_chip_that_can_be_removed(aged):
     assert "period=all" in everything
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+BAD = [
         "period=never", "since=yesterday", "since=2026-13-01", "until=2026-02-30", "since=2026-02-02&until=2026-02-01",
         "period=7d&since=2026-01-01", "tz=Mars/Olympus", "verb=upsert", "kind=robot", "impersonated=2", "addr=nowhere",
         "addr=192.0.2.1/33", "actor=ann", "actor=99999999999", "actor=1.5", "key=42", "key=42&table=a&table=b",
@@ -130,26 +128,28 @@ def test_the_default_period_is_a_chip_that_can_be_removed(aged):
         "actor=%ED%A0%80%00", "since=0000-01-01", "since=9999-12-31T23:59&tz=America/New_York&until=9999-12-31",
         "until=9999-12-31",
         "addr=" + "1" * 300, "req=" + "%C2%85",
-    ],
-)  # fmt: skip
-def test_a_bad_filter_gives_400_and_no_rows(shop, query):
+    ]  # fmt: skip
+
+
+def test_a_bad_filter_gives_400_and_no_rows(shop):
     """S21 and rule 2: it never widens the result."""
-    html = shop.page(f"/?{query}", 400)
-    assert "There is a problem" in html
-    assert 'id="audit-results"' not in html and "Blue mug" not in html
+    for query in BAD:
+        html = shop.page(f"/?{query}", 400)
+        assert "There is a problem" in html, query
+        assert 'id="audit-results"' not in html and "Blue mug" not in html, query
 
 
-@pytest.mark.parametrize(
-    ("table", "stored", "typed"),
-    [
+TYPED = [
         ("categories", "a,b", "a,b"), ("categories", "a b", "a b"), ("categories", "a~b", "a~7Eb"),
         ("categories", "a/b", "a/b"),
         ("order_items", '["7", "x"]', "7,x"), ("order_items", '["7", "a,b"]', "7,a~2Cb"), ("nothing", "9", "9"),
-    ],
-)  # fmt: skip
-def test_a_key_can_be_typed(shop, table, stored, typed):
-    shop.sql(f"UPDATE activity SET table_name = '{table}', record_key = '{stored}' WHERE id = 4")
-    assert shop.ids(f"/?period=all&table={table}&key={quote(typed)}") == [4]
+    ]  # fmt: skip
+
+
+def test_a_key_can_be_typed(shop):
+    for table, stored, typed in TYPED:
+        shop.sql(f"UPDATE activity SET table_name = '{table}', record_key = '{stored}' WHERE id = 4")
+        assert shop.ids(f"/?period=all&table={table}&key={quote(typed)}") == [4], typed
 
 
 def test_an_error_is_told_at_its_field(shop):

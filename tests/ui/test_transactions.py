@@ -83,10 +83,10 @@ def test_large_transactions_are_counted_up_to_a_cap(busy):
     assert "1,000+" in text and "1,601" not in text
 
 
-@pytest.mark.parametrize("query", ["min_rows=0", "min_rows=x", "min_rows=-1", "period=x", "path=%00", "verb=x"])
-def test_a_bad_filter_gives_no_rows(busy, query):
-    html = busy.page(f"/transactions?{query}", 400)
-    assert "There is a problem" in html and not listed(html)
+def test_a_bad_filter_gives_no_rows(busy):
+    for query in ["min_rows=0", "min_rows=x", "min_rows=-1", "period=x", "path=%00", "verb=x"]:
+        html = busy.page(f"/transactions?{query}", 400)
+        assert "There is a problem" in html and not listed(html), query
 
 
 def test_filters_of_single_changes_are_noted_as_unknown(busy):

@@ -119,9 +119,9 @@ def test_a_deleted_record_is_compared_with_nothing(shop):
     assert "Deleted by change" in text and "name Red mug –" in text
 
 
-@pytest.mark.parametrize("query", ["from=abc", "from=999999", "to=99999999999999999999", "from=-1", "from=1", "to=%00"])
-def test_versions_of_nothing_or_of_another_record_are_not_found(shop, query):
-    shop.page(f"/record/products/42/compare?{query}", 404)
+def test_versions_of_nothing_or_of_another_record_are_not_found(shop):
+    for query in ["from=abc", "from=999999", "to=99999999999999999999", "from=-1", "from=1", "to=%00"]:
+        shop.page(f"/record/products/42/compare?{query}", 404)
 
 
 def test_the_row_as_it_is_now_can_be_compared(shop):
