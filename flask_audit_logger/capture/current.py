@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, request, session
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 from werkzeug.local import LocalProxy
 
@@ -127,7 +127,7 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
     try:
         with current_app.app_context():
             return use(current_user._get_current_object())
-    except OperationalError:
+    except DBAPIError:
         # The pool had a dead connection. The one that the application writes on may be alive, so ask again.
         logger.debug("the current user is loaded once more", exc_info=True)
     with current_app.app_context():

@@ -38,7 +38,11 @@ class Expected:
 
 @dataclass
 class Verdict:
-    """How far a log is from the model. Everything but the counts of what was done has to be 0."""
+    """How far a log is from the model: missed, extra, wrong actor and wrong order have to be 0.
+
+    :param unknown: activities without an actor that should have one. A user whose loader's connection was killed is
+        unknown, so that there may be a few of them where connections are killed.
+    """
 
     transactions: int = 0
     activities: int = 0
@@ -46,6 +50,7 @@ class Verdict:
     extra: int = 0
     wrong_actor: int = 0
     wrong_order: int = 0
+    unknown: int = 0
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -90,7 +95,9 @@ def _compare_one(transaction: Expected, entries: list[Entry], verdict: Verdict) 
             if want.what != have.what or want.old not in (None, have.old):
                 verdict.complain("wrong_order", 1, f"{transaction.number}: {want} is {have}")
             if want.actor != have.actor:
-                verdict.complain("wrong_actor", 1, f"{transaction.number}: {want} is {have}")
+                verdict.complain(
+                    "unknown" if have.actor is None else "wrong_actor", 1, f"{transaction.number}: {want} is {have}"
+                )
 
 
 def replay(entries: Iterable[Entry], verdict: Verdict) -> dict[tuple[str, str], dict[str, Any]]:

@@ -49,7 +49,8 @@ class Report:
             [
                 f"threads {self.threads}, transactions {v.transactions} committed and {self.rolled_back} rolled back, "
                 f"{self.in_doubt} in doubt, activities {v.activities}, kills {self.kills}",
-                f"missed {v.missed}, extra {v.extra}, wrong actor {v.wrong_actor}, wrong order {v.wrong_order}",
+                f"missed {v.missed}, extra {v.extra}, wrong actor {v.wrong_actor}, wrong order {v.wrong_order} "
+                f"(unknown actor {v.unknown})",
                 *v.examples,
             ]
         )

@@ -104,8 +104,8 @@ class Worker:
         except (sa.exc.SQLAlchemyError, Failure):
             pass
         except Exception as error:
-            # the errors of a driver whose connection is gone
-            if not type(error).__module__.startswith("psycopg"):
+            # the errors of a driver whose connection is gone; psycopg2 has a SystemError if that happens in a COPY
+            if not type(error).__module__.startswith("psycopg") and not isinstance(error, SystemError):
                 raise
         if attempt.is_committed or (attempt.was_committing and self._was_committed(app, attempt.expected.number)):
             self.committed.append(attempt.expected)
@@ -165,7 +165,7 @@ class Attempt:
             self._autocommit()
             return
         self.session = self.app.db.session
-        if self.random.random() < 0.2:
+        if self.random.random() < 0.2 and not self.session.in_transaction():
             level = self.random.choice(["SERIALIZABLE", "REPEATABLE READ"])
             self.session.connection(execution_options={"isolation_level": level})
         before = self.random.randrange(3)
