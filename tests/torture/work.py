@@ -165,7 +165,7 @@ class Attempt:
             self._autocommit()
             return
         self.session = self.app.db.session
-        if self.random.random() < 0.2 and not self.session.in_transaction():
+        if self.random.random() < 0.2 and not self.session().in_transaction():
             level = self.random.choice(["SERIALIZABLE", "REPEATABLE READ"])
             self.session.connection(execution_options={"isolation_level": level})
         before = self.random.randrange(3)
