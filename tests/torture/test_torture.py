@@ -33,14 +33,14 @@ def check(report, transactions):
 def test_killed_connections(server):
     """With connections killed at random, the log is exactly what was committed, by whom, and in order."""
     with server.database() as url:
-        check(torture(url, seconds=SECONDS, threads=8, seed=1), 30)
+        check(torture(url, seconds=SECONDS, threads=8, seed=1), 5)
 
 
 def test_killed_server():
     """With the server killed by SIGKILL again and again, committed changes and log agree exactly."""
     bindir = os.environ.get("AUDIT_TEST_PG_BINDIR")
     with Cluster(Path(bindir) if bindir else None) as cluster:
-        check(torture(cluster.url(), seconds=SECONDS, threads=8, seed=2, cluster=cluster), 10)
+        check(torture(cluster.url(), seconds=SECONDS, threads=8, seed=2, cluster=cluster), 5)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def pooled_url(server):
 def test_pooler_in_transaction_mode(pooled_url):
     """Behind a pooler that gives each transaction another connection, nobody is taken for somebody else."""
     url, app_url = pooled_url
-    check(torture(url, seconds=SECONDS, threads=8, seed=3, app_url=app_url), 30)
+    check(torture(url, seconds=SECONDS, threads=8, seed=3, app_url=app_url), 5)
 
 
 def entry(verb="update", key="1", old=None, changed=None, actor=1):
