@@ -51,8 +51,8 @@ test-current: $(VENV)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg2 $(VENV)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 test-oldest: $(OLDEST)/.dev old-packages
-	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
-	$(OLDEST)/bin/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_ONE_DRIVER=1 AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
+	$(OLDEST)/bin/python -m pytest -n $(JOBS) -m 'not slow' $(PYTEST_ARGS)
 
 test-alembic: $(ALEMBICS:%=.venv-alembic-%/.dev)
 	@for version in $(ALEMBICS); do \

@@ -10,10 +10,10 @@ import pytest
 from tests.capture.paths import PATHS
 from tests.capture.shop import DATABASE_SIDE, declare_shop
 from tests.support.apps import Application, make_app
-from tests.support.server import DRIVERS, plain_engine
+from tests.support.server import TESTED_DRIVERS, plain_engine
 
 
-@pytest.fixture(scope="module", params=DRIVERS)
+@pytest.fixture(scope="module", params=TESTED_DRIVERS)
 def shop_app(request: pytest.FixtureRequest, server: Any) -> Iterator[Application]:
     with server.database(request.param) as url:
         application = make_app(url, declare=declare_shop)

@@ -15,8 +15,13 @@ from sqlalchemy.pool import NullPool
 #: Names of the two PostgreSQL drivers as SQLAlchemy's URLs have them.
 DRIVERS = ("psycopg2", "psycopg")
 
+#: Those of this run: a run with ``AUDIT_TEST_ONE_DRIVER=1`` has its own driver only.
+TESTED_DRIVERS = (
+    (os.environ.get("AUDIT_TEST_DRIVER") or DRIVERS[0],) if os.environ.get("AUDIT_TEST_ONE_DRIVER") else DRIVERS
+)
+
 #: Marks a test that has to hold with each driver: ``@both_drivers def test_…(create_app)``.
-both_drivers = pytest.mark.parametrize("driver", DRIVERS, indirect=True)
+both_drivers = pytest.mark.parametrize("driver", TESTED_DRIVERS, indirect=True)
 
 
 def default_driver() -> str:
