@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _options(arguments)
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, _leave)
+    # SIGINT, too: a shell starts its background jobs with that ignored, and then Python leaves it so.
+    for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked_to_stop, _leave)
     try:
         with _listen(options.host, options.port) as listener:
             _say("Starting PostgreSQL and bringing the tables up to date.")

@@ -56,8 +56,8 @@ def running(instance, *arguments, url=None):
 def stop(process, how=signal.SIGINT) -> str:
     """Send a signal; what was printed at the end."""
     process.send_signal(how)
-    rest = process.stdout.read()
-    assert process.wait(30) == 0, rest
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
     return rest
 
 
