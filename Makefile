@@ -52,7 +52,7 @@ test-current: $(VENV)/.dev old-packages
 
 test-oldest: $(OLDEST)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_ONE_DRIVER=1 AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
-	$(OLDEST)/bin/python -m pytest -n $(JOBS) -m 'not slow' $(PYTEST_ARGS)
+	$(OLDEST)/bin/python -m pytest -n $(JOBS) -m 'not slow and not browser' $(PYTEST_ARGS)
 
 test-alembic: $(ALEMBICS:%=.venv-alembic-%/.dev)
 	@for version in $(ALEMBICS); do \
