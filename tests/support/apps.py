@@ -101,7 +101,11 @@ def make_app(
             audit_logger.init_app(app)
     application = Application(app, db, models, audit_logger)
     if create_all:
-        _create_all(application, logger_options.get("schema"))
+        try:
+            _create_all(application, logger_options.get("schema"))
+        except Exception:
+            application.dispose()  # the caller gets no application that it could dispose of
+            raise
     return application
 
 
