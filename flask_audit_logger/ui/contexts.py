@@ -133,6 +133,8 @@ class ActivityShown:
     transaction_id: int
     transaction_href: str | None
     description: str | None = None
+    #: Why, as whoever made the change said.
+    reason: str | None = None
     cells: tuple[str, ...] = ()
 
 

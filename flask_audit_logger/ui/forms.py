@@ -71,6 +71,11 @@ class ChoiceField(StringField):
         if valuelist and valuelist[0]:
             self.data = valuelist[0]
 
+    def assume(self, value: str) -> None:
+        """Offer an option as the default: it is sent as an empty value."""
+        names = dict(self.options)
+        self.options = [("", names[value]), *(option for option in self.options if option[0] not in ("", value))]
+
     def pre_validate(self, form: Any) -> None:
         if self.data not in dict(self.options):
             raise ValidationError(f"{str(self.data)[:MAX_LENGTH]!r} is not one of the choices.")

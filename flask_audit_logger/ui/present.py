@@ -25,6 +25,8 @@ logger = logging.getLogger("flask_audit_logger.ui")
 FEW = 3
 #: Columns on a page of one activity.
 MANY = 200
+#: Characters of a reason on a list; the page of the change has all of it.
+LONGEST_REASON = 200
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Presenter:
             transaction_id=row.transaction_id,
             transaction_href=links.transaction(row.transaction_id) if state.may("transaction") else None,
             description=self._described(row),
+            reason=_reason(row.transaction),
         )
 
     def change(self, row: ActivityRow, column: str, *, brief: bool = False) -> Change:
@@ -196,7 +199,8 @@ class Presenter:
         if command is not None:
             return "system", visible(command), "command"
         if not transaction.said("path") and transaction.db_user:
-            return "none", "Not recorded", visible(f"database user {transaction.db_user}")
+            program = f" ({transaction.application_name})" if transaction.application_name else ""
+            return "none", "Not recorded", visible(f"database user {transaction.db_user}{program}")
         return "none", "Not recorded", None
 
     def targets(self, table: TableRef, values: Iterable[tuple[str, Value]]) -> list[RecordRef]:
@@ -251,6 +255,11 @@ class Presenter:
         if wanted:
             named = names_of(log, sorted(wanted), self.state.naming_columns)
             self.records.update({ref: _label(found) for ref, found in named.items()})
+
+
+def _reason(transaction: TransactionRow | None) -> str | None:
+    said = transaction.said("reason") if transaction is not None else None
+    return visible(str(said)[:LONGEST_REASON]) if said else None
 
 
 def _label(found: Named) -> Label:

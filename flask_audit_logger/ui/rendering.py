@@ -93,7 +93,8 @@ class _Frame:
         found = [("Changes", self.links.activities(), here == "activities")]
         if self._state.may("transaction"):
             found.append(("Transactions", self.links.transactions(), here == "transactions"))
-        found.append(("Help", self.links.help(), here == "help"))
+        if self._state.may("help"):
+            found.append(("Help", self.links.help(), here == "help"))
         return found
 
     def moment(self, instant: Any) -> Any:

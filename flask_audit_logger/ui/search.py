@@ -75,6 +75,8 @@ def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules:
     elif not form.validate():
         errors += [(f.id, str(f.label.text), str(e)) for f in form if f.errors for e in _flat(f.errors)]
     assumed = _assumed(form, given, rules)
+    if assumed is not None:
+        form.period.assume(assumed)
     criteria, paging = Criteria(), Paging()
     if not errors:
         try:

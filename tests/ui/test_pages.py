@@ -561,3 +561,38 @@ def test_a_full_page_is_light(new_shop):
     shop.sql("UPDATE products SET price = price * 1.1, stock = 1, active = true WHERE id >= 100")
     html = shop.page("/").encode()
     assert len(html) < 64_000 and len(gzip.compress(html)) < 10_000
+
+
+def test_a_list_says_why_and_with_which_program(shop):
+    """What was given as reason stands beside the change; a change from outside names role and program."""
+    with shop.acting(ANN, reason="the supplier's price went up") as session:
+        session.get(shop.models.Product, 42).price = 13
+    named = "set_config('application_name', 'night job', true) IS NOT NULL"
+    shop.sql(f"UPDATE products SET stock = 3 WHERE id = 42 AND {named}")
+    for page in ("/", "/record/products/42"):
+        text = text_of(shop.page(page))
+        assert "(+4 %) Reason: the supplier's price went up Ann Price" in text
+        assert re.search(r"Not recorded database user \w+ \(night job\)", text)
+
+
+def test_the_default_period_is_the_choice_that_is_shown(shop):
+    """The form says which period holds; choosing nothing keeps it, and exact times are not in its way."""
+    html = shop.page("/")
+    select = html.partition('name="period">')[2].partition("</select>")[0]
+    assert re.search(r'<option value="" selected>Last 30 days</option>', select)
+    assert select.count("Last 30 days") == 1
+    assert "There is a problem" not in shop.page("/?period=&since=2026-01-01")
+    assert "Last 90 days" in shop.page("/?period=90d").partition(" selected>")[2][:30]
+
+
+def test_who_left_long_ago_has_a_page_with_changes(shop):
+    """The page of an actor starts with all time."""
+    shop.sql("UPDATE transaction SET issued_at = issued_at - interval '3 years'")
+    html = shop.page(f"/actor/{CLEO}")
+    assert "Order items" in text_of(html.partition('id="audit-results"')[2])
+    assert "No changes match" in shop.page(f"/actor/{CLEO}?period=30d")
+
+
+def test_tabs_lead_only_where_the_viewer_may_go(new_shop):
+    shop = new_shop(permission=lambda action, target: action == "list")
+    assert not [href for href in links(shop.page("/")) if "/help" in href or "/transactions" in href]

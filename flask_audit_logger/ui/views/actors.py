@@ -36,7 +36,8 @@ def actor_page(actor: str) -> Any:
             state.check_actor(actor_id)
     except ValueError:
         abort(404)
-    rules = SearchRules(default_period=state.config.default_period, fixed=FIXED, base=Criteria(actors=(actor_id,)))
+    # no period: whoever left long ago would have an empty page
+    rules = SearchRules(fixed=FIXED, base=Criteria(actors=(actor_id,)))
     parsed = open_search(state, rules)
     presenter = Presenter(state)
     presenter.learn_actors([actor_id])
