@@ -46,6 +46,17 @@ class LogMissing(ReadError):
 
 
 @contextmanager
+def unavailable_translated() -> Iterator[None]:
+    """Turn the error of a lost database into :exc:`LogUnavailable` and let every other pass as it is."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_unavailable(error):
+            raise LogUnavailable("the database can't be reached") from error
+        raise
+
+
+@contextmanager
 def translated() -> Iterator[None]:
     """Turn what the driver raises into the errors of this module; both drivers name the SQLSTATE differently."""
     try:
@@ -53,14 +64,14 @@ def translated() -> Iterator[None]:
     except UnicodeEncodeError as error:  # a lone surrogate never reaches the server
         raise BadValue("a value can't be encoded as UTF-8") from error
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        state = _state_of(error)
         if state == QUERY_CANCELED:
             raise ReadTimeout("reading the log took too long") from error
         if state == UNDEFINED_TABLE:
             raise LogMissing("a table of the log does not exist") from error
         if isinstance(error, DataError) or (state or "").startswith("22"):
             raise BadValue("a value can't be used in this search") from error
-        if error.connection_invalidated or state is None or state.startswith(_UNAVAILABLE):
+        if _is_unavailable(error):
             raise LogUnavailable("the database of the log can't be reached") from error
         raise
     except ValueError as error:
@@ -68,3 +79,13 @@ def translated() -> Iterator[None]:
         if "NUL" not in str(error):
             raise
         raise BadValue("a value holds a NUL character") from error
+
+
+def _state_of(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    state = _state_of(error)
+    # an attempt to connect that fails has no SQLSTATE
+    return error.connection_invalidated or state is None or state.startswith(_UNAVAILABLE)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from flask import Response, abort, current_app, g, request
 
+from ..query.errors import unavailable_translated
 from .keys import NOBODY, BadKey, decode
 from .messages import not_signed_in, refused
 from .state import UIState, current_state
@@ -32,7 +33,12 @@ def action(name: str) -> Callable[[View], View]:
 
 def guard() -> Any:
     """Let a request in or answer it. Runs before every view of the blueprint."""
-    state = current_state()
+    # who looks and what they may see is usually asked of the database as well
+    with unavailable_translated():
+        return _decide(current_state())
+
+
+def _decide(state: UIState) -> Any:
     endpoint = (request.endpoint or "").rpartition(".")[2]
     if endpoint in OPEN_ENDPOINTS:
         return None

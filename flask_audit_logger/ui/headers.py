@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from .rendering import is_standalone
 from .state import current_state
 
 _POLICY = (
@@ -35,8 +36,7 @@ def add_headers(response: Response) -> Response:
     response.headers["Cache-Control"] = "private, no-store"
     response.vary.add("Cookie")
     state = current_state()
-    is_ours = state.ui.layout == state.ui.STANDALONE
-    if state.config.set_csp and is_ours and "Content-Security-Policy" not in response.headers:
+    if state.config.set_csp and "Content-Security-Policy" not in response.headers and is_standalone(state):
         response.headers["Content-Security-Policy"] = policy(state.nonce())
     return response
 

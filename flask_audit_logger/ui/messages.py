@@ -25,12 +25,17 @@ def message(
     text: str,
     details: Sequence[str] = (),
     options: Sequence[Option] = (),
+    *,
+    bare: bool = False,
 ) -> Any:
-    """A page with one message."""
+    """A page with one message.
+
+    :param bare: without breadcrumb and tabs, which ask what the viewer may see.
+    """
     page = MessagePage(
         title=f"{heading} – Audit",
         heading=heading,
-        crumbs=crumbs(state, Crumb(heading)) if status != 403 else (),
+        crumbs=() if bare else crumbs(state, Crumb(heading)),
         zone=state.clock.name,
         text=text,
         details=tuple(details),
@@ -58,12 +63,13 @@ def refused(state: UIState, action: str | None) -> Any:
             details = (f"The view of {request.endpoint!r} declares no action, so nobody is let in.",)
         else:
             details = (f"permission({action!r}, …) did not return True.",)
-    return message(state, 403, "Not allowed", "You are not allowed to read this part of the audit log.", details)
+    text = "You are not allowed to read this part of the audit log."
+    return message(state, 403, "Not allowed", text, details, bare=True)
 
 
 def not_signed_in(state: UIState) -> Any:
     """Nobody is signed in and the application has no way to ask."""
-    return message(state, 401, "Please sign in", "Sign in to read the audit log.")
+    return message(state, 401, "Please sign in", "Sign in to read the audit log.", bare=True)
 
 
 def not_found(state: UIState) -> Any:
@@ -94,7 +100,8 @@ def too_slow(state: UIState) -> Any:
 
 def unavailable(state: UIState) -> Any:
     """The database can't be reached."""
-    response = message(state, 503, "The audit log can't be read", "Its database can't be reached. Try again later.")
+    text = "Its database can't be reached. Try again later."
+    response = message(state, 503, "The audit log can't be read", text, bare=True)
     response.headers["Retry-After"] = "30"
     return response
 

@@ -7,12 +7,13 @@ and globals replaced. Only the layout is the application's to replace, and it ge
 from __future__ import annotations
 
 import hashlib
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, make_response, render_template, request
-from jinja2 import Environment, StrictUndefined
+from flask import Flask, current_app, make_response, render_template, request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from .contexts import Page
@@ -21,6 +22,9 @@ from .words import grouped_by_mark, is_local, local_input, number, size
 
 FOLDER = Path(__file__).parent.parent
 STATIC = FOLDER / "static"
+TEMPLATES = FOLDER / "templates"
+
+logger = logging.getLogger("flask_audit_logger.ui")
 
 
 def make_environment(app: Flask) -> Environment:
@@ -46,17 +50,33 @@ def render(page: Page, status: int = 200) -> Any:
     content = state.environment.get_template(page.template).render(shared)
     head = state.environment.get_template("audit/_head.html").render(shared)
     scripts = state.environment.get_template("audit/_scripts.html").render(shared)
-    html = render_template(
-        "audit/page.html",
-        audit_layout=state.ui.layout,
-        audit_title=escape(page.title),
-        audit_theme=escape(state.config.theme),
+    parts = {
+        "audit_title": escape(page.title),
+        "audit_theme": escape(state.config.theme),
         # our own environment escaped everything in them
-        audit_head=Markup(head),  # noqa: S704
-        audit_content=Markup(content),  # noqa: S704
-        audit_scripts=Markup(scripts),  # noqa: S704
-    )
-    return make_response(html, status)
+        "audit_head": Markup(head),  # noqa: S704
+        "audit_content": Markup(content),  # noqa: S704
+        "audit_scripts": Markup(scripts),  # noqa: S704
+    }
+    return make_response(_in_layout(state, parts, status), status)
+
+
+def _in_layout(state: UIState, parts: dict[str, Any], status: int) -> str:
+    try:
+        return render_template("audit/page.html", audit_layout=state.ui.layout, **parts)
+    except Exception:
+        if status < 500:
+            raise
+        # what failed may be what the layout needs, such as the user of the session: say so without it
+        logger.exception("the layout %r failed, too", state.ui.layout)
+        ours = state.environment.overlay(loader=FileSystemLoader(TEMPLATES))
+        return ours.get_template("audit/page.html").render(audit_layout=state.ui.STANDALONE, **parts)
+
+
+def is_standalone(state: UIState) -> bool:
+    """Whether the layout is the package's own, and no template of the application of that name."""
+    file = current_app.jinja_env.get_template(state.ui.layout).filename
+    return file is not None and Path(file).is_relative_to(TEMPLATES)
 
 
 def fragment(template: str, state: UIState | None = None, **values: Any) -> str:

@@ -358,6 +358,37 @@ def test_the_layout_can_be_the_applications(new_shop, tmp_path):
     assert "Content-Security-Policy" not in shop.get("/").headers  # the page is the application's
 
 
+def test_a_layout_of_the_applications_replaces_ours_by_its_name(new_shop, tmp_path):
+    """The Content-Security-Policy for pages of our own would take style and pictures from the application's layout."""
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "layout.html").write_text("<p>Mine</p>{% block audit_content %}{% endblock %}")
+    shop = new_shop()
+    app = shop.application.app
+    assert "default-src 'none'" in shop.get("/").headers["Content-Security-Policy"]
+    app.jinja_env.loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(tmp_path), app.jinja_env.loader])
+    app.jinja_env.cache.clear()
+    response = shop.get("/")
+    assert response.text.startswith("<p>Mine</p>")
+    assert "Content-Security-Policy" not in response.headers
+
+
+def test_a_database_that_is_down(new_shop, server, caplog):
+    """Whoever needs it: the permission callback, the log, or the layout with the user's name."""
+    shop = make_history(new_shop(layout="mine.html"))
+    app, url = shop.application.app, shop.application.app.config["SQLALCHEMY_DATABASE_URI"]
+    mine = "{{ current_user.name }} reads {% block audit_content %}{% endblock %}"
+    app.jinja_env.loader = jinja2.ChoiceLoader([jinja2.DictLoader({"mine.html": mine}), app.jinja_env.loader])
+    assert shop.page("/").startswith("Ann Price reads")
+    server.execute(f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS false')
+    server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{url.database}'")
+    for path in ("/", "/record/products/42", "/transactions"):
+        response = shop.get(path)
+        assert response.status_code == 503 and response.headers["Retry-After"] == "30"
+        assert "database can’t be reached" in response.text.replace("&#39;", "’")
+        assert "<main" in response.text  # our own layout
+    assert "the layout 'mine.html' failed, too" in caplog.text
+
+
 def test_the_pages_can_be_anywhere(new_shop):
     """Another prefix, another name of the blueprint, an application that is mounted below a path."""
     shop = make_history(new_shop(url_prefix="/back/log", name="history"))
