@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_audit_logger import AuditLogger, AuditUI
-from flask_audit_logger.ui import Preset
+from flask_audit_logger.ui import Preset, RevertPolicy
 
 from .extensions import db
 from .labels import record_labels
@@ -13,6 +13,7 @@ audit_ui = AuditUI(
     permission=may_audit,
     record_labels=record_labels,
     important_columns={"products": ["price", "name"], "orders": ["status"]},
+    revert=RevertPolicy(reason_required=True),
     presets=[Preset("Price changes", {"table": "products", "col": "price", "verb": "update"})],
 )
 audit_logger = AuditLogger(db, ui=audit_ui)

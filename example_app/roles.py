@@ -31,9 +31,12 @@ SHOP: dict[str, dict[str, frozenset[str]]] = {
     "clerk": {"products": READ, "stock": WRITE, "supplier_prices": WRITE},
 }
 
-#: Roles that may read the whole log, and the pages that customer support may open.
+#: Tables that the shop's pages have another name for.
+RESOURCES = {"stock_levels": "stock"}
+
+#: Roles that may read the whole log, and what customer support may do in it.
 AUDIT_READERS = frozenset({"admin", "auditor"})
-AUDIT_SUPPORT_ACTIONS = frozenset({"list", "record", "activity", "help"})
+AUDIT_SUPPORT_ACTIONS = frozenset({"list", "record", "activity", "compare", "live", "value", "help", "poll"})
 
 
 def may(action: str, resource: str) -> bool:
@@ -44,9 +47,14 @@ def may(action: str, resource: str) -> bool:
 
 
 def may_audit(action: str, target: Any = None) -> bool:
-    """Permission callback of the audit pages: administrators and auditors read everything, support a part."""
+    """Permission callback of the audit pages: administrators and auditors read everything, support a part.
+
+    Putting a value back is an edit: of them, whoever may edit such a record in the shop may do it.
+    """
     if not current_user.is_authenticated:
         return False
-    if current_user.role in AUDIT_READERS:
-        return True
-    return current_user.role == "support" and action in AUDIT_SUPPORT_ACTIONS
+    role = current_user.role
+    if action == "revert":
+        reads = role in AUDIT_READERS or role == "support"
+        return reads and target is not None and may("edit", RESOURCES.get(target.table.name, target.table.name))
+    return role in AUDIT_READERS or (role == "support" and action in AUDIT_SUPPORT_ACTIONS)
