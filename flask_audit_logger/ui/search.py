@@ -93,8 +93,10 @@ def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str
     found = []
     for name in parsed.form.NARROWING:
         for value in parsed.args.getlist(name):
+            # a blank filters nothing, except by a value that is one
+            is_filter = value if name in ("was", "became") else value.strip()
             if (
-                value
+                is_filter
                 and (name, value) != ("period", "all")
                 and not (name in ("was", "became") and not parsed.form.field.data)
             ):
