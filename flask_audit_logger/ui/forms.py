@@ -139,6 +139,8 @@ class FilterForm(Form):
 
     #: Checks a column name; set by the view, which knows the tables and what the viewer may see.
     check_column: Callable[[FilterForm, str], None]
+    #: Whether the viewer may see addresses; a search would tell them.
+    can_see_address: bool = True
 
     #: Parameters that narrow the list, in the order of their chips.
     NARROWING: Sequence[str] = (
@@ -182,6 +184,8 @@ class FilterForm(Form):
         self._check_value(field)
 
     def validate_addr(self, field: Any) -> None:
+        if field.data and not self.can_see_address:
+            raise ValidationError("Addresses can't be searched for here.")
         for value in field.data or []:
             network(value)
 

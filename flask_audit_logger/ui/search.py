@@ -166,6 +166,7 @@ def pager(parsed: ParsedSearch, page: Page[Any], link: Any, cursor: Any) -> Page
 def _form(state: UIState, given: MultiDict[str, str], form_cls: type[FilterForm]) -> FilterForm:
     form = form_cls(given, tz=state.clock.name, limit=str(state.config.page_size))
     form.check_column = lambda form, name: _check_column(state, form, name)
+    form.can_see_address = state.sight.can_see_fact("client_addr")
     catalog = state.catalog
     form.table.options = [(catalog.text(info.ref), state.table_label(info.ref)) for info in catalog.audited]
     if not form.limit.data:

@@ -78,7 +78,7 @@ def revert_page(table: str, key: str) -> Any:
             abort(404)
         planned = plan(info, live, target, _hidden(state, record, target))
         presenter.learn(log, [version], [record])
-    if request.method == "GET":
+    if request.method != "POST":  # HEAD is a GET whose body nobody reads
         return _preview(presenter, record, version, live, planned, RevertForm())
     return _post(presenter, info, record, version, live, planned)
 
