@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, literal, select
 
-from .criteria import Bounds, Criteria, bounds_of, conditions, feed, joined
+from .criteria import Bounds, Criteria, bounds_of, conditions, feed, joined, lookup_of
 from .paging import Page, Paging, page_of
 from .reader import Log
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
@@ -45,6 +45,22 @@ class Search:
             return cls(criteria)
         bounds = bounds_of(log, criteria)
         return cls(criteria, bounds, is_empty=bounds is None)
+
+
+def find_activities(log: Log, criteria: Criteria, paging: Paging) -> tuple[Page[ActivityRow], Search]:
+    """One page of the feed, and the search for what else is read about it: one statement finds both."""
+    if not criteria.is_timed:
+        search = Search(criteria)
+        return list_activities(log, search, paging), search
+    ends = lookup_of(log.models, criteria)
+    statement = feed(log, criteria, paging, ends).add_columns(ends.low.label("low"), ends.high.label("high"))
+    rows = log.all(statement)
+    page = page_of([read_activity(row) for row in rows], paging)
+    if rows:
+        return page, Search(criteria, Bounds(rows[0].low, rows[0].high))
+    if paging.before or paging.after:  # past the end of the list there is something before it
+        return page, Search.prepare(log, criteria)
+    return page, Search(criteria, is_empty=True)
 
 
 def list_activities(log: Log, search: Search, paging: Paging, *, whole: bool = False) -> Page[ActivityRow]:

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true
 
 from .activities import Search
 from .criteria import Criteria, actor_value, conditions, joined
@@ -50,12 +50,10 @@ def known_actors(log: Log, limit: int = 100) -> list[KnownActor]:
 def sighting(log: Log, actor: str | None) -> Sighting | None:
     """When an actor was seen in what the reader may see; ``None`` if never."""
     t = log.models.transaction.c
-    ends = []
-    for order in (t.id, t.id.desc()):
-        statement = select(t.issued_at, t.actor_label).where(_is_actor(log, actor))
-        ends.append(log.first(_visible(log, statement).order_by(order).limit(1)))
-    first, last = ends
-    return None if first is None or last is None else Sighting(first[0], last[0], last[1])
+    mine = _visible(log, select(t.id, t.issued_at, t.actor_label).where(_is_actor(log, actor)))
+    first, last = (mine.order_by(order).limit(1).subquery() for order in (t.id, t.id.desc()))
+    row = log.first(select(first.c.issued_at, last.c.issued_at, last.c.actor_label).join_from(first, last, true()))
+    return None if row is None else Sighting(row[0], row[1], row[2])
 
 
 def addresses(log: Log, actor: str | None, limit: int = 10) -> list[tuple[str | None, int]]:

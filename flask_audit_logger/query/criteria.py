@@ -96,26 +96,38 @@ class Criteria:
 
 @dataclass(frozen=True)
 class Bounds:
-    """First and last transaction id of a period."""
+    """First and last transaction id of a period: numbers, or the scalar selects that find them."""
 
-    low: int
-    high: int
+    low: Any
+    high: Any
 
 
 def bounds_of(log: Log, criteria: Criteria) -> Bounds | None:
-    """Find the transaction ids a period spans; ``None`` if there is no transaction in it.
+    """Find the transaction ids a period spans; ``None`` if there is no transaction in it."""
+    row = log.first(_span(log.models, criteria))
+    return None if row is None or row[0] is None else Bounds(row[0], row[1])
 
-    ``OFFSET 0`` keeps the planner from walking the primary key until it meets the period.
+
+def lookup_of(models: AuditModels, criteria: Criteria) -> Bounds:
+    """The same ids as selects within another statement, which has no rows if there is no transaction in the period.
+
+    A page read this way keeps its plan, which follows the index until the page is full. Sums do not: the planner takes
+    a range it can't see for a short one.
     """
-    t = log.models.transaction.c
+    span = _span(models, criteria).cte("span")
+    return Bounds(select(span.c.low).scalar_subquery(), select(span.c.high).scalar_subquery())
+
+
+def _span(models: AuditModels, criteria: Criteria) -> Select[Any]:
+    # OFFSET 0 keeps the planner from walking the primary key until it meets the period
+    t = models.transaction.c
     wanted = select(t.id)
     if criteria.since is not None:
         wanted = wanted.where(t.issued_at >= criteria.since)
     if criteria.until is not None:
         wanted = wanted.where(t.issued_at < criteria.until)
     inside = wanted.offset(0).subquery()
-    row = log.first(select(func.min(inside.c.id), func.max(inside.c.id)))
-    return None if row is None or row[0] is None else Bounds(row[0], row[1])
+    return select(func.min(inside.c.id).label("low"), func.max(inside.c.id).label("high"))
 
 
 def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None, *, whole: bool = False) -> Select[Any]:

@@ -105,14 +105,6 @@ class Log:
         """The first column of the first row."""
         return self.connection.execute(statement).scalar()
 
-    @contextmanager
-    def attempt(self, timeout_ms: int) -> Iterator[None]:
-        """Run statements that may be given up: their failure leaves the rest of the read usable.
-
-        :raises ReadTimeout: when the time is over.
-        """
-        with translated(), self.connection.begin_nested():
-            before = self.scalar(select(func.current_setting("statement_timeout")))
-            self.scalar(select(func.set_config("statement_timeout", str(int(timeout_ms)), True)))
-            yield  # after a failure the savepoint takes the setting back
-            self.scalar(select(func.set_config("statement_timeout", before, True)))
+    def limit(self, timeout_ms: int) -> None:
+        """Give each following statement another time limit."""
+        self.scalar(select(func.set_config("statement_timeout", str(int(timeout_ms)), True)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal, select
+from sqlalchemy import ColumnElement, Text, cast, func, literal, select, true
 
 from .activities import Count, Search, capped
 from .criteria import Criteria, conditions
@@ -68,19 +68,12 @@ class ListedTransaction:
     rows: Count
 
 
-def get_transaction(log: Log, transaction_id: int) -> TransactionRow | None:
-    """One transaction, if the reader may see something of it."""
-    t = log.models.transaction
-    statement = select(*transaction_columns(log.models)).where(t.c.id == transaction_id)
-    if log.is_scoped:
-        statement = statement.where(_has_activity(log, t.c.id, []))
-    row = log.first(statement)
-    return None if row is None else read_transaction(row)
+def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[TransactionRow | None, Summary]:
+    """One transaction, if the reader may see something of it, and what it changed by table, verb and set of columns.
 
-
-def summarize(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> Summary:
-    """Count what a transaction changed by table, verb and set of changed columns, looking at ``cap`` rows at most."""
-    a = log.models.activity.c
+    :param cap: rows that are looked at.
+    """
+    a, t = log.models.activity.c, log.models.transaction
     names = func.jsonb_object_keys(a.changed_data).table_valued("name").render_derived()
     columns = select(func.array_agg(names.c.name)).scalar_subquery()
     seen = (
@@ -91,18 +84,28 @@ def summarize(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> Summary
         .subquery()
     )
     number = func.count()
-    statement = (
-        select(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns, number)
+    sums = (
+        select(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns, number.label("number"))
         .group_by(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
         .order_by(number.desc())
         .limit(200)
+        .subquery()
     )
+    statement = (
+        select(*transaction_columns(log.models), *sums.c)
+        .select_from(t.join(sums, true(), isouter=not log.is_scoped))
+        .where(t.c.id == transaction_id)
+    )
+    rows = log.all(statement)
     tallies = []
-    for schema, table, verb, touched_columns, rows in log.all(statement):
-        updated = tuple(touched_columns or ()) if verb == "update" else ()
-        tallies.append(Tally(TableRef(schema, table), verb, rows, updated))
+    for row in rows:
+        if row.verb is not None:
+            updated = tuple(row.columns or ()) if row.verb == "update" else ()
+            tallies.append(Tally(TableRef(row.schema, row.table_name), row.verb, row.number, updated))
+    tallies.sort(key=lambda tally: -tally.number)
     total = sum(tally.number for tally in tallies)
-    return Summary(_together(tallies), Count(total, is_capped=total >= cap))
+    summary = Summary(_together(tallies), Count(total, is_capped=total >= cap))
+    return (read_transaction(rows[0]) if rows else None), summary
 
 
 @dataclass(frozen=True)

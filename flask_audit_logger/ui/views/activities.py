@@ -10,6 +10,7 @@ from flask import abort, request, send_file
 from ...query.activities import (
     Neighbours,
     Search,
+    find_activities,
     get_activity,
     list_activities,
     neighbours_in_record,
@@ -51,8 +52,7 @@ def list_page() -> Any:
         if parsed.errors:
             page, count, nothing = None, None, False
         else:
-            search = Search.prepare(log, parsed.criteria)
-            page = list_activities(log, search, parsed.paging)
+            page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
             count = counted(log, search, page, state.config.count_cap)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import abort
 
-from ...query.activities import Search, list_activities
+from ...query.activities import find_activities
 from ...query.actors import addresses, sighting, tally
 from ...query.criteria import Criteria
 from ...query.refs import RecordRef, TableRef
@@ -50,8 +50,7 @@ def actor_page(actor: str) -> Any:
         tallies: list[Tally] = []
         is_cut = False
         if not parsed.errors:
-            search = Search.prepare(log, parsed.criteria)
-            page = list_activities(log, search, parsed.paging)
+            page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
             tallies, is_cut = tally(log, search)
             count = counted(log, search, page, state.config.count_cap)

@@ -9,7 +9,7 @@ from flask import Response, abort
 from ...query.activities import Search
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout
-from ...query.panels import FACETS, FacetValue, facet, histogram
+from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
 from ..clock import known_zone
 from ..contexts import BarShown, FacetShown, HistogramShown, Option
@@ -45,7 +45,16 @@ def panel(name: str) -> Any:
 def facets_shown(state: UIState, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
     """All facets; one that takes too long says so."""
     names = [name for name in FACETS if name != "addr" or state.sight.can_see_fact("client_addr")]
-    return tuple(_facet(state, parsed, name) for name in names)
+    found: dict[str, Facet | None] = {}
+    while len(found) < len(names):
+        try:
+            with state.reader().reading(timeout_ms=state.config.panel_timeout_ms) as log:
+                search = Search.prepare(log, parsed.criteria)
+                for name in names[len(found) :]:
+                    found[name] = facet(log, search, name)
+        except ReadTimeout:  # the others begin anew: nothing can be read after it
+            found[names[len(found)]] = None
+    return tuple(_facet(state, parsed, name, found[name]) for name in names)
 
 
 def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | None:
@@ -82,11 +91,8 @@ def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | No
     return HistogramShown(found.unit, tuple(bars), most, WIDTH, HEIGHT)
 
 
-def _facet(state: UIState, parsed: ParsedSearch, name: str) -> FacetShown:
-    try:
-        with state.reader().reading(timeout_ms=state.config.panel_timeout_ms) as log:
-            found = facet(log, Search.prepare(log, parsed.criteria), name)
-    except ReadTimeout:
+def _facet(state: UIState, parsed: ParsedSearch, name: str, found: Facet | None) -> FacetShown:
+    if found is None:
         return FacetShown(_NAMES[name], (), False, timed_out=True)
     presenter = Presenter(state)
     if name == "actor":

@@ -13,9 +13,10 @@ from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
 from ...query.paging import Page
 from ...query.reader import Log
-from ...query.records import LastSet, count_versions, last_set, last_version, renamed_to, versions
+from ...query.records import count_versions, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
+from ...query.standings import LastSet, newest, standings
 from ...query.values import ABSENT
 from ..contexts import Crumb, CurrentValue, Pager, RecordPage
 from ..gate import action, allowed
@@ -33,7 +34,7 @@ FIXED = ("table", "key", "tx", "req", "sort")
 class History:
     """What the page of a record is made of."""
 
-    newest: ActivityRow
+    last: ActivityRow
     page: Page[ActivityRow] | None
     setters: list[LastSet]
     drift: Drift
@@ -50,13 +51,13 @@ def history_page(table: str, key: str) -> Any:
     with state.reader().reading() as log:
         actors = actor_choices(state, log)
         found = _read(presenter, log, record, parsed)
-    newest, page = found.newest, found.page
+    last, page = found.last, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.record(record, args, anchor=anchor)
 
-    current, never = _values(presenter, newest, found.setters, link)
+    current, never = _values(presenter, last, found.setters, link)
     can_compare = page is not None and len(page.rows) > 1 and allowed(state, "compare", record)
     context = RecordPage(
         **frame(
@@ -71,15 +72,15 @@ def history_page(table: str, key: str) -> Any:
         ),
         record=shown,
         table=shown_table,
-        status=_status(presenter, newest),
-        status_kind="deleted" if newest.verb == "delete" else "exists",
+        status=_status(presenter, last),
+        status_kind="deleted" if last.verb == "delete" else "exists",
         key_parts=_key_parts(state, record),
         current=tuple(current),
         never_changed=tuple(never),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
         total="" if parsed.errors else amount(found.count, "change", "changes"),
-        notes=(*_notes(state, record, newest), *_drift_notes(state, record, found.drift)),
+        notes=(*_notes(state, record, last), *_drift_notes(state, record, found.drift)),
         at_action=state.links.record_at(record),
         compare_action=state.links.compare(record) if can_compare else "",
     )
@@ -89,21 +90,22 @@ def history_page(table: str, key: str) -> Any:
 def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History:
     """Everything the page needs. What may fail comes last, as nothing can be read after it."""
     state = presenter.state
-    newest = last_version(log, record)
-    if newest is None:
+    (standing,) = standings(log, record, newest(log, record))
+    if standing is None:
         abort(404)
+    last = standing.version
     page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
-    setters = last_set(log, record, until=newest.id) if newest.verb != "delete" else []
-    rows = [*(page.rows if page else ()), newest, *(entry.activity for entry in setters)]
+    setters = [] if standing.is_deleted else standing.setters
+    rows = [*(page.rows if page else ()), last, *(entry.activity for entry in setters)]
     presenter.learn(log, rows, [record])
     info = state.catalog.get(record.table)
-    found = drift(log, info, record, newest) if info and allowed(state, "live", record) else Drift("none")
+    found = drift(log, info, record, last) if info and allowed(state, "live", record) else Drift("none")
     count: Count | None = None
     if page is not None and is_all(page):
         count = Count(len(page.rows))
     elif page is not None and found.kind != "unknown":
         count = _counted(log, record, parsed, state.config.count_cap)
-    return History(newest, page, setters, found, count)
+    return History(last, page, setters, found, count)
 
 
 def _drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[tuple[str, str | None]]:

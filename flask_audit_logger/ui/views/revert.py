@@ -12,10 +12,11 @@ from wtforms.csrf.session import SessionCSRF
 
 from ...query.diff.pieces import visible
 from ...query.reader import Log
-from ...query.records import last_version, snapshot, version_of
+from ...query.records import last_version
 from ...query.refs import RecordRef
 from ...query.revert import Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
 from ...query.rows import ActivityRow
+from ...query.standings import exactly, standings
 from ...query.tables import TableInfo
 from ...query.values import ABSENT, as_value
 from ..contexts import Crumb, RevertColumn, RevertPage
@@ -86,13 +87,13 @@ def revert_page(table: str, key: str) -> Any:
 def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
     """The row to go back to."""
     wanted = activity_id_of(request.args.get("to", ""))
-    version = version_of(log, record, wanted) if wanted is not None else None
-    if version is None or side not in ("before", "after"):
+    found = standings(log, record, exactly(log, record, wanted))[0] if wanted is not None else None
+    if found is None or side not in ("before", "after"):
         abort(404)
-    target = version.state_before if side == "before" else snapshot(log, record, version).row
+    target = found.version.state_before if side == "before" else found.row
     if not target:
         abort(404)
-    return version, target
+    return found.version, target
 
 
 def _hidden(state: UIState, record: RecordRef, target: dict[str, Any]) -> set[str]:

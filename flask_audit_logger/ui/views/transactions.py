@@ -19,10 +19,9 @@ from ...query.transactions import (
     Summary,
     TransactionCriteria,
     count_transactions,
-    get_transaction,
     list_transactions,
     same_changes,
-    summarize,
+    summarized,
     tally_tables,
 )
 from ..contexts import Crumb, Pager, SameShown, TallyShown, TransactionPage, TransactionShown, TransactionsPage
@@ -103,10 +102,11 @@ def detail_page(transaction_id: int) -> Any:
         parsed = _oldest_first(parsed)
     presenter = Presenter(state)
     with state.reader().reading() as log:
-        transaction = get_transaction(log, transaction_id) if transaction_id <= MAX_ID else None
+        if transaction_id > MAX_ID:
+            abort(404)
+        transaction, summary = summarized(log, transaction_id)
         if transaction is None:
             abort(404)
-        summary = summarize(log, transaction_id)
         page = None if parsed.errors else list_activities(log, Search(parsed.criteria), parsed.paging)
         if page is not None:
             presenter.learn(log, page.rows)
@@ -178,7 +178,8 @@ def _same(
     if not any(tally.verb == "update" and tally.number > 1 for tally in summary.tallies):
         return (), None
     try:
-        with log.attempt(SAME_TIMEOUT_MS):
+        with translated():
+            log.limit(SAME_TIMEOUT_MS)
             found = same_changes(log, transaction_id)
     except ReadTimeout:
         return (), "Too large to group by what was changed."

@@ -10,18 +10,18 @@ from flask import abort, request
 from ...query.diff.fields import differs
 from ...query.live import live_row
 from ...query.reader import Log
-from ...query.records import (
-    Snapshot,
-    first_version,
-    last_set,
-    last_version,
-    neighbours_of,
-    snapshot,
-    version_at,
-    version_of,
-)
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
+from ...query.standings import (
+    Standing,
+    Step,
+    begun_by,
+    exactly,
+    first_after,
+    newest,
+    oldest,
+    standings,
+)
 from ...query.values import value_of
 from ..contexts import ComparedSide, ComparePage, Crumb, CurrentValue, SnapshotPage
 from ..gate import action, allowed
@@ -47,16 +47,15 @@ def at_page(table: str, key: str) -> Any:
         error = str(problem)
     presenter = Presenter(state)
     with state.reader().reading() as log:
-        newest = last_version(log, record)
-        if newest is None:
+        found = standings(log, record, begun_by(log, record, moment))[0] if moment is not None else None
+        newer = found.newer if found is not None else first_after(log, record, moment)
+        if found is None and newer is None:
             abort(404)
-        version = version_at(log, record, moment) if moment is not None else None
-        found = snapshot(log, record, version)
-        setters = last_set(log, record, until=version.id) if version is not None else []
-        older, newer = neighbours_of(log, record, version, moment) if moment is not None else (None, None)
-        rows = [row for row in (newest, version, *(entry.activity for entry in setters)) if row is not None]
+        setters = found.setters if found is not None else []
+        rows = [found.version, *(entry.activity for entry in setters)] if found is not None else []
         presenter.learn(log, rows, [record])
     by_column = {entry.column: entry.activity for entry in setters}
+    version = found.version if found is not None else None
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     name = record_name(shown, shown_table)
     when = state.clock.moment(moment).text if moment is not None else typed
@@ -74,10 +73,12 @@ def at_page(table: str, key: str) -> Any:
         action=state.links.record_at(record),
         typed=typed,
         error=error,
-        values=tuple(_value(presenter, found, column, by_column) for column in _columns(presenter, found)),
+        values=tuple(_value(presenter, found, column, by_column) for column in _columns(presenter, found))
+        if found is not None
+        else (),
         version=presenter.activity(version) if version is not None else None,
-        older=_at(state, record, older),
-        newer=_at(state, record, newer),
+        older=_at(state, record, found.older if found is not None else None),
+        newer=_at(state, record, newer if moment is not None else None),
         compare_href=state.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
     )
     return render(context, 400 if error else 200)
@@ -89,7 +90,12 @@ class Side:
 
     name: str
     row: dict[str, Any]
-    version: ActivityRow | None
+    standing: Standing | None = None
+
+    @property
+    def version(self) -> ActivityRow | None:
+        """The change, unless this is the row as it is now."""
+        return self.standing.version if self.standing is not None else None
 
 
 @action("compare")
@@ -101,8 +107,7 @@ def compare_page(table: str, key: str) -> Any:
     show_all = request.args.get("all") == "1"
     presenter = Presenter(state)
     with state.reader().reading() as log:
-        sides = {name: _side(state, log, record, text) for name, text in wanted.items()}
-        steps = {name: _steps(log, record, side) for name, side in sides.items()}
+        sides = _sides(state, log, record, wanted)
         rows = [side.version for side in sides.values() if side.version is not None]
         presenter.learn(log, rows, [record, *_targets(presenter, record, sides.values())])
     before, after = sides["from"], sides["to"]
@@ -125,8 +130,8 @@ def compare_page(table: str, key: str) -> Any:
         zone=state.clock.name,
         viewer=viewer_name(state),
         record=shown,
-        before=_shown(presenter, before, "from", steps["from"], link),
-        after=_shown(presenter, after, "to", steps["to"], link),
+        before=_shown(presenter, before, "from", link),
+        after=_shown(presenter, after, "to", link),
         changes=tuple(
             presenter.compared(record.table, c, value_of(before.row, c), value_of(after.row, c)) for c in differing
         ),
@@ -138,23 +143,22 @@ def compare_page(table: str, key: str) -> Any:
     return render(context)
 
 
-def _note(state: UIState, found: Snapshot, error: str | None) -> str | None:
+def _note(state: UIState, found: Standing | None, error: str | None) -> str | None:
     if error is not None:
         return None
-    if found.version is None:
+    if found is None:
         return "This record did not exist yet, or the log does not reach back that far."
     if found.is_deleted:
         return f"This record had been deleted at {state.clock.moment(found.version.issued_at).text}."
     return None
 
 
-def _columns(presenter: Presenter, found: Snapshot) -> list[str]:
-    return presenter.ordered(found.version.table, found.row) if found.version and found.row else []
+def _columns(presenter: Presenter, found: Standing) -> list[str]:
+    return presenter.ordered(found.version.table, found.row) if found.row else []
 
 
-def _value(presenter: Presenter, found: Snapshot, column: str, setters: dict[str, ActivityRow]) -> CurrentValue:
+def _value(presenter: Presenter, found: Standing, column: str, setters: dict[str, ActivityRow]) -> CurrentValue:
     state, setter = presenter.state, setters.get(column)
-    assert found.version is not None  # noqa: S101 - there are columns only of a version
     return CurrentValue(
         now=presenter.value(found.version.table, column, found.value(column)),
         set_by=presenter.actor(setter.transaction) if setter else None,
@@ -163,31 +167,41 @@ def _value(presenter: Presenter, found: Snapshot, column: str, setters: dict[str
     )
 
 
-def _at(state: UIState, record: RecordRef, version: ActivityRow | None) -> str | None:
+def _at(state: UIState, record: RecordRef, version: Step | None) -> str | None:
     if version is None:
         return None
     # to the microsecond and with the offset, so that the link means this very version
     return state.links.record_at(record, time=version.issued_at.isoformat(timespec="microseconds"))
 
 
-def _side(state: UIState, log: Log, record: RecordRef, text: str) -> Side:
-    version: ActivityRow | None
-    if text == "now":
-        return Side("now", _live(state, log, record), None)
-    if text in ("first", "last"):
-        version = first_version(log, record) if text == "first" else last_version(log, record)
-    else:
-        wanted = activity_id_of(text)
-        version = version_of(log, record, wanted) if wanted is not None else None
-    if version is None:
+def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) -> dict[str, Side]:
+    """The two versions; 404 if there is no such change, or none that the viewer may see."""
+    texts = [text for text in wanted.values() if text != "now"] or ["last"]
+    found = dict(zip(texts, standings(log, record, *(_change(log, record, text) for text in texts)), strict=True))
+    if any(standing is None for standing in found.values()):
         abort(404)
-    return Side(f"change {version.id}", snapshot(log, record, version).row or {}, version)
+    sides = {}
+    for name, text in wanted.items():
+        standing = found.get(text)
+        if text == "now":
+            sides[name] = Side("now", _live(state, log, record))
+        elif standing is not None:
+            sides[name] = Side(f"change {standing.version.id}", standing.row or {}, standing)
+    return sides
+
+
+def _change(log: Log, record: RecordRef, text: str) -> Any:
+    if text in ("first", "last"):
+        return oldest(log, record) if text == "first" else newest(log, record)
+    wanted = activity_id_of(text)
+    if wanted is None:
+        abort(404)
+    return exactly(log, record, wanted)
 
 
 def _live(state: UIState, log: Log, record: RecordRef) -> dict[str, Any]:
     info = state.catalog.get(record.table)
-    # who may not see any change of the record may not see its row either
-    if info is None or not allowed(state, "live", record) or last_version(log, record) is None:
+    if info is None or not allowed(state, "live", record):
         abort(404)
     try:
         return live_row(log, info, record) or {}
@@ -195,20 +209,16 @@ def _live(state: UIState, log: Log, record: RecordRef) -> dict[str, Any]:
         abort(404)
 
 
-def _steps(log: Log, record: RecordRef, side: Side) -> tuple[ActivityRow | None, ActivityRow | None]:
-    return neighbours_of(log, record, side.version, None) if side.version is not None else (None, None)
-
-
 def _targets(presenter: Presenter, record: RecordRef, sides: Any) -> list[RecordRef]:
     pairs = [(column, value_of(side.row, column)) for side in sides for column in side.row]
     return presenter.targets(record.table, pairs)
 
 
-def _shown(presenter: Presenter, side: Side, name: str, steps: Any, link: Any) -> ComparedSide:
-    state, version = presenter.state, side.version
-    if version is None:
+def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSide:
+    state, version, standing = presenter.state, side.version, side.standing
+    if version is None or standing is None:
         return ComparedSide("The row as it is now", None, None, None)
-    older, newer = steps
+    older, newer = standing.older, standing.newer
     what = "Deleted by" if version.verb == "delete" else "After"
     return ComparedSide(
         name=f"{what} change {version.id}",
