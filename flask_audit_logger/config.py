@@ -13,6 +13,9 @@ from .exceptions import ConfigurationError
 #: What can be recorded of a request, in the order of the documentation.
 REQUEST_FACTS = ("method", "path", "endpoint", "request_id", "user_agent", "trace_id")
 
+#: Execution option of the connections on which the log is read: they can't write, so they need no actor.
+READS_ONLY = "flask_audit_logger_reads_only"
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
+from ..config import READS_ONLY
 from .memory import is_idle, memory_of
 from .stamp import StampSource
 from .statements import Kind, kind_of
@@ -55,7 +56,7 @@ class EngineListener:
         self, conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
         kind = kind_of(statement)
-        if kind is Kind.READ:
+        if kind is Kind.READ or READS_ONLY in conn.get_execution_options():
             return
         try:
             self._prepare(conn.connection.dbapi_connection, kind)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, FromClause, Select, func, select
 
+from ..config import READS_ONLY
 from ..models import AuditModels
 from .errors import translated
 
@@ -58,7 +59,9 @@ class AuditReader:
         with translated(), self.engine.connect() as raw:
             # Both options are set on the connection by the driver and reset when it goes back to the pool. They hold
             # even if the application's engine runs in autocommit, where SET LOCAL alone would do nothing.
-            connection = raw.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection = raw.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True, **{READS_ONLY: True}
+            )
             connection.execute(
                 select(
                     func.set_config("statement_timeout", str(int(timeout_ms or self.timeout_ms)), True),

@@ -213,12 +213,6 @@ def test_an_actor_who_is_gone_keeps_a_name(shop):
     assert "<h1>Cleo D’Angelo</h1>" in shop.page("/actor/3").replace("&#39;", "'")
 
 
-def test_impersonation_shows_both_names(shop):
-    with shop.acting(ANN, impersonator=shop.models.User(id=2, name="Bob Stone")) as session:
-        session.get(shop.models.Product, 42).stock = 1
-    assert "Bob Stone as Ann Price" in row_of(shop.page("/"), shop.activity().id)
-
-
 def test_every_link_leads_somewhere(shop):
     """Follow every link from the list; no page is missing and none fails."""
     seen: set[str] = set()
@@ -248,97 +242,6 @@ NOWHERE = [
 def test_addresses_that_mean_nothing_give_404(shop):
     for path in NOWHERE:
         assert shop.get(path).status_code == 404, path
-
-
-def test_a_large_value_is_a_download_and_never_a_page(new_shop):
-    """S23."""
-    shop = make_history(new_shop(permission=lambda action, target: action != "download_binary"))
-    shop.change(ANN, "Product", 42, description="<script>alert(1)</script>" * 60_000, picture=b"<html>")
-    change = shop.activity(record_key="42")
-    html = shop.page(f"/activity/{change.id}")
-    assert f'href="/audit/activity/{change.id}/value/description?side=new" download' in html
-    assert len(html) < 60_000
-    response = shop.get(f"/activity/{change.id}/value/description?side=new")
-    assert response.content_type == "application/octet-stream"
-    assert response.headers["Content-Disposition"].startswith("attachment")
-    assert response.text == "<script>alert(1)</script>" * 60_000
-    assert shop.get(f"/activity/{change.id}/value/picture?side=new").status_code == 404
-    assert shop.get(f"/activity/{change.id}/value/secret?side=new").status_code == 404
-    opened = make_history(new_shop_like(shop))
-    opened.change(ANN, "Product", 42, picture=b"<html>")
-    assert opened.get(f"/activity/{opened.activity(record_key='42').id}/value/picture?side=new").data == b"<html>"
-
-
-def new_shop_like(shop):
-    object.__setattr__(shop.application.audit_logger.ui, "permission", lambda action, target: True)
-    shop.sql("DELETE FROM products; DELETE FROM categories; DELETE FROM order_items")
-    return shop
-
-
-PAYLOADS = (
-    '"><img src=x onerror=alert(1)>',
-    "{{7*7}}",
-    "</script><script>alert(1)</script>",
-    "javascript:alert(1)",
-    "\u202e<x>",
-    "%s %(x)s",
-)
-
-
-def test_hostile_values_are_text_everywhere(new_shop):
-    """S6: values, keys, names, path, user agent and reason."""
-    hooks = {
-        "actor_labels": lambda ids: {i: Label('<x>"x"</x>', url="javascript:alert(1)") for i in ids},
-        "record_labels": lambda refs: {ref: Label("<i>&amp;</i>", url="//evil.example/") for ref in refs},
-        "presets": [Preset("<u>", {"table": "<u>"})],
-        "table_label": lambda table: f"<t>{table}",
-        "column_label": lambda table, column: f"<c>{column}",
-        "describe": lambda activity: "<d>",
-        "formatters": {("products", "stock"): lambda value: f"<f>{value}"},
-    }
-    shop = make_history(new_shop(**hooks))
-    for payload in PAYLOADS:
-        with shop.acting(ANN, path="/x", reason=payload, extra=payload) as session:
-            session.get(shop.models.Product, 42).name = payload
-            session.get(shop.models.Product, 42).attributes = {payload: payload, "l": [{"id": payload}]}
-            session.get(shop.models.Product, 42).tags = [payload]
-            session.get(shop.models.Product, 42).stock = len(payload)
-            session.add(shop.models.Item(order_id=9, code=payload, quantity=1))
-        change = shop.activity(record_key="42")
-        pages = [
-            "/",
-            "/record/products/42",
-            f"/activity/{change.id}",
-            f"/transaction/{change.transaction_id}",
-            "/actor/1",
-            "/record/products/42/at",
-            "/record/products/42/compare",
-            "/transactions",
-            "/export",
-            "/panel/facets",
-            "/help",
-        ]
-        for path in pages:
-            html = shop.page(path)
-            body = html if "/panel/" in path else html.partition("<main")[2]
-            assert not re.search(r"<(img|x|i|u|t|c|d|f)\b[^>]*>", body), path
-            assert html.count("<script") == (0 if "/panel/" in path else 1) and "49" not in re.findall(
-                r"<bdi>(\d+)</bdi>", html
-            )
-            assert "javascript:" not in " ".join(links(html)) and "//evil" not in " ".join(links(html))
-            assert "\u202e" not in html
-
-
-def test_a_page_does_not_depend_on_the_templates_of_the_application(new_shop):
-    """S26: autoescape off, trim_blocks on, filters and globals broken."""
-    shop = new_shop()
-    env = shop.application.app.jinja_env
-    env.autoescape, env.trim_blocks, env.lstrip_blocks = False, True, True
-    env.globals["url_for"] = None
-    make_history(shop)
-    shop.change(ANN, "Product", 42, name="<b>bold</b>")
-    html = shop.page("/")
-    assert "<b>bold" not in html and "&lt;b&gt;bold" in html
 
 
 def test_the_layout_can_be_the_applications(new_shop, tmp_path):
@@ -471,32 +374,6 @@ def test_a_hook_that_fails_leaves_keys(new_shop, caplog):
     assert "no names today" in caplog.text
 
 
-def test_columns_a_viewer_may_not_see_can_not_be_guessed(new_shop):
-    """S5: values are hidden and can't be searched for; the answer is that for an unknown column."""
-    shop = make_history(
-        new_shop(
-            can_see_column=lambda table, column, viewer: (
-                (table, column) != ("products", "stock") and column != "client_addr"
-            ),
-            mask=["products.name"],
-        )
-    )
-    for path in ("/", "/record/products/42", f"/activity/{shop.activity(record_key='42').id}", "/actor/1"):
-        html = shop.page(path)
-        text = text_of(html.partition("<main")[2])
-        assert "Blue mug" not in text and "17" not in re.findall(r"\b\d+\b", text.replace(":17", "")), path
-        assert "192.0.2.1" not in text, path
-    for name in ("stock", "name", "secret", "nothing"):
-        for query in (f"col={name}&table=products", f"field={name}&was=4&table=products"):
-            html = shop.page(f"/?{query}", 400)
-            assert f"There is no column &#39;{name}&#39; to search by." in html
-    assert shop.ids("/?col=name&period=all")  # other tables have a column of that name
-    assert all(
-        "products" not in row
-        for row in [row_of(shop.page("/?col=name&period=all"), i) for i in shop.ids("/?col=name&period=all")]
-    )
-
-
 def test_times_are_the_viewers(new_shop):
     shop = make_history(new_shop(viewer=lambda: Viewer("7", "Vera", "Asia/Kolkata"), permission=lambda *_: True))
     shop.sql("UPDATE activity SET issued_at = '2026-01-01 00:00+00'")
@@ -573,16 +450,14 @@ def test_pages_ask_the_database_little(shop, path, most):
     assert not any("OFFSET" in s.upper() and "ISSUED_AT" not in s.upper() for s in statements)
 
 
-def test_reading_is_read_only_and_apart_from_the_session(shop):
-    """S30 and S11: the connection of a page can't write, and does not see what a request has not committed."""
-    with shop.application.app.app_context():
-        reader_engine = shop.db.engine
-        reader = AuditReader(reader_engine, shop.application.audit_logger.models)
-        with pytest.raises(sa.exc.InternalError, match="read-only"), reader.reading() as log:
-            log.connection.execute(sa.text("DELETE FROM activity"))
-        with reader_engine.connect() as connection:
-            assert connection.scalar(sa.text("SHOW transaction_read_only")) == "off"
-            assert connection.scalar(sa.text("SHOW statement_timeout")) == "0"
+def test_reading_the_log_is_not_stamped(shop):
+    """Who reads changes nothing: no actor is looked up and nothing is sent for the connection that reads."""
+    setting = sa.text("SELECT current_setting('flask_audit_logger.context', true)")
+    with shop.acting(BOB) as session:
+        with AuditReader(shop.db.engine, shop.application.audit_logger.models).reading() as log:
+            assert log.connection.scalar(setting) in (None, "")
+        session.execute(sa.text("UPDATE products SET stock = 1 WHERE id = 42"))
+        assert "Bob Stone" in session.scalar(setting)
 
 
 def test_a_full_page_is_light(new_shop):
