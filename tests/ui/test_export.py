@@ -8,11 +8,8 @@ import json
 import re
 from decimal import Decimal
 
-import pytest
-
-from flask_audit_logger.ui.export import cell
 from tests.support.server import both_drivers
-from tests.ui.shop import ANN, make_history, text_of
+from tests.ui.shop import make_history, text_of
 
 
 def rows_of(response):
@@ -55,25 +52,6 @@ def test_a_line_for_each_changed_column(shop):
     ]
     secret = [r for r in rows_of(shop.get("/export.csv?shape=field&table=products")) if r["column"] == "secret"]
     assert {(r["old"], r["new"]) for r in secret} == {("", "")} and "masked" in {r["new_state"] for r in secret}
-
-
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [("=1+1", "'=1+1"), ("+1", "'+1"), ("-1+1", "'-1+1"), ("@x", "'@x"), ("\t=1", "'\t=1"),
-     ("\uff1d1", "'\uff1d1"), ("-5", "-5"),
-     ("-5.25", "-5.25"), ("\r=1", "'\r=1"), ("a=1", "a=1"), ("", ""), (None, ""), ("-", "'-"), ("-1e5", "'-1e5")],
-)  # fmt: skip
-def test_no_cell_is_a_formula(text, written):
-    """S9."""
-    assert cell(text) == written
-
-
-def test_hostile_values_in_a_csv_file(shop):
-    shop.change(ANN, "Product", 42, name='=HYPERLINK("http://evil","x")\r\n"', stock=-5)
-    rows = rows_of(shop.get("/export.csv?shape=field&table=products&key=42"))
-    assert next(r for r in rows if r["column"] == "name")["new"] == '\'=HYPERLINK("http://evil","x")\r\n"'
-    assert next(r for r in rows if r["column"] == "stock")["new"] == "-5"
-    assert all(row["label"].startswith("'=") for row in rows)
 
 
 def test_headers_of_a_file(shop):
