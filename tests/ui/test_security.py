@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
-from flask_wtf.csrf import CSRFProtect
 
 import flask_audit_logger
 from flask_audit_logger.query.refs import RecordRef
@@ -487,6 +486,8 @@ def test_s10_the_token_of_another_session_does_nothing(revertible):
 
 def test_s10_a_protection_of_the_whole_application_works_too(new_shop):
     """Flask-WTF's CSRFProtect asks for its own token, and gets it from our form."""
+    from flask_wtf.csrf import CSRFProtect
+
     shop = new_shop(revert=RevertPolicy())
     CSRFProtect(shop.application.app)
     make_history(shop)
