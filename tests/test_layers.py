@@ -32,7 +32,7 @@ LAYERS = {
     "query": Layer("exceptions config models schema", "sqlalchemy"),
     "alembic": Layer("exceptions config sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
-    "ui": Layer("exceptions config query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
+    "ui": Layer("exceptions config query", "babel flask flask_babel flask_login jinja2 markupsafe werkzeug wtforms"),
     "maintenance": Layer("exceptions config sql models schema query", "sqlalchemy"),
     "cli": Layer("exceptions config schema query maintenance", "click flask sqlalchemy"),
     "extension": Layer(

@@ -123,7 +123,8 @@ class AuditUI:
             return None
         user = _login_user()
         label = getattr(user, "display_name", None) or getattr(user, "name", None) or getattr(user, "username", None)
-        return Viewer(str(user.get_id()), str(label) if label else None, getattr(user, "timezone", None))
+        zone, locale = getattr(user, "timezone", None), getattr(user, "locale", None)
+        return Viewer(str(user.get_id()), str(label) if label else None, zone, str(locale) if locale else None)
 
 
 def _login_user() -> Any:

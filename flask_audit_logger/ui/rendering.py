@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from .contexts import Page
 from .state import UIState, current_state
+from .texts import gettext, install, language
 from .words import grouped_by_mark, is_local, local_input, number, size
 
 FOLDER = Path(__file__).parent.parent
@@ -40,6 +41,7 @@ def make_environment(app: Flask) -> Environment:
     environment.filters.update(
         number=number, size=size, groupby_mark=grouped_by_mark, local_input=local_input, is_local=is_local
     )
+    install(environment)
     return environment
 
 
@@ -53,6 +55,8 @@ def render(page: Page, status: int = 200) -> Any:
     parts = {
         "audit_title": escape(page.title),
         "audit_theme": escape(state.config.theme),
+        "audit_lang": escape(language().tag),
+        "audit_skip": escape(gettext("Skip to the content")),
         # our own environment escaped everything in them
         "audit_head": Markup(head),  # noqa: S704
         "audit_content": Markup(content),  # noqa: S704
@@ -107,14 +111,19 @@ class _Frame:
         return self._state.config.theme
 
     @property
+    def lang(self) -> str:
+        """The language of the texts, as in the attribute ``lang``."""
+        return language().tag
+
+    @property
     def tabs(self) -> list[tuple[str, str, bool]]:
         """The kinds of pages: text, address, and whether this page is one of them."""
         here = (request.endpoint or "").rpartition(".")[2]
-        found = [("Changes", self.links.activities(), here == "activities")]
+        found = [(gettext("Changes"), self.links.activities(), here == "activities")]
         if self._state.may("transaction"):
-            found.append(("Transactions", self.links.transactions(), here == "transactions"))
+            found.append((gettext("Transactions"), self.links.transactions(), here == "transactions"))
         if self._state.may("help"):
-            found.append(("Help", self.links.help(), here == "help"))
+            found.append((gettext("Help"), self.links.help(), here == "help"))
         return found
 
     def moment(self, instant: Any) -> Any:
