@@ -13,7 +13,7 @@ from .messages import bad_value, missing, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
 from .state import current_state
 from .viewlog import report_view
-from .views import activities, actors, export, help, panels, records, revert, transactions, versions
+from .views import activities, actors, export, help, panels, poll, records, revert, transactions, versions
 
 #: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
@@ -28,6 +28,7 @@ ROUTES = (
     ("/export.csv", "export_csv", export.csv_file),
     ("/export.jsonl", "export_jsonl", export.jsonl_file),
     ("/panel/<name>", "panel", panels.panel),
+    ("/poll", "poll", poll.poll),
     ("/help", "help", help.help_page),
     ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
     ("/actor/<actor>", "actor", actors.actor_page),
