@@ -52,10 +52,17 @@ class TableCatalog:
 
     :param metadatas: every metadata of the application.
     :param default_schema: schema of tables that name none.
+    :param references: which columns point to other tables, if not those that the metadata says.
     """
 
-    def __init__(self, metadatas: Iterable[MetaData], default_schema: str = "public") -> None:
+    def __init__(
+        self,
+        metadatas: Iterable[MetaData],
+        default_schema: str = "public",
+        references: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
         self.default_schema = default_schema
+        self._references = references
         self._tables: dict[TableRef, TableInfo] = {}
         for metadata in metadatas:
             declaration = declaration_of(metadata)
@@ -72,6 +79,14 @@ class TableCatalog:
         """What the models say about a column, if they know it."""
         table = self._tables.get(ref)
         return None if table is None else table.columns.get(name)
+
+    def target(self, ref: TableRef, name: str) -> TableRef | None:
+        """The table that a column points to."""
+        if self._references is None:
+            column = self.column(ref, name)
+            return None if column is None or column.target is None else column.target[0]
+        found = self._references.get((self.text(ref), name)) or self._references.get((str(ref), name))
+        return None if found is None else self.ref(found)
 
     def ordered(self, ref: TableRef, names: Iterable[str]) -> list[str]:
         """Column names in the order of the table."""

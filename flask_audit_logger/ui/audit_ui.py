@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
+from ..exceptions import ConfigurationError
 from .blueprint import make_blueprint
 from .config import UIConfig
 from .embed import audit_recent_changes, audit_stylesheet
-from .hooks import Audited, Label, Preset, RevertPolicy, Viewer, ViewEvent
+from .hooks import Audited, Column, Label, Preset, RevertPolicy, Viewer, ViewEvent
 from .rendering import make_environment
 from .state import UIState, add_state
 from .urls import audit_actor_url, audit_record_url
@@ -49,6 +50,10 @@ class AuditUI:
     :param naming_columns: for a table the columns that name its records, best first.
     :param important_columns: for a table the columns that are shown first.
     :param formatters: ``{(table, column): value -> str}``.
+    :param foreign_keys: which columns point to other records: ``"auto"`` for those that the models say, or all of them
+        as ``{(table, column): table}``.
+    :param related_records: ``(RecordRef) -> [Label]``; links shown on the page of a record.
+    :param extra_columns: columns of the application's own on the list and in exports.
     :param describe: ``(activity) -> str | None``; a sentence shown above the changes, never instead of them.
     :param suggest_actors: ``() -> {id: name}``, offered by the filter; by default the actors in the log.
     :param presets: searches offered above the filters.
@@ -75,6 +80,9 @@ class AuditUI:
     naming_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     important_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     formatters: Mapping[tuple[str, str], Callable[[Any], str]] = field(default_factory=dict)
+    foreign_keys: str | Mapping[tuple[str, str], str] = "auto"
+    related_records: Callable[[RecordRef], Iterable[Label]] | None = None
+    extra_columns: Sequence[Column] = ()
     describe: Callable[[ActivityRow], str | None] | None = None
     suggest_actors: Callable[[], Mapping[str, str]] | None = None
     presets: Sequence[Preset] = ()
@@ -91,8 +99,13 @@ class AuditUI:
 
         :param audit_logger: the log to read.
         :param url_prefix: where the pages are, if not where ``AuditUI(url_prefix=…)`` says.
-        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key.
+        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key or of ``foreign_keys``.
         """
+        if self.foreign_keys != "auto" and not isinstance(self.foreign_keys, Mapping):
+            raise ConfigurationError(
+                f"foreign_keys is {self.foreign_keys!r}; it must be 'auto' or a mapping such as "
+                "{('orders', 'user_id'): 'users'}"
+            )
         config = UIConfig.read(app.config)
         for key, value in config.defaults().items():
             app.config.setdefault(key, value)

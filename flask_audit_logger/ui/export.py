@@ -41,11 +41,12 @@ def csv_lines(
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(BY_FIELD if by_field else BY_ACTIVITY)
+    extra = [column.name for column in presenter.state.ui.extra_columns if column.export is not None]
+    writer.writerow([*(BY_FIELD if by_field else BY_ACTIVITY), *map(cell, extra)])
     yield ("\ufeff" if bom else "") + _taken(buffer)
     for rows in batches:
         for row in rows:
-            common, maker = _common(presenter, row), _maker(presenter, row)
+            common, maker = _common(presenter, row), (*_maker(presenter, row), *presenter.exported(row).values())
             middle = _fields(presenter, row) if by_field else [_data(presenter, row)]
             writer.writerows([cell(text) for text in (*common, *part, *maker)] for part in middle)
         yield _taken(buffer)
@@ -123,6 +124,7 @@ def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
 def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
     sight, maker = presenter.state.sight, dict(zip(_MAKER, _maker(presenter, row), strict=True))
     label = presenter.records.get(row.record) if row.record else None
+    extra = presenter.exported(row)
     return {
         "id": row.id,
         "time": _time(row.issued_at),
@@ -135,4 +137,5 @@ def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
         "changed_data": sight.row(row.table, row.changed_data),
         **{name: value or None for name, value in maker.items()},
         "transaction": row.transaction_id,
+        **({"extra": extra} if extra else {}),
     }

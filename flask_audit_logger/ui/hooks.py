@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -58,6 +58,24 @@ class Preset:
 
     name: str
     filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the application's own on the list of changes and in exports.
+
+    Both functions get the whole activity, also what its viewer may not see; they decide what they show of it.
+
+    :param name: in exports.
+    :param title: above the column of the list.
+    :param cell: ``(activity) -> value`` for the list, shown as text; ``None``: the list does not have the column.
+    :param export: ``(activity) -> value`` for exports, where ``None`` is nothing; ``None``: exports do not have it.
+    """
+
+    name: str
+    title: str
+    cell: Callable[[Any], Any] | None = None
+    export: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)

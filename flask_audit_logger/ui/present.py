@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from ..query.diff import diff_field, show_value
@@ -15,14 +16,16 @@ from ..query.reader import Log
 from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, MASKED, Value, as_value
-from .contexts import ActivityShown, ActorShown, Change, RecordShown, TableShown, ValueShown
+from .contexts import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .forms import VERB_NAMES
-from .hooks import Label
+from .hooks import Column, Label
 from .state import UIState
 
 logger = logging.getLogger("flask_audit_logger.ui")
 #: Changes in a cell of a list.
 FEW = 3
+#: Related records that are linked.
+MOST_RELATED = 50
 #: Columns on a page of one activity.
 MANY = 200
 #: Characters of a reason on a list; the page of the change has all of it.
@@ -82,6 +85,29 @@ class Presenter:
             reason=_reason(row.transaction),
         )
 
+    def listed(self, row: ActivityRow) -> ActivityShown:
+        """One activity as a row of the list, with the application's own columns."""
+        columns = self.state.ui.extra_columns
+        cells = tuple(visible(_cell(column, column.cell, row)) for column in columns if column.cell is not None)
+        return replace(self.activity(row), cells=cells)
+
+    def exported(self, row: ActivityRow) -> dict[str, str]:
+        """The application's own columns of a line of an export."""
+        columns = self.state.ui.extra_columns
+        return {column.name: _cell(column, column.export, row) for column in columns if column.export is not None}
+
+    def related(self, record: RecordRef) -> tuple[Option, ...]:
+        """What the application says belongs to a record; a label without a usable address is no link."""
+        hook = self.state.ui.related_records
+        if hook is None:
+            return ()
+        try:
+            labels = list(islice(hook(record), MOST_RELATED))
+            return tuple(Option(visible(label.text), label.safe_url or "") for label in labels)
+        except Exception:
+            logger.exception("the hook related_records failed")
+            return ()
+
     def change(self, row: ActivityRow, column: str, *, brief: bool = False) -> Change:
         """What an activity did to a column."""
         before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
@@ -102,8 +128,8 @@ class Presenter:
         """Two values of a column, as far as the viewer may see them."""
         info = self.state.catalog.column(table, column)
         before, after = (self.state.sight.value(table, column, value) for value in (before, after))
-        target = info.target[0] if info is not None and info.target is not None else None
-        is_name = info is not None and (info.is_key or info.target is not None)
+        target = self.state.catalog.target(table, column)
+        is_name = target is not None or (info is not None and info.is_key)
         diff = diff_field(column, before, after, info.kind if info else None, is_key=is_name, brief=brief)
         return Change(
             label=self.state.column_label(table, column),
@@ -124,7 +150,7 @@ class Presenter:
             shown=show_value(seen, kind, brief=brief),
             kind=kind.value,
             text=self._formatted(table, column, seen),
-            target=self._target(info.target[0], seen) if info is not None and info.target is not None else None,
+            target=self._target(self.state.catalog.target(table, column), seen),
         )
 
     def table(self, table: TableRef) -> TableShown:
@@ -207,9 +233,9 @@ class Presenter:
         """The records that values of foreign keys point to, as far as the viewer may see them."""
         found = []
         for column, value in values:
-            info = self.state.catalog.column(table, column)
-            if info is not None and info.target is not None and self.state.sight.can_see(table, column):
-                ref = self._target_ref(info.target[0], value)
+            target = self.state.catalog.target(table, column)
+            if target is not None and self.state.sight.can_see(table, column):
+                ref = self._target_ref(target, value)
                 found += [ref] if ref is not None else []
         return found
 
@@ -260,6 +286,16 @@ class Presenter:
 def _reason(transaction: TransactionRow | None) -> str | None:
     said = transaction.said("reason") if transaction is not None else None
     return visible(str(said)[:LONGEST_REASON]) if said else None
+
+
+def _cell(column: Column, tell: Any, row: ActivityRow) -> str:
+    """What a column of the application says; nothing if it fails, so that the row is still shown."""
+    try:
+        value = tell(row)
+    except Exception:
+        logger.exception("the column %r failed", column.name)
+        return ""
+    return "" if value is None else str(value)
 
 
 def _label(found: Named) -> Label:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,14 @@ class UIState:
         default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
         known = (sum(len(metadata.tables) for metadata in metadatas), default)
         if self._catalog is None or self._catalog[0] != known:
-            self._catalog = (known, TableCatalog(metadatas, default))
+            self._catalog = (known, TableCatalog(metadatas, default, self.references))
         return self._catalog[1]
+
+    @property
+    def references(self) -> Mapping[tuple[str, str], str] | None:
+        """The references that the application names, if it does not leave that to its models."""
+        given = self.ui.foreign_keys
+        return None if isinstance(given, str) else given
 
     @property
     def viewer(self) -> Viewer | None:

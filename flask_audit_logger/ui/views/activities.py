@@ -64,7 +64,8 @@ def list_page() -> Any:
     title = "There is a problem" if parsed.errors else heading
     context = ActivitiesPage(
         **frame(state, parsed, link, title=title, heading=heading, steps=(), actors=actors),
-        rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
+        rows=tuple(presenter.listed(row) for row in page.rows) if page else (),
+        extra_columns=tuple(column.title for column in state.ui.extra_columns if column.cell is not None),
         pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor) if page else Pager(),
         count_note=None if count or parsed.errors else "Counting took too long.",
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),

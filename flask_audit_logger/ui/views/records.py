@@ -24,7 +24,8 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, pager
 from ..state import UIState, current_state
-from ..words import amount
+from ..texts import gettext
+from ..words import CHANGES, amount
 from .common import actor_choices, frame, is_all, open_search, record_name
 
 FIXED = ("table", "key", "tx", "req", "sort")
@@ -64,7 +65,7 @@ def history_page(table: str, key: str) -> Any:
             state,
             parsed,
             link,
-            title=f"{record_name(shown, shown_table)} – history",
+            title=gettext("%(record)s – history", record=record_name(shown, shown_table)),
             heading=record_name(shown, shown_table),
             steps=(Crumb(shown_table.label, shown_table.href), Crumb(shown.label)),
             actors=actors,
@@ -79,8 +80,9 @@ def history_page(table: str, key: str) -> Any:
         never_changed=tuple(never),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
-        total="" if parsed.errors else amount(found.count, "change", "changes"),
+        total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(*_notes(state, record, last), *_drift_notes(state, record, found.drift)),
+        related=presenter.related(record),
         at_action=state.links.record_at(record),
         compare_action=state.links.compare(record) if can_compare else "",
     )
@@ -113,11 +115,18 @@ def _drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[tuple[
     visible_columns = [name for name in found.columns if state.sight.can_see(record.table, name)]
     names = ", ".join(state.column_label(record.table, name) for name in visible_columns)
     texts = {
-        "gone": "The log says that this record exists, but its row is gone: it was removed while auditing was off.",
-        "unlogged": "The log says that this record was deleted, but there is a row: made while auditing was off.",
+        "gone": gettext(
+            "The log says that this record exists, but its row is gone: it was removed while auditing was off."
+        ),
+        "unlogged": gettext(
+            "The log says that this record was deleted, but there is a row: made while auditing was off."
+        ),
     }
     if names:
-        texts["columns"] = f"The current row differs from the log in: {names}. It was changed while auditing was off."
+        texts["columns"] = gettext(
+            "The current row differs from the log in: %(columns)s. It was changed while auditing was off.",
+            columns=names,
+        )
     return [(texts[found.kind], None)] if found.kind in texts else []
 
 
@@ -132,10 +141,10 @@ def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Cou
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
     moment = presenter.state.clock.moment(newest.issued_at)
     actor = presenter.actor(newest.transaction)
-    who = "somebody not recorded" if actor.kind == "none" else actor.label
+    who = gettext("somebody not recorded") if actor.kind == "none" else actor.label
     if newest.verb == "delete":
-        return f"Deleted {moment.text} by {who}"
-    return f"Exists. Last change {moment.ago} by {who}"
+        return gettext("Deleted %(time)s by %(actor)s", time=moment.text, actor=who)
+    return gettext("Exists. Last change %(ago)s by %(actor)s", ago=moment.ago, actor=who)
 
 
 def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]:
@@ -182,4 +191,5 @@ def _notes(state: UIState, record: RecordRef, newest: ActivityRow) -> list[tuple
     if new_key is None:
         return []
     moved = RecordRef(record.table, stored_key(new_key))
-    return [(f"This record has had another key since: {', '.join(new_key)}", state.links.record(moved))]
+    text = gettext("This record has had another key since: %(key)s", key=", ".join(new_key))
+    return [(text, state.links.record(moved))]
