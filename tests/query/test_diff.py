@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -252,3 +253,27 @@ def test_marks_of_the_trigger_are_understood():
     assert as_value({"audit_logger": "masked"}) == MASKED
     assert as_value({"audit_logger": "text", "text": '{"a": "\\u0000"}'}).data == '{"a": "\\u0000"}'
     assert as_value({"audit_logger": "masked", "other": 1}).state is State.VALUE
+
+
+TWINS = [5, "5", True, "true", None, "null", "", [], "[]", {}, "{}", "5 "]
+NESTS = {
+    "alone": lambda x: x,
+    "in a list": lambda x: [x, "other"],
+    "in an object": lambda x: {"a": x, "b": 1},
+    "in a list of objects": lambda x: {"a": [{"id": 1, "b": x}, 2]},
+}
+
+
+@pytest.mark.parametrize("nest", NESTS.values(), ids=NESTS)
+@pytest.mark.parametrize("kind", [None, Kind.JSON, Kind.TEXT, Kind.PLAIN])
+@pytest.mark.parametrize("brief", [False, True])
+def test_what_differs_looks_different(nest, kind, brief):
+    """The text "5" and the number 5, true and "true", a list and its text: no change shows one thing twice."""
+    for one, other in itertools.permutations(TWINS, 2):
+        diff = diff_field("c", as_value(nest(one)), as_value(nest(other)), kind, brief=brief)
+        sides = [(diff.before, diff.after)] if diff.layout == "sides" else []
+        sides += [(path.before, path.after) for path in diff.paths if path.kind == "changed"]
+        for left, right in sides:
+            assert (left.state, left.text) != (right.state, right.text), (one, other)
+        kinds = {entry.kind: (item.state, item.text) for entry, item in diff.items}
+        assert "added" not in kinds or kinds["added"] != kinds.get("removed"), (one, other)

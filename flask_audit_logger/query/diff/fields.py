@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..values import State, Value, dump
-from .kinds import Kind, settled
+from .kinds import Kind, settled, type_of
 from .numbers import as_date, as_instant, number_delta, time_delta
 from .pieces import Piece, difference_notes, edge_pieces, pieces
 from .tree import Item, PathChange, diff_items, diff_tree, is_flat, same
@@ -112,6 +112,11 @@ def diff_field(
         return _nested(column, actual, before.data, after.data, brief)
     if actual is Kind.TEXT and isinstance(before.data, str) and isinstance(after.data, str):
         return _texts(column, before.data, after.data, brief)
+    if type_of(before.data) != type_of(after.data):
+        # as JSON, so that the text "5" and the number 5 differ
+        sides = (Value(State.VALUE, dump(data)) for data in (before.data, after.data))
+        shown = (show_value(side, Kind.TEXT, brief=brief) for side in sides)
+        return FieldDiff(column, actual, *shown, notes=("the type of the value differs",))
     return FieldDiff(column, actual, *_plain(before, after, actual, brief=brief))
 
 
@@ -288,7 +293,8 @@ def _nested(column: str, kind: Kind, old: Any, new: Any, brief: bool) -> FieldDi
     if is_flat(old) and is_flat(new):
         items = diff_items(old, new)
         limit = 4 if brief else 200
-        shown = tuple((item, _show_inner(item.value, brief)) for item in items[:limit])
+        quoted = len({type_of(item.value) for item in items}) > 1
+        shown = tuple((item, _show_inner(item.value, brief, quoted=quoted)) for item in items[:limit])
         unchanged = len(new) - sum(item.kind == "added" for item in items)
         more = max(0, len(items) - limit)
         return FieldDiff(column, kind, empty, empty, layout="items", items=shown, unchanged=unchanged, more=more)
@@ -309,16 +315,21 @@ def _nested(column: str, kind: Kind, old: Any, new: Any, brief: bool) -> FieldDi
 
 def _show_path(change: PathChange, brief: bool) -> ShownPath:
     absent = Shown(State.ABSENT)
-    before = absent if change.kind == "added" else _show_inner(change.before, brief)
-    after = absent if change.kind == "removed" else _show_inner(change.after, brief)
+    quoted = change.kind == "changed" and type_of(change.before) != type_of(change.after)
+    before = absent if change.kind == "added" else _show_inner(change.before, brief, quoted=quoted)
+    after = absent if change.kind == "removed" else _show_inner(change.after, brief, quoted=quoted)
     return ShownPath(tuple(pieces(".".join(change.path))), change.kind, before, after)
 
 
-def _show_inner(data: Any, brief: bool) -> Shown:
+def _show_inner(data: Any, brief: bool, *, quoted: bool = False) -> Shown:
+    """Show a value inside another one.
+
+    :param quoted: as JSON, so that the text "5" and the number 5 differ.
+    """
     value = _inner(data)
     if not value.known:
         return Shown(value.state)
-    text = as_text(value.data)
+    text = dump(value.data) if quoted else as_text(value.data)
     limit = BRIEF // 2 if brief else EXCERPT
     cut = [Piece("cut", "…")] if len(text) > limit else []
     return Shown(value.state, (*edge_pieces(text[:limit]), *cut))

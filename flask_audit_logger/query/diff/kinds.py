@@ -74,6 +74,17 @@ def kind_of_data(data: Any) -> Kind:
     return Kind.TEXT
 
 
+def type_of(data: Any) -> str:
+    """The JSON type of a logged value."""
+    if data is None:
+        return "null"
+    if isinstance(data, bool):
+        return "boolean"
+    if isinstance(data, (int, Decimal)):
+        return "number"
+    return {str: "string", list: "array", dict: "object"}.get(type(data), "unknown")
+
+
 def settled(kind: Kind | None, *samples: Any) -> Kind:
     """The declared kind if the logged values fit it, else what the values themselves say.
 
