@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import sys
@@ -277,3 +278,12 @@ def test_what_differs_looks_different(nest, kind, brief):
             assert (left.state, left.text) != (right.state, right.text), (one, other)
         kinds = {entry.kind: (item.state, item.text) for entry, item in diff.items}
         assert "added" not in kinds or kinds["added"] != kinds.get("removed"), (one, other)
+
+
+def test_a_text_that_is_too_long_to_show_has_its_size_and_digest():
+    old, new = "é" * 1_000_001, "é" * 1_000_000 + "x"
+    diff = change(old, new, Kind.TEXT)
+    for side, text in ((diff.before, old), (diff.after, new)):
+        assert (side.size, side.digest) == (1_000_001, hashlib.sha256(text.encode()).hexdigest())
+        assert len(side.text) < 3000 and not side.is_binary
+    assert change(old, new, Kind.TEXT, brief=True).before.digest is None

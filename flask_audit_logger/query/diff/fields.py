@@ -38,7 +38,9 @@ class Shown:
     instant: dt.datetime | None = None
     #: Bytes of a binary value, characters of a text that was cut.
     size: int | None = None
+    #: SHA-256 of a value that is not shown whole; of a text as UTF-8.
     digest: str | None = None
+    is_binary: bool = False
     #: Whether the text needs a block of its own.
     is_long: bool = False
 
@@ -148,7 +150,8 @@ def show_value(value: Value, kind: Kind | None = None, *, brief: bool = False) -
     if len(text) > limit:
         kept = _on_a_line(text[:BRIEF]) if brief else text[:EXCERPT]
         shown = [*(pieces(kept, block=not brief)), Piece("cut", "…")]
-        return Shown(value.state, tuple(shown), size=len(text), is_long=not brief)
+        digest = None if brief else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return Shown(value.state, tuple(shown), size=len(text), digest=digest, is_long=not brief)
     is_long = not brief and _needs_block(text)
     shown = pieces(text, block=True) if is_long else edge_pieces(text)
     return Shown(value.state, tuple(shown), is_long=is_long)
@@ -191,8 +194,8 @@ def _binary(value: Value) -> Shown:
         data = bytes.fromhex(value.data[2:])
     except ValueError:
         return Shown(value.state, tuple(pieces(value.data[:BRIEF])), size=len(value.data))
-    excerpt = data[:BINARY_EXCERPT].hex(" ")
-    return Shown(value.state, (Piece("text", excerpt),), size=len(data), digest=hashlib.sha256(data).hexdigest())
+    excerpt = (Piece("text", data[:BINARY_EXCERPT].hex(" ")),)
+    return Shown(value.state, excerpt, size=len(data), digest=hashlib.sha256(data).hexdigest(), is_binary=True)
 
 
 def _texts(column: str, old: str, new: str, brief: bool) -> FieldDiff:
