@@ -6,7 +6,17 @@ import datetime as dt
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from .texts import gettext, marked_plural, ngettext
+
 UTC = dt.timezone.utc
+#: Seconds of each unit in which it is said how long ago something was.
+_UNITS = (
+    (31_536_000, marked_plural("%(number)s year ago", "%(number)s years ago")),
+    (2_592_000, marked_plural("%(number)s month ago", "%(number)s months ago")),
+    (86_400, marked_plural("%(number)s day ago", "%(number)s days ago")),
+    (3600, marked_plural("%(number)s hour ago", "%(number)s hours ago")),
+    (60, marked_plural("%(number)s minute ago", "%(number)s minutes ago")),
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,8 @@ def ago(span: dt.timedelta) -> str:
     """How long ago, in one unit."""
     seconds = int(span.total_seconds())
     if seconds < 0:
-        return "in the future"
-    for size, unit in ((31_536_000, "year"), (2_592_000, "month"), (86_400, "day"), (3600, "hour"), (60, "minute")):
+        return gettext("in the future")
+    for size, words in _UNITS:
         if seconds >= size:
-            number = seconds // size
-            return f"{number} {unit}{'s' if number > 1 else ''} ago"
-    return "just now"
+            return ngettext(*words, seconds // size)
+    return gettext("just now")

@@ -11,35 +11,75 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wtforms import Form, StringField, ValidationError
+from wtforms.i18n import DummyTranslations, get_translations
+from wtforms.meta import DefaultMeta
 
 from ..query.criteria import KINDS, VERBS, scalars
 from ..query.paging import MAX_ID, Cursor
 from .keys import NOBODY
 from .periods import PERIODS, typed_time
+from .texts import Texts, gettext, language, marked
 
 MAX_VALUES = 20
 MAX_LENGTH = 200
 PAGE_SIZES = (25, 50, 100, 200)
-VERB_NAMES = {
-    "insert": "Created",
-    "update": "Updated",
-    "delete": "Deleted",
-    "truncate": "Emptied",
-    "snapshot": "Snapshot",
-}
-KIND_NAMES = {"user": "User", "service": "Background job", "system": "Command", "none": "Not recorded"}
+VERB_NAMES = Texts(
+    {
+        "insert": marked("Created"),
+        "update": marked("Updated"),
+        "delete": marked("Deleted"),
+        "truncate": marked("Emptied"),
+        "snapshot": marked("Snapshot"),
+    }
+)
+#: The same within a sentence.
+VERB_WORDS = Texts(
+    {
+        "insert": marked("created"),
+        "update": marked("updated"),
+        "delete": marked("deleted"),
+        "truncate": marked("emptied"),
+        "snapshot": marked("snapshot"),
+    }
+)
+KIND_NAMES = Texts(
+    {
+        "user": marked("User"),
+        "service": marked("Background job"),
+        "system": marked("Command"),
+        "none": marked("Not recorded"),
+    }
+)
+_IMPERSONATED = Texts({"": marked("Any"), "1": marked("On behalf of somebody"), "0": marked("Directly")})
+_ORDERS = Texts({"-time": marked("Newest first"), "time": marked("Oldest first")})
+
+
+class TranslatedMeta(DefaultMeta):
+    """Labels are marked where a form is written and translated when one is made, as are the messages of WTForms."""
+
+    def bind_field(self, form: Any, unbound_field: Any, options: Any) -> Any:
+        field = super().bind_field(form, unbound_field, options)
+        field.label.text = gettext(field.label.text)
+        return field
+
+    def get_translations(self, form: Any) -> Any:
+        found = language()
+        try:
+            return DummyTranslations() if found.is_source else get_translations([found.locale])
+        except OSError:  # WTForms has no texts in this language
+            return DummyTranslations()
 
 
 def _clean(_form: Form, field: Any) -> None:
     """Refuse what can't be part of any name or value that is searched for."""
     values = field.data if isinstance(field.data, list) else [field.data or ""]
     if len(values) > MAX_VALUES:
-        raise ValidationError(f"Give at most {MAX_VALUES} values.")
+        raise ValidationError(gettext("Give at most %(most)s values.", most=MAX_VALUES))
     for value in values:
         if len(value) > MAX_LENGTH:
-            raise ValidationError(f"A value can have at most {MAX_LENGTH} characters.")
+            raise ValidationError(gettext("A value can have at most %(most)s characters.", most=MAX_LENGTH))
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-            raise ValidationError("A value can't contain control characters.")
+            raise ValidationError(gettext("A value can't contain control characters."))
 
 
 class TextsField(StringField):
@@ -60,12 +100,12 @@ class TextsField(StringField):
 class ChoiceField(StringField):
     """One of several values; an empty one stands for the default.
 
-    :param options: value and name of each.
+    :param options: gives value and name of each.
     """
 
-    def __init__(self, label: str | None, options: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, label: str | None, options: Callable[[], Iterable[tuple[str, str]]], **kwargs: Any) -> None:
         super().__init__(label, **kwargs)
-        self.options = list(options)
+        self.options = list(options())
 
     def process_formdata(self, valuelist: list[Any]) -> None:
         if valuelist and valuelist[0]:
@@ -78,23 +118,25 @@ class ChoiceField(StringField):
 
     def pre_validate(self, form: Any) -> None:
         if self.data not in dict(self.options):
-            raise ValidationError(f"{str(self.data)[:MAX_LENGTH]!r} is not one of the choices.")
+            raise ValidationError(
+                gettext("%(value)s is not one of the choices.", value=repr(str(self.data)[:MAX_LENGTH]))
+            )
 
 
 class ChoicesField(TextsField):
     """Any number of several values.
 
-    :param options: value and name of each.
+    :param options: gives value and name of each.
     """
 
-    def __init__(self, label: str | None, options: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, label: str | None, options: Callable[[], Iterable[tuple[str, str]]], **kwargs: Any) -> None:
         super().__init__(label, **kwargs)
-        self.options = list(options)
+        self.options = list(options())
 
     def pre_validate(self, form: Any) -> None:
         wrong = [value for value in self.data or [] if value not in dict(self.options)]
         if wrong:
-            raise ValidationError(f"{wrong[0][:MAX_LENGTH]!r} is not one of the choices.")
+            raise ValidationError(gettext("%(value)s is not one of the choices.", value=repr(wrong[0][:MAX_LENGTH])))
 
 
 class TablesField(TextsField):
@@ -107,35 +149,32 @@ class TablesField(TextsField):
 class FilterForm(Form):
     """The filters of a list of activities."""
 
-    class Meta:
+    class Meta(TranslatedMeta):
         csrf = False
 
-    table = TablesField("Table", [_clean], id="audit-table")
-    key = StringField("Record key", [_clean], id="audit-key")
-    verb = ChoicesField("What happened", [(verb, VERB_NAMES[verb]) for verb in VERBS], id="audit-verb")
-    col = TextsField("Changed column", [_clean], id="audit-col")
-    actor = TextsField("Who", [_clean], id="audit-actor")
-    period = ChoiceField("When", [("", "Choose…"), *PERIODS.items()], default="", id="audit-period")
-    since = StringField("From", [_clean], id="audit-since")
-    until = StringField("Until", [_clean], id="audit-until")
-    kind = ChoicesField("Made by", [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
-    impersonated = ChoiceField(
-        "Impersonation",
-        [("", "Any"), ("1", "On behalf of somebody"), ("0", "Directly")],
-        default="",
-        id="audit-impersonated",
+    table = TablesField(marked("Table"), [_clean], id="audit-table")
+    key = StringField(marked("Record key"), [_clean], id="audit-key")
+    verb = ChoicesField(marked("What happened"), lambda: [(verb, VERB_NAMES[verb]) for verb in VERBS], id="audit-verb")
+    col = TextsField(marked("Changed column"), [_clean], id="audit-col")
+    actor = TextsField(marked("Who"), [_clean], id="audit-actor")
+    period = ChoiceField(
+        marked("When"), lambda: [("", gettext("Choose…")), *PERIODS.items()], default="", id="audit-period"
     )
-    addr = TextsField("Address or network", [_clean], id="audit-addr")
-    field = StringField("Column", [_clean], id="audit-field")
-    was = StringField("Was", [_clean], id="audit-was")
-    became = StringField("Became", [_clean], id="audit-became")
-    tx = TextsField("Transaction", [_clean], id="audit-tx")
-    req = TextsField("Request id", [_clean], id="audit-req")
-    sort = ChoiceField("Order", [("-time", "Newest first"), ("time", "Oldest first")], default="-time")
-    before = StringField("Position", [_clean], id="audit-before")
-    after = StringField("Position", [_clean], id="audit-after")
-    limit = ChoiceField("Rows", [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
-    tz = StringField("Time zone", [_clean])
+    since = StringField(marked("From"), [_clean], id="audit-since")
+    until = StringField(marked("Until"), [_clean], id="audit-until")
+    kind = ChoicesField(marked("Made by"), lambda: [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
+    impersonated = ChoiceField(marked("Impersonation"), _IMPERSONATED.items, default="", id="audit-impersonated")
+    addr = TextsField(marked("Address or network"), [_clean], id="audit-addr")
+    field = StringField(marked("Column"), [_clean], id="audit-field")
+    was = StringField(marked("Was"), [_clean], id="audit-was")
+    became = StringField(marked("Became"), [_clean], id="audit-became")
+    tx = TextsField(marked("Transaction"), [_clean], id="audit-tx")
+    req = TextsField(marked("Request id"), [_clean], id="audit-req")
+    sort = ChoiceField(marked("Order"), _ORDERS.items, default="-time")
+    before = StringField(marked("Position"), [_clean], id="audit-before")
+    after = StringField(marked("Position"), [_clean], id="audit-after")
+    limit = ChoiceField(marked("Rows"), lambda: [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
+    tz = StringField(marked("Time zone"), [_clean])
 
     #: Checks a column name; set by the view, which knows the tables and what the viewer may see.
     check_column: Callable[[FilterForm, str], None]
@@ -161,11 +200,11 @@ class FilterForm(Form):
                 ZoneInfo(field.data)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             self.tz.data = None
-            raise ValidationError(f"There is no time zone {field.data!r}.") from None
+            raise ValidationError(gettext("There is no time zone %(value)s.", value=repr(field.data))) from None
 
     def validate_key(self, field: Any) -> None:
         if field.data and len(self.table.data or []) != 1:
-            raise ValidationError("Choose one table to search by key.")
+            raise ValidationError(gettext("Choose one table to search by key."))
 
     def validate_col(self, field: Any) -> None:
         for name in field.data or []:
@@ -175,7 +214,7 @@ class FilterForm(Form):
         if field.data:
             self.check_column(self, field.data)
             if not (self.was.data or self.became.data):
-                raise ValidationError("Say what the column was or became.")
+                raise ValidationError(gettext("Say what the column was or became."))
 
     def validate_was(self, field: Any) -> None:
         self._check_value(field)
@@ -192,43 +231,47 @@ class FilterForm(Form):
     def validate_since(self, field: Any) -> None:
         self._check_time(field, end_of_day=False)
         if field.data and self.period.data:
-            raise ValidationError("Choose either a period or exact times.")
+            raise ValidationError(gettext("Choose either a period or exact times."))
 
     def validate_until(self, field: Any) -> None:
         until = self._check_time(field, end_of_day=True)
         since = None if self.since.errors or not self.since.data else self._read(self.since.data, False)
         if until and since and since >= until:
-            raise ValidationError("The end must be later than the start.")
+            raise ValidationError(gettext("The end must be later than the start."))
         if field.data and self.period.data:
-            raise ValidationError("Choose either a period or exact times.")
+            raise ValidationError(gettext("Choose either a period or exact times."))
 
     def validate_tx(self, field: Any) -> None:
         for value in field.data or []:
             if not re.fullmatch(r"[0-9]{1,19}", value, re.ASCII) or int(value) > MAX_ID:
-                raise ValidationError(f"{value!r} is not the number of a transaction.")
+                raise ValidationError(gettext("%(value)s is not the number of a transaction.", value=repr(value)))
 
     def validate_before(self, field: Any) -> None:
         self._check_cursor(field)
         if field.data and self.after.data:
-            raise ValidationError("A page starts either before or after a position.")
+            raise ValidationError(gettext("A page starts either before or after a position."))
 
     def validate_after(self, field: Any) -> None:
         self._check_cursor(field)
 
     def _check_value(self, field: Any) -> None:
         if field.data and not self.field.data:
-            raise ValidationError("Say which column.")
+            raise ValidationError(gettext("Say which column."))
         try:
             scalars(field.data or "")
         except ValueError as error:
-            raise ValidationError(f"This can't be searched for: {error}.") from error
+            raise ValidationError(
+                gettext("This can't be searched for: search for a number, a text, true, false or null.")
+            ) from error
 
     def _check_cursor(self, field: Any) -> None:
         try:
             if field.data:
                 Cursor.parse(field.data)
         except ValueError as error:
-            raise ValidationError(f"{error}.") from error
+            raise ValidationError(
+                gettext("%(value)s is not a position in the log; one looks like 120.4711.", value=repr(field.data))
+            ) from error
 
     def _check_time(self, field: Any, end_of_day: bool) -> dt.datetime | None:
         if not field.data:
@@ -254,7 +297,9 @@ def network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError as error:
-        raise ValidationError(f"{text!r} is no address or network, such as 192.0.2.7 or 192.0.2.0/24.") from error
+        raise ValidationError(
+            gettext("%(value)s is no address or network, such as 192.0.2.7 or 192.0.2.0/24.", value=repr(text))
+        ) from error
 
 
 def actor_of(text: str) -> str | None:
@@ -265,8 +310,8 @@ def actor_of(text: str) -> str | None:
 class TransactionForm(FilterForm):
     """The filters of a list of transactions."""
 
-    path = StringField("Request path begins with", [_clean], id="audit-path")
-    min_rows = StringField("At least so many rows", [_clean], id="audit-min-rows")
+    path = StringField(marked("Request path begins with"), [_clean], id="audit-path")
+    min_rows = StringField(marked("At least so many rows"), [_clean], id="audit-min-rows")
 
     NARROWING: Sequence[str] = (
         "table", "verb", "actor", "kind", "impersonated", "addr", "period", "since", "until", "req", "path", "min_rows",
@@ -275,4 +320,4 @@ class TransactionForm(FilterForm):
 
     def validate_min_rows(self, field: Any) -> None:
         if field.data and not re.fullmatch(r"[1-9][0-9]{0,5}", field.data, re.ASCII):
-            raise ValidationError("Enter a whole number from 1 to 999999.")
+            raise ValidationError(gettext("Enter a whole number from 1 to 999999."))

@@ -10,6 +10,7 @@ from flask import current_app, request
 from .contexts import Crumb, MessagePage, Option
 from .rendering import render
 from .state import UIState
+from .texts import gettext
 
 _NO_PERMISSION = (
     "No permission callback was given, so every page is closed.",
@@ -33,7 +34,7 @@ def message(
     :param bare: without breadcrumb and tabs, which ask what the viewer may see.
     """
     page = MessagePage(
-        title=f"{heading} – Audit",
+        title=gettext("%(page)s – Audit", page=heading),
         heading=heading,
         crumbs=() if bare else crumbs(state, Crumb(heading)),
         zone=state.clock.name,
@@ -50,7 +51,7 @@ def crumbs(state: UIState, *steps: Crumb) -> tuple[Crumb, ...]:
     if state.config.home is not None:
         name, endpoint = state.config.home
         home.append(Crumb(name, current_app.url_for(endpoint)))
-    return (*home, Crumb("Audit log", state.links.activities()), *steps)
+    return (*home, Crumb(gettext("Audit log"), state.links.activities()), *steps)
 
 
 def refused(state: UIState, action: str | None) -> Any:
@@ -63,19 +64,20 @@ def refused(state: UIState, action: str | None) -> Any:
             details = (f"The view of {request.endpoint!r} declares no action, so nobody is let in.",)
         else:
             details = (f"permission({action!r}, …) did not return True.",)
-    text = "You are not allowed to read this part of the audit log."
-    return message(state, 403, "Not allowed", text, details, bare=True)
+    text = gettext("You are not allowed to read this part of the audit log.")
+    return message(state, 403, gettext("Not allowed"), text, details, bare=True)
 
 
 def not_signed_in(state: UIState) -> Any:
     """Nobody is signed in and the application has no way to ask."""
-    return message(state, 401, "Please sign in", "Sign in to read the audit log.", bare=True)
+    return message(state, 401, gettext("Please sign in"), gettext("Sign in to read the audit log."), bare=True)
 
 
 def not_found(state: UIState) -> Any:
     """There is nothing here, or nothing the viewer may see: both look the same."""
-    text = "The audit log has nothing at this address, or you are not allowed to see it."
-    return message(state, 404, "Nothing here", text, options=[Option("All changes", state.links.activities())])
+    text = gettext("The audit log has nothing at this address, or you are not allowed to see it.")
+    options = [Option(gettext("All changes"), state.links.activities())]
+    return message(state, 404, gettext("Nothing here"), text, options=options)
 
 
 def too_slow(state: UIState) -> Any:
@@ -88,37 +90,42 @@ def too_slow(state: UIState) -> Any:
         drop = ("period", "since", "until", "before", "after")
         kept: dict[str, Any] = {name: args.getlist(name) for name in args if name not in drop}
         options = [
-            Option("Only the last 24 hours", link({**kept, "period": "24h"})),
-            Option("Only the last 7 days", link({**kept, "period": "7d"})),
+            Option(gettext("Only the last 24 hours"), link({**kept, "period": "24h"})),
+            Option(gettext("Only the last 7 days"), link({**kept, "period": "7d"})),
         ]
     seconds = state.config.statement_timeout_ms / 1000
-    text = f"This search took longer than {seconds:g} s and was stopped. Narrow it down, or try again later."
-    response = message(state, 503, "That took too long", text, options=options)
+    text = gettext(
+        "This search took longer than %(seconds)s s and was stopped. Narrow it down, or try again later.",
+        seconds=f"{seconds:g}",
+    )
+    response = message(state, 503, gettext("That took too long"), text, options=options)
     response.headers["Retry-After"] = "5"
     return response
 
 
 def unavailable(state: UIState) -> Any:
     """The database can't be reached."""
-    text = "Its database can't be reached. Try again later."
-    response = message(state, 503, "The audit log can't be read", text, bare=True)
+    text = gettext("Its database can't be reached. Try again later.")
+    response = message(state, 503, gettext("The audit log can't be read"), text, bare=True)
     response.headers["Retry-After"] = "30"
     return response
 
 
 def unlogged(state: UIState) -> Any:
     """Reading has to be logged and could not be."""
-    return message(state, 503, "The audit log can't be shown", "This view could not be recorded. Try again later.")
+    text = gettext("This view could not be recorded. Try again later.")
+    return message(state, 503, gettext("The audit log can't be shown"), text)
 
 
 def missing(state: UIState) -> Any:
     """The tables were not made yet."""
     details = ("Run the migrations: flask db upgrade, or db.create_all().",) if current_app.debug else ()
-    text = "There is no audit log in this database yet."
-    return message(state, 503, "The audit log is missing", text, details)
+    text = gettext("There is no audit log in this database yet.")
+    return message(state, 503, gettext("The audit log is missing"), text, details)
 
 
 def bad_value(state: UIState) -> Any:
     """PostgreSQL refused a value that the form let through."""
-    text = "One of the values can't be searched for."
-    return message(state, 400, "There is a problem", text, options=[Option("All changes", state.links.activities())])
+    text = gettext("One of the values can't be searched for.")
+    options = [Option(gettext("All changes"), state.links.activities())]
+    return message(state, 400, gettext("There is a problem"), text, options=options)

@@ -5,26 +5,48 @@ from __future__ import annotations
 import datetime as dt
 import re
 
+from .texts import Texts, gettext, marked
+
 UTC = dt.timezone.utc
 _HOUR = dt.timedelta(hours=1)
 
 #: Names of the period filter and how they are called.
-PERIODS = {
-    "1h": "Last hour",
-    "24h": "Last 24 hours",
-    "7d": "Last 7 days",
-    "30d": "Last 30 days",
-    "90d": "Last 90 days",
-    "today": "Today",
-    "yesterday": "Yesterday",
-    "this-month": "This month",
-    "last-month": "Last month",
-    "this-quarter": "This quarter",
-    "last-quarter": "Last quarter",
-    "this-year": "This year",
-    "last-year": "Last year",
-    "all": "All time",
-}
+PERIODS = Texts(
+    {
+        "1h": marked("Last hour"),
+        "24h": marked("Last 24 hours"),
+        "7d": marked("Last 7 days"),
+        "30d": marked("Last 30 days"),
+        "90d": marked("Last 90 days"),
+        "today": marked("Today"),
+        "yesterday": marked("Yesterday"),
+        "this-month": marked("This month"),
+        "last-month": marked("Last month"),
+        "this-quarter": marked("This quarter"),
+        "last-quarter": marked("Last quarter"),
+        "this-year": marked("This year"),
+        "last-year": marked("Last year"),
+        "all": marked("All time"),
+    }
+)
+#: The same within a sentence; all time is not said.
+PERIOD_WORDS = Texts(
+    {
+        "1h": marked("last hour"),
+        "24h": marked("last 24 hours"),
+        "7d": marked("last 7 days"),
+        "30d": marked("last 30 days"),
+        "90d": marked("last 90 days"),
+        "today": marked("today"),
+        "yesterday": marked("yesterday"),
+        "this-month": marked("this month"),
+        "last-month": marked("last month"),
+        "this-quarter": marked("this quarter"),
+        "last-quarter": marked("last quarter"),
+        "this-year": marked("this year"),
+        "last-year": marked("last year"),
+    }
+)
 _SPANS = {"1h": _HOUR, "24h": 24 * _HOUR, "7d": 168 * _HOUR, "30d": 720 * _HOUR, "90d": 2160 * _HOUR}
 _TYPED = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)\s*(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
@@ -54,7 +76,7 @@ def typed_time(text: str, zone: dt.tzinfo, *, end_of_day: bool = False) -> dt.da
     """
     match = _TYPED.fullmatch(text.strip())
     if match is None:
-        raise ValueError("Enter a time like 2026-11-24 14:30, or a date like 2026-11-24.")
+        raise ValueError(gettext("Enter a time like 2026-11-24 14:30, or a date like 2026-11-24."))
     try:
         day = dt.date.fromisoformat(match[1])
         if match[2] is None:
@@ -63,7 +85,7 @@ def typed_time(text: str, zone: dt.tzinfo, *, end_of_day: bool = False) -> dt.da
         moment = dt.datetime.fromisoformat(f"{match[1]}T{clock}").replace(microsecond=int(fraction.ljust(6, "0") or 0))
         return moment.replace(tzinfo=_offset(match[3]) if match[3] else zone).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is not a time that exists.") from error
+        raise ValueError(gettext("%(value)s is not a time that exists.", value=repr(text))) from error
 
 
 def _days(name: str, today: dt.date, quarter_start: int) -> tuple[dt.date, dt.date | None]:

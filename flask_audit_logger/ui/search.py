@@ -21,6 +21,7 @@ from .forms import KIND_NAMES, MAX_LENGTH, VERB_NAMES, FilterForm, actor_of, net
 from .keys import NOBODY, BadKey, decode_key
 from .periods import PERIODS, period_bounds, typed_time
 from .state import UIState
+from .texts import Texts, gettext, marked
 
 #: Longest query string that is looked at.
 MAX_QUERY = 4096
@@ -70,7 +71,8 @@ def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules:
     form = _form(state, given, rules.form)
     errors: list[tuple[str, str, str]] = []
     if len(query_string) > MAX_QUERY:
-        errors.append(("", "Filters", f"The address can have at most {MAX_QUERY} characters."))
+        text = gettext("The address can have at most %(most)s characters.", most=MAX_QUERY)
+        errors.append(("", gettext("Filters"), text))
         form = _form(state, MultiDict(), rules.form)
     elif not form.validate():
         errors += [(f.id, str(f.label.text), str(e)) for f in form if f.errors for e in _flat(f.errors)]
@@ -83,7 +85,7 @@ def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules:
             criteria = _criteria(state, form, assumed, rules.base)
             paging = _paging(state, form)
         except ValidationError as error:
-            errors.append(("audit-actor", "Who", str(error)))
+            errors.append(("audit-actor", gettext("Who"), str(error)))
     ignored = tuple(sorted(name[:MAX_LENGTH] for name in args if name not in known and name not in rules.extra))
     return ParsedSearch(form, given, tuple(errors), ignored[:20], criteria, paging, assumed)
 
@@ -183,7 +185,7 @@ def _check_column(state: UIState, form: FilterForm, name: str) -> None:
         return
     known: Sequence[TableInfo] = [info for info in infos if info is not None]
     if not any(name in info.columns and state.sight.can_search(info.ref, name) for info in known):
-        raise ValidationError(f"There is no column {name!r} to search by.")
+        raise ValidationError(gettext("There is no column %(value)s to search by.", value=repr(name)))
 
 
 def _hidden(state: UIState, names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
@@ -234,7 +236,8 @@ def _checked_actor(state: UIState, text: str) -> str | None:
         try:
             state.check_actor(actor)
         except ValueError as error:
-            raise ValidationError(f"{error}.") from error
+            message = gettext("%(value)s can't be an actor; their ids are whole numbers here.", value=repr(text))
+            raise ValidationError(message) from error
     return actor
 
 
@@ -282,37 +285,39 @@ def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, act
     if name == "kind":
         return KIND_NAMES.get(value, value)
     if name == "impersonated":
-        return "on behalf of somebody" if value == "1" else "directly"
+        return gettext("on behalf of somebody") if value == "1" else gettext("directly")
     if name == "actor":
-        return "not recorded" if value == NOBODY else actor_names.get(value, value)
+        return gettext("not recorded") if value == NOBODY else actor_names.get(value, value)
     if name == "period":
         return PERIODS.get(value, value)
     if name == "addr" and not parsed.errors:
         return network(value)
     if name == "until" and parsed.criteria.until is not None:
-        return "before " + state.clock.moment(parsed.criteria.until).text
+        return gettext("before %(time)s", time=state.clock.moment(parsed.criteria.until).text)
     if name == "since" and parsed.criteria.since is not None:
         return state.clock.moment(parsed.criteria.since).text
     return value
 
 
-_CHIP_NAMES = {
-    "table": "Table",
-    "key": "Key",
-    "verb": "What",
-    "col": "Column",
-    "field": "Column value",
-    "was": "Was",
-    "became": "Became",
-    "actor": "Who",
-    "kind": "Made by",
-    "impersonated": "Impersonation",
-    "addr": "Address",
-    "period": "",
-    "since": "From",
-    "until": "Until",
-    "tx": "Transaction",
-    "req": "Request",
-    "path": "Path begins with",
-    "min_rows": "Rows, at least",
-}
+_CHIP_NAMES = Texts(
+    {
+        "table": marked("Table"),
+        "key": marked("Key"),
+        "verb": marked("What"),
+        "col": marked("Column"),
+        "field": marked("Column value"),
+        "was": marked("Was"),
+        "became": marked("Became"),
+        "actor": marked("Who"),
+        "kind": marked("Made by"),
+        "impersonated": marked("Impersonation"),
+        "addr": marked("Address"),
+        "period": "",
+        "since": marked("From"),
+        "until": marked("Until"),
+        "tx": marked("Transaction"),
+        "req": marked("Request"),
+        "path": marked("Path begins with"),
+        "min_rows": marked("Rows, at least"),
+    }
+)

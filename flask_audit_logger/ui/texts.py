@@ -20,7 +20,7 @@ from flask import current_app, g, has_app_context
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from ..query.texts import marked
+from ..query.texts import marked, marked_plural
 
 __all__ = ["Noun", "Texts", "calendar", "decimal", "gettext", "language", "marked", "ngettext", "number", "pgettext"]
 
@@ -132,13 +132,15 @@ class Texts(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._texts)
 
+    def __repr__(self) -> str:
+        return f"Texts({self._texts!r})"
+
 
 @dataclass(frozen=True)
 class Noun:
     """What is counted: one, many, more than are counted, and an unknown number of it; marked, not yet translated."""
 
-    one: str
-    many: str
+    counted: tuple[str, str]
     more: str
     any: str
 

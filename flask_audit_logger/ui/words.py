@@ -8,28 +8,55 @@ from itertools import groupby
 
 from ..query.activities import Count
 from ..query.diff.pieces import Piece
+from .texts import Noun, decimal, gettext, marked, marked_plural, ngettext, pgettext
+from .texts import number as number
 
+CHANGES = Noun(
+    marked_plural("%(number)s change", "%(number)s changes"), marked("More than %(number)s changes"), marked("Changes")
+)
+TRANSACTIONS = Noun(
+    marked_plural("%(number)s transaction", "%(number)s transactions"),
+    marked("More than %(number)s transactions"),
+    marked("Transactions"),
+)
+ROWS = Noun(marked_plural("%(number)s row", "%(number)s rows"), marked("More than %(number)s rows"), marked("Rows"))
+#: What changes of one kind are called.
 VERB_NOUNS = {
-    "insert": ("new record", "new records"),
-    "update": ("update", "updates"),
-    "delete": ("deletion", "deletions"),
-    "truncate": ("emptied table", "emptied tables"),
-    "snapshot": ("snapshot", "snapshots"),
+    "insert": Noun(
+        marked_plural("%(number)s new record", "%(number)s new records"),
+        marked("More than %(number)s new records"),
+        marked("New records"),
+    ),
+    "update": Noun(
+        marked_plural("%(number)s update", "%(number)s updates"),
+        marked("More than %(number)s updates"),
+        marked("Updates"),
+    ),
+    "delete": Noun(
+        marked_plural("%(number)s deletion", "%(number)s deletions"),
+        marked("More than %(number)s deletions"),
+        marked("Deletions"),
+    ),
+    "truncate": Noun(
+        marked_plural("%(number)s emptied table", "%(number)s emptied tables"),
+        marked("More than %(number)s emptied tables"),
+        marked("Emptied tables"),
+    ),
+    "snapshot": Noun(
+        marked_plural("%(number)s snapshot", "%(number)s snapshots"),
+        marked("More than %(number)s snapshots"),
+        marked("Snapshots"),
+    ),
 }
 
 
-def number(value: int) -> str:
-    """A whole number with thousands apart."""
-    return f"{value:,}"
-
-
-def amount(count: Count | None, one: str, many: str) -> str:
+def amount(count: Count | None, noun: Noun) -> str:
     """A count with its noun; without a number if counting took too long."""
     if count is None:
-        return many[:1].upper() + many[1:]
+        return gettext(noun.any)
     if count.is_capped:
-        return f"More than {number(count.number)} {many}"
-    return f"{number(count.number)} {one if count.number == 1 else many}"
+        return gettext(noun.more, number=number(count.number))
+    return ngettext(*noun.counted, count.number)
 
 
 def humanized(name: str) -> str:
@@ -44,15 +71,19 @@ def size(octets: int) -> str:
         return f"{octets} B"
     for unit, factor in (("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)):
         if octets < factor * 1000 or unit == "GB":
-            return f"{octets / factor:.1f} {unit}"
+            return f"{decimal(octets / factor)} {unit}"
     return f"{octets} B"
 
 
 def joined(parts: list[str], last: str = "and") -> str:
-    """Words in a row."""
+    """Words in a row.
+
+    :param last: ``and`` or ``or``.
+    """
     if len(parts) < 2:
         return "".join(parts)
-    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+    values = {"parts": pgettext("between the items of a list", ", ").join(parts[:-1]), "last": parts[-1]}
+    return gettext("%(parts)s and %(last)s", **values) if last == "and" else gettext("%(parts)s or %(last)s", **values)
 
 
 def grouped_by_mark(parts: Iterable[Piece]) -> list[tuple[str, list[Piece]]]:

@@ -16,18 +16,29 @@ from ...query.errors import ReadTimeout, translated
 from ...query.paging import Page
 from ...query.reader import Log
 from ..contexts import Crumb, RecordShown, TableShown
-from ..forms import VERB_NAMES
 from ..keys import NOBODY
 from ..messages import crumbs
-from ..periods import PERIODS
+from ..periods import PERIOD_WORDS
 from ..search import ParsedSearch, SearchRules, chips, parse
 from ..state import UIState
-from ..words import VERB_NOUNS, amount, joined
+from ..texts import gettext, marked
+from ..words import CHANGES, VERB_NOUNS, amount, joined
 
 #: Most actors that the filter offers as a list.
 OFFERED_ACTORS = 100
 #: Seconds for which that list is kept.
 ACTORS_AGE = 60
+#: A search in words: whether tables, columns and actors are given, and the sentence.
+_SEARCHES = {
+    (False, False, False): marked("%(changes)s"),
+    (True, False, False): marked("%(changes)s to %(tables)s"),
+    (False, True, False): marked("%(changes)s in %(columns)s"),
+    (False, False, True): marked("%(changes)s by %(actors)s"),
+    (True, True, False): marked("%(changes)s to %(tables)s in %(columns)s"),
+    (True, False, True): marked("%(changes)s to %(tables)s by %(actors)s"),
+    (False, True, True): marked("%(changes)s in %(columns)s by %(actors)s"),
+    (True, True, True): marked("%(changes)s to %(tables)s in %(columns)s by %(actors)s"),
+}
 
 
 def open_search(state: UIState, rules: SearchRules) -> ParsedSearch:
@@ -79,7 +90,8 @@ def is_all(page: Page[Any]) -> bool:
 
 def page_title(state: UIState, text: str) -> str:
     """Title of a page: what it is, where it belongs."""
-    return f"{visible(text)} – Audit" + (f" – {state.config.home[0]}" if state.config.home else "")
+    title = gettext("%(page)s – Audit", page=visible(text))
+    return f"{title} – {state.config.home[0]}" if state.config.home else title
 
 
 def viewer_name(state: UIState) -> str | None:
@@ -119,42 +131,45 @@ def actor_choices(state: UIState, log: Log) -> list[tuple[str, str]]:
 def sentence(state: UIState, parsed: ParsedSearch, count: Count | None, actor_names: dict[str, str]) -> str:
     """The filter in words: "412 updates to Products by Ann Price, last 30 days"."""
     if parsed.errors:  # what was typed may be anything
-        return "There is a problem"
+        return gettext("There is a problem")
     verbs = parsed.form.verb.data or []
-    one, many = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else ("change", "changes")
-    return amount(count, one, many) + filter_words(state, parsed, actor_names)
+    noun = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else CHANGES
+    return in_words(state, parsed, amount(count, noun), actor_names)
 
 
-def filter_words(state: UIState, parsed: ParsedSearch, actor_names: dict[str, str]) -> str:
-    """The filters in words, after the noun."""
-    form, text = parsed.form, ""
-    tables = [state.table_label(state.catalog.ref(name)) for name in form.table.data or []]
-    if tables:
-        text += f" to {joined(tables, 'or')}"
-    if form.key.data:
-        text += f" #{form.key.data}"
-    if form.col.data:
-        text += f" in {joined(list(form.col.data), 'or')}"
-    actors = ["nobody known" if actor == NOBODY else actor_names.get(actor, actor) for actor in form.actor.data or []]
-    if actors:
-        text += f" by {joined(actors, 'or')}"
-    return text + _time_words(state, parsed)
+def in_words(state: UIState, parsed: ParsedSearch, changes: str, actor_names: dict[str, str]) -> str:
+    """A search in words.
+
+    :param changes: what was found.
+    """
+    form = parsed.form
+    tables = joined([state.table_label(state.catalog.ref(name)) for name in form.table.data or []], "or")
+    columns = joined(list(form.col.data or []), "or")
+    nobody = gettext("nobody known")
+    actors = [nobody if actor == NOBODY else actor_names.get(actor, actor) for actor in form.actor.data or []]
+    text = gettext(
+        _SEARCHES[bool(tables), bool(columns), bool(actors)],
+        changes=changes,
+        tables=f"{tables} #{form.key.data}" if form.key.data else tables,
+        columns=columns,
+        actors=joined(actors, "or"),
+    )
+    return _with_time(state, parsed, text)
 
 
-def verb_words(verbs: Sequence[str]) -> str:
-    """Kinds of change in words."""
-    return joined([VERB_NAMES[verb].lower() for verb in verbs], "or")
-
-
-def _time_words(state: UIState, parsed: ParsedSearch) -> str:
+def _with_time(state: UIState, parsed: ParsedSearch, search: str) -> str:
     if parsed.period:
-        return "" if parsed.period == "all" else f", {PERIODS[parsed.period].lower()}"
-    words = []
-    if parsed.criteria.since is not None:
-        words.append("from " + state.clock.moment(parsed.criteria.since).text)
-    if parsed.criteria.until is not None:
-        words.append("until " + state.clock.moment(parsed.criteria.until).text)
-    return ", " + " ".join(words) if words else ""
+        if parsed.period == "all":
+            return search
+        return gettext("%(search)s, %(period)s", search=search, period=PERIOD_WORDS[parsed.period])
+    since, until = parsed.criteria.since, parsed.criteria.until
+    begin = state.clock.moment(since).text if since is not None else ""
+    end = state.clock.moment(until).text if until is not None else ""
+    if begin and end:
+        return gettext("%(search)s, from %(since)s until %(until)s", search=search, since=begin, until=end)
+    if begin:
+        return gettext("%(search)s, from %(since)s", search=search, since=begin)
+    return gettext("%(search)s, until %(until)s", search=search, until=end) if end else search
 
 
 def _is_complete(actors: Sequence[tuple[str, str]], chosen: Sequence[str]) -> bool:

@@ -31,8 +31,9 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
 from ..state import current_state
-from ..words import amount, number
-from .common import actor_choices, filter_words, frame, is_all, open_search
+from ..texts import gettext, ngettext
+from ..words import ROWS, TRANSACTIONS, amount, number
+from .common import actor_choices, frame, in_words, is_all, open_search
 from .facts import transaction_facts
 
 FIXED = ("tx", "actor", "kind", "impersonated", "addr", "req", "period", "since", "until")
@@ -66,8 +67,9 @@ def list_page() -> Any:
             presenter.learn_actors(row.actor_id for row in page.rows)
             shown = tuple(_row(presenter, row, tables.get(row.id, [])) for row in page.rows)
             count = Count(len(page.rows)) if is_all(page) else _counted(log, search, wanted, state.config.count_cap)
-    heading = "Transactions" if parsed.errors else amount(count, "transaction", "transactions")
-    heading += "" if parsed.errors else filter_words(state, parsed, dict(actors))
+    heading = gettext("Transactions")
+    if not parsed.errors:
+        heading = in_words(state, parsed, amount(count, TRANSACTIONS), dict(actors))
     context = TransactionsPage(
         **frame(
             state,
@@ -75,7 +77,7 @@ def list_page() -> Any:
             link,
             title=heading,
             heading=heading,
-            steps=(Crumb("Transactions"),),
+            steps=(Crumb(gettext("Transactions")),),
             actors=actors,
             fixed=NOT_OF_TRANSACTIONS,
         ),
@@ -116,15 +118,15 @@ def detail_page(transaction_id: int) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.transaction(transaction_id, args, anchor=anchor)
 
-    total = amount(summary.rows, "row", "rows")
+    total = amount(summary.rows, ROWS)
     context = TransactionPage(
         **frame(
             state,
             parsed,
             link,
-            title=f"Transaction {transaction_id} ({total})",
-            heading=f"Transaction {transaction_id}",
-            steps=(Crumb("Transactions", state.links.transactions()), Crumb(f"{transaction_id}")),
+            title=gettext("Transaction %(id)s (%(rows)s)", id=transaction_id, rows=total),
+            heading=gettext("Transaction %(id)s", id=transaction_id),
+            steps=(Crumb(gettext("Transactions"), state.links.transactions()), Crumb(f"{transaction_id}")),
             fixed=FIXED,
         ),
         actor=presenter.actor(transaction),
@@ -182,11 +184,15 @@ def _same(
             log.limit(SAME_TIMEOUT_MS)
             found = same_changes(log, transaction_id)
     except ReadTimeout:
-        return (), "Too large to group by what was changed."
+        return (), gettext("Too large to group by what was changed.")
     # how many rows have a hidden value in common is not for everybody to know
     can_search = presenter.state.sight.can_search
     found = [s for s in found if all(can_search(s.sample.table, column) for column in s.sample.changed_columns)]
-    note = "Only the first 50,000 rows were compared." if summary.rows.is_capped else None
+    note = (
+        gettext("Only the first %(number)s rows were compared.", number=number(50_000))
+        if summary.rows.is_capped
+        else None
+    )
     return tuple(SameShown(number(same.number), presenter.activity(same.sample)) for same in found), note
 
 
@@ -208,7 +214,11 @@ def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallySh
                 verb_name=VERB_NAMES.get(tally.verb, tally.verb),
                 number=number(tally.number),
                 columns=tuple(state.column_label(tally.table, column) for column in columns[:NAMED])
-                + ((f"{len(columns) - NAMED} more",) if len(columns) > NAMED else ()),
+                + (
+                    (ngettext("%(number)s more", "%(number)s more", len(columns) - NAMED),)
+                    if len(columns) > NAMED
+                    else ()
+                ),
                 href=link(filled(filters), True),
             )
         )
