@@ -173,6 +173,16 @@ class HistogramShown:
 
 
 @dataclass(frozen=True)
+class SparklineShown:
+    """The course of a number: the points of its line, and the same in words."""
+
+    points: str
+    text: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Fact:
     """A line of a list of facts."""
 
@@ -289,7 +299,7 @@ class RecordPage(SearchPage):
     related: tuple[Option, ...] = ()
     at_action: str = ""
     compare_action: str = ""
-    chart: Any = None
+    chart: SparklineShown | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,8 +38,8 @@ def test_a_mapping_may_speak_of_tables_that_only_the_log_knows(new_shop):
     shop = make_history(new_shop(foreign_keys={("gone", "user_id"): "users", ("products", "category_id"): "nowhere"}))
     shop.sql(
         "INSERT INTO activity (schema, table_name, relid, issued_at, native_transaction_id, verb, old_data,"
-        " changed_data, record_key, transaction_id) SELECT 'public', 'gone', 0, now(), 1, 'insert', '{}', '{\"user_id\": 2}', '1',"
-        " max(id) FROM transaction"
+        " changed_data, record_key, transaction_id) SELECT 'public', 'gone', 0, now(), 1, 'insert', '{}',"
+        " '{\"user_id\": 2}', '1', max(id) FROM transaction"
     )
     assert "Bob Stone" in shop.page("/?table=gone").partition('id="audit-results"')[2]
     assert "Mugs" not in category_cell(shop)

@@ -8,6 +8,7 @@ from typing import Any
 from flask import abort
 
 from ...query.activities import Count
+from ...query.diff import Kind
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
@@ -18,11 +19,12 @@ from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.standings import LastSet, newest, standings
 from ...query.values import ABSENT
-from ..contexts import Crumb, CurrentValue, Pager, RecordPage
+from ..contexts import Crumb, CurrentValue, Pager, RecordPage, SparklineShown
 from ..gate import action, allowed
 from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, pager
+from ..sparkline import sparkline
 from ..state import UIState, current_state
 from ..texts import gettext
 from ..words import CHANGES, amount
@@ -83,6 +85,7 @@ def history_page(table: str, key: str) -> Any:
         total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(*_notes(state, record, last), *_drift_notes(state, record, found.drift)),
         related=presenter.related(record),
+        chart=_chart(state, record, parsed, page),
         at_action=state.links.record_at(record),
         compare_action=state.links.compare(record) if can_compare else "",
     )
@@ -191,5 +194,22 @@ def _notes(state: UIState, record: RecordRef, newest: ActivityRow) -> list[tuple
     if new_key is None:
         return []
     moved = RecordRef(record.table, stored_key(new_key))
-    text = gettext("This record has had another key since: %(key)s", key=", ".join(new_key))
+    since = state.clock.moment(newest.issued_at).text
+    text = gettext("Since %(time)s this record has key %(key)s", time=since, key=visible(", ".join(new_key)))
     return [(text, state.links.record(moved))]
+
+
+def _chart(
+    state: UIState, record: RecordRef, parsed: ParsedSearch, page: Page[ActivityRow] | None
+) -> SparklineShown | None:
+    """The course of the one column that is asked for, if it is a number that means something."""
+    columns = parsed.form.col.data or []
+    info = state.catalog.column(record.table, columns[0]) if len(columns) == 1 else None
+    if page is None or not page.rows or info is None or info.kind is not Kind.NUMBER or info.is_key:
+        return None
+    if state.catalog.target(record.table, info.name) is not None:
+        return None
+    is_over = page.has_newer or page.rows[0].verb == "delete"
+    until = page.rows[0].issued_at if is_over else state.clock.now
+    label = state.column_label(record.table, info.name)
+    return sparkline(label, info.name, page.rows, state.clock, until)
