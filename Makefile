@@ -5,6 +5,7 @@
 #                      migrations on the releases of Alembic between them that call us differently
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0
+#   make bench-pages   time the pages on a log of two million changes
 #   make coverage      branch coverage of one test run
 #   make clean         remove the environments and caches (the demo's data in instance/ stays)
 #
@@ -28,7 +29,7 @@ OLD_PACKAGES := .venv-old
 ALEMBICS := 1.17 1.18
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage bench clean
+.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage bench bench-pages clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -67,6 +68,9 @@ coverage: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+bench-pages: $(VENV)/.dev
+	$(VENV)/bin/python -m benchmarks.pages $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
