@@ -30,8 +30,8 @@ PER_TRANSACTION = 3
 HUGE = 120_000
 
 TRANSACTIONS = """
-INSERT INTO transaction (native_transaction_id, issued_at, actor_id, actor_label, client_addr, db_user, application_name,
-                         context)
+INSERT INTO transaction (native_transaction_id, issued_at, actor_id, actor_label, client_addr, db_user,
+                         application_name, context)
 SELECT n, now() - make_interval(secs => (:last - n) * {seconds}), nullif(n % 40, 0)::text, 'Person ' || n % 40,
        ('192.0.2.' || n % 250)::inet, 'app', 'shop', '{{"method": "POST", "path": "/products/1/edit"}}'
 FROM generate_series(1, :last) AS n
