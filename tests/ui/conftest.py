@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.ui.browsing import running_chromium
 from tests.ui.shop import Shop, make_history, make_shop
 
 
@@ -20,3 +21,10 @@ def new_shop(create_app: Callable[..., Any]) -> Callable[..., Shop]:
 def shop(new_shop: Callable[..., Shop]) -> Shop:
     """A shop with a history that Ann and Bob may read."""
     return make_history(new_shop())
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A running Chromium; see :mod:`tests.ui.browsing`."""
+    with running_chromium() as browser:
+        yield browser

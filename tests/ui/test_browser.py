@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from werkzeug.serving import make_server
 
+from tests.ui.browsing import IN_A_BROWSER, served, tab
 from tests.ui.shop import ANN, make_history
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = IN_A_BROWSER
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -47,29 +25,11 @@ def site(new_shop) -> Iterator[str]:
     shop.sql("INSERT INTO products (id, name, price) SELECT i, 'Item ' || i, i FROM generate_series(1000, 1400) i")
     shop.sql("UPDATE products SET price = price * 2 WHERE id >= 1000")
     shop.change(ANN, "Product", 42, price=Decimal("13.00"), description="A robust mug.\n" * 30)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(app) as address:
+        yield address
 
 
 PRODUCT = "<title>Blue mug</title><a href=\"{{ audit_record_url('products', 42) }}\">History</a>"
-
-
-def tab(chromium, **options):
-    context = chromium.new_context(extra_http_headers={"X-Test-User": str(ANN)}, **options)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    problems: list[str] = []
-    page.on(
-        "console",
-        lambda m: problems.append(m.text) if m.type == "error" and "favicon" not in m.location["url"] else None,
-    )
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    return page, problems
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])

@@ -990,7 +990,7 @@ def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop):
     shop = make_history(
         new_shop(can_see_column=lambda table, column, viewer: table != "transaction" or column not in facts)
     )
-    change = shop.activity(record_key="42")
+    change = change_of(shop, "price")
     values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
     for path in (*addresses(shop, **values), "/?panels=1&period=all", "/export.csv?shape=field"):
         text = shop.get(path).text
