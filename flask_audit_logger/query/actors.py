@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true
+from sqlalchemy import ColumnElement, Integer, Select, Text, cast, extract, func, literal, select, true
 
 from .activities import Search
 from .criteria import Criteria, actor_value, conditions, joined
@@ -71,27 +73,49 @@ def addresses(log: Log, actor: str | None, limit: int = 10) -> list[tuple[str | 
     return [(row[0], row[1]) for row in log.all(statement)]
 
 
-def tally(log: Log, search: Search) -> tuple[list[Tally], bool]:
-    """What matches the criteria, by table and verb, and whether only the newest were counted."""
+@dataclass(frozen=True)
+class Work:
+    """What matches, added up.
+
+    :param tallies: by table and verb, largest first.
+    :param hours: by weekday (Monday is 0) and hour of the day.
+    :param is_cut: whether only the newest were counted.
+    """
+
+    tallies: tuple[Tally, ...] = ()
+    hours: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    is_cut: bool = False
+
+
+def work(log: Log, search: Search, zone: str) -> Work:
+    """What matches the criteria by table and verb, and by weekday and hour.
+
+    :param zone: name of the zone whose days and hours these are.
+    """
     if search.is_empty:
-        return [], False
+        return Work()
     a = log.models.activity.c
+    local = func.timezone(literal(zone, Text), log.models.transaction.c.issued_at)
     criteria: Criteria = search.criteria
     order: ColumnElement[Any] = log.models.transaction.c.id if criteria.drives else a.transaction_id
     seen = (
-        log.activities(a.schema, a.table_name, a.verb, source=joined(log.models, criteria))
+        log.activities(a.schema, a.table_name, a.verb, local.label("local"), source=joined(log.models, criteria))
         .where(*conditions(log.models, criteria, search.bounds))
         .order_by(order.desc())
         .limit(LOOKED_AT)
         .subquery()
     )
-    statement = (
-        select(seen.c.schema, seen.c.table_name, seen.c.verb, func.count())
-        .group_by(seen.c.schema, seen.c.table_name, seen.c.verb)
-        .order_by(func.count().desc(), seen.c.table_name, seen.c.verb)
-    )
-    tallies = [Tally(TableRef(row[0], row[1]), row[2], row[3]) for row in log.all(statement)]
-    return tallies, sum(entry.number for entry in tallies) >= LOOKED_AT
+    what = [seen.c.schema, seen.c.table_name, seen.c.verb]
+    when = [cast(extract(part, seen.c.local), Integer) for part in ("isodow", "hour")]
+    changes: Counter[tuple[TableRef, str]] = Counter()
+    hours: Counter[tuple[int, int]] = Counter()
+    for schema, table, verb, weekday, hour, times in log.all(select(*what, *when, func.count()).group_by(*what, *when)):
+        changes[TableRef(schema, table), verb] += times
+        if weekday is not None:
+            hours[weekday - 1, hour] += times
+    tallies = [Tally(table, verb, times) for (table, verb), times in changes.items()]
+    tallies.sort(key=lambda entry: (-entry.number, entry.table, entry.verb))
+    return Work(tuple(tallies), hours, is_cut=changes.total() >= LOOKED_AT)
 
 
 def _is_actor(log: Log, actor: str | None) -> ColumnElement[bool]:

@@ -71,6 +71,7 @@ class Criteria:
     actors: tuple[str | None, ...] = ()
     kinds: tuple[str, ...] = ()
     impersonated: bool | None = None
+    impersonators: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     since: dt.datetime | None = None
     until: dt.datetime | None = None
@@ -91,7 +92,8 @@ class Criteria:
     @property
     def drives(self) -> bool:
         """Whether a filter picks few transactions, so that reading should start there."""
-        return bool(self.actors or self.kinds or self.addresses or self.requests) or self.impersonated is not None
+        whose = self.actors or self.kinds or self.impersonators or self.impersonated is not None
+        return bool(whose or self.addresses or self.requests)
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ def _of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | No
     if criteria.impersonated is not None:
         impersonated = t.context.has_key("impersonator")
         found.append(impersonated if criteria.impersonated else ~impersonated)
+    if criteria.impersonators:
+        found.append(t.context["impersonator"]["id"].astext.in_(criteria.impersonators))
     if criteria.addresses:
         found.append(or_(*(t.client_addr.op("<<=")(cast(network, INET)) for network in criteria.addresses)))
     if criteria.requests:

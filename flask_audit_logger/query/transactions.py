@@ -222,6 +222,7 @@ _NO_TRANSACTION: dict[str, Any] = {
     "actors": (),
     "kinds": (),
     "impersonated": None,
+    "impersonators": (),
     "addresses": (),
     "since": None,
     "until": None,

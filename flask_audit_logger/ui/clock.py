@@ -43,6 +43,8 @@ class Clock:
     def __init__(self, zone: str, now: dt.datetime | None = None) -> None:
         self.name = zone
         self.zone = known_zone(zone)
+        #: As the database knows it.
+        self.zone_name = getattr(self.zone, "key", "UTC")
         self.now = now or dt.datetime.now(UTC)
 
     def moment(self, instant: dt.datetime) -> Moment:

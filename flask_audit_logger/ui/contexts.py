@@ -483,6 +483,8 @@ class ActorPage(SearchPage):
     pager: Pager = Pager()
     count_note: str | None = None
 
+    #: A line for each day of the week: its name, and for each hour the number of changes.
+    hours: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 @dataclass(frozen=True, kw_only=True)
 class MessagePage(Page):

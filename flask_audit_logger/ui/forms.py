@@ -163,6 +163,7 @@ class FilterForm(Form):
     since = StringField(marked("From"), [_clean], id="audit-since")
     until = StringField(marked("Until"), [_clean], id="audit-until")
     kind = ChoicesField(marked("Made by"), lambda: [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
+    impersonator = TextsField(marked("Impersonated by"), [_clean], id="audit-impersonator")
     impersonated = ChoiceField(marked("Impersonation"), _IMPERSONATED.items, default="", id="audit-impersonated")
     addr = TextsField(marked("Address or network"), [_clean], id="audit-addr")
     field = StringField(marked("Column"), [_clean], id="audit-field")
@@ -183,11 +184,11 @@ class FilterForm(Form):
 
     #: Parameters that narrow the list, in the order of their chips.
     NARROWING: Sequence[str] = (
-        "table", "key", "verb", "col", "field", "was", "became", "actor", "kind", "impersonated",
+        "table", "key", "verb", "col", "field", "was", "became", "actor", "kind", "impersonated", "impersonator",
         "addr", "period", "since", "until", "tx", "req",
     )  # fmt: skip
     #: Those that are behind "More filters".
-    MORE: Sequence[str] = ("col", "field", "was", "became", "kind", "impersonated", "addr", "tx", "req")
+    MORE: Sequence[str] = ("col", "field", "was", "became", "kind", "impersonated", "impersonator", "addr", "tx", "req")
 
     @property
     def zone(self) -> dt.tzinfo:
@@ -314,9 +315,10 @@ class TransactionForm(FilterForm):
     min_rows = StringField(marked("At least so many rows"), [_clean], id="audit-min-rows")
 
     NARROWING: Sequence[str] = (
-        "table", "verb", "actor", "kind", "impersonated", "addr", "period", "since", "until", "req", "path", "min_rows",
+        "table", "verb", "actor", "kind", "impersonated", "impersonator", "addr", "period", "since", "until", "req",
+        "path", "min_rows",
     )  # fmt: skip
-    MORE: Sequence[str] = ("kind", "impersonated", "addr", "req", "path", "min_rows")
+    MORE: Sequence[str] = ("kind", "impersonated", "impersonator", "addr", "req", "path", "min_rows")
 
     def validate_min_rows(self, field: Any) -> None:
         if field.data and not re.fullmatch(r"[1-9][0-9]{0,5}", field.data, re.ASCII):

@@ -221,6 +221,7 @@ def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Crite
         actors=tuple(_checked_actor(state, text) for text in form.actor.data or ()) or base.actors,
         kinds=tuple(form.kind.data or ()),
         impersonated={"1": True, "0": False}.get(form.impersonated.data or ""),
+        impersonators=tuple(form.impersonator.data or ()),
         addresses=tuple(network(text) for text in form.addr.data or ()),
         since=since,
         until=until,
@@ -286,6 +287,8 @@ def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, act
         return KIND_NAMES.get(value, value)
     if name == "impersonated":
         return gettext("on behalf of somebody") if value == "1" else gettext("directly")
+    if name == "impersonator":
+        return actor_names.get(value, value)
     if name == "actor":
         return gettext("not recorded") if value == NOBODY else actor_names.get(value, value)
     if name == "period":
@@ -311,6 +314,7 @@ _CHIP_NAMES = Texts(
         "actor": marked("Who"),
         "kind": marked("Made by"),
         "impersonated": marked("Impersonation"),
+        "impersonator": marked("Impersonated by"),
         "addr": marked("Address"),
         "period": "",
         "since": marked("From"),

@@ -46,6 +46,7 @@ FILTERS = (
     ("kind=service&kind=system", "t.actor_id IS NULL AND t.context ?| '{job,command}'"),
     ("impersonated=1", "t.context ? 'impersonator'"),
     ("impersonated=0", "NOT t.context ? 'impersonator'"),
+    ("impersonator=3&impersonator=7", "t.context -> 'impersonator' ->> 'id' IN ('3', '7')"),
     ("addr=192.0.2.1", "t.client_addr = '192.0.2.1'"),
     ("addr=192.0.2.99/24", "t.client_addr <<= '192.0.2.0/24'"),
     ("addr=2001:db8::/32&addr=198.51.100.7", "t.client_addr <<= '2001:db8::/32' OR t.client_addr = '198.51.100.7'"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from flask import abort
 
 from ...query.activities import find_activities
-from ...query.actors import addresses, sighting, tally
+from ...query.actors import Work, addresses, sighting, work
 from ...query.criteria import Criteria
 from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
@@ -20,10 +22,13 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import SearchRules, changed, pager
 from ..state import UIState, current_state
+from ..texts import calendar, gettext
 from ..words import number
 from .common import counted, frame, open_search, sentence
 
 FIXED = ("actor", "kind")
+#: Some Monday.
+MONDAY = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
 
 
 @action("actor")
@@ -47,27 +52,26 @@ def actor_page(actor: str) -> Any:
             abort(404)
         found = addresses(log, actor_id) if state.sight.can_see_fact("client_addr") else []
         page, count = None, None
-        tallies: list[Tally] = []
-        is_cut = False
+        done = Work()
         if not parsed.errors:
             page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
-            tallies, is_cut = tally(log, search)
+            done = work(log, search, state.clock.zone_name)
             count = counted(log, search, page, state.config.count_cap)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.actor(actor_id, args, anchor=anchor)
 
     shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, seen.label, None, None, None))
-    name = f"{shown.label} (deleted)" if shown.is_deleted else shown.label
-    verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in tallies)))
+    name = gettext("%(name)s (deleted)", name=shown.label) if shown.is_deleted else shown.label
+    verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in done.tallies)))
     context = ActorPage(
         **frame(
             state,
             parsed,
             link,
-            title=f"{name} – {sentence(state, parsed, count, {})}",
-            heading=name if actor_id is not None else "Actor not recorded",
+            title=gettext("%(name)s – %(changes)s", name=name, changes=sentence(state, parsed, count, {})),
+            heading=name if actor_id is not None else gettext("Actor not recorded"),
             steps=(Crumb(name),),
             fixed=FIXED,
         ),
@@ -76,10 +80,13 @@ def actor_page(actor: str) -> Any:
         addresses=tuple(
             (_address(found_at), number(times), _narrow(parsed, link, found_at)) for found_at, times in found
         ),
-        matrix=_matrix(presenter, parsed, tallies, verbs, link),
-        options=_own_record(state, actor_id),
+        matrix=_matrix(presenter, parsed, done.tallies, verbs, link),
+        hours=_hours(done),
+        options=(*_own_record(state, actor_id), *_impersonated(state, actor_id)),
         matrix_verbs=tuple(VERB_NAMES[verb] for verb in verbs),
-        matrix_note="Only the newest 10,000 changes are counted." if is_cut else None,
+        matrix_note=gettext("Only the newest %(number)s changes are counted.", number=number(10_000))
+        if done.is_cut
+        else None,
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
         count_note=sentence(state, parsed, count, {}) if not parsed.errors else None,
@@ -89,8 +96,8 @@ def actor_page(actor: str) -> Any:
 
 def _facts(state: UIState, actor_id: str | None, seen: Any) -> tuple[Fact, ...]:
     first, last = state.clock.moment(seen.first), state.clock.moment(seen.last)
-    facts = [Fact("First seen", first.text, moment=first), Fact("Last seen", last.text, moment=last)]
-    return (Fact("Id", actor_id, is_code=True), *facts) if actor_id is not None else tuple(facts)
+    facts = [Fact(gettext("First seen"), first.text, moment=first), Fact(gettext("Last seen"), last.text, moment=last)]
+    return (Fact(gettext("Id"), actor_id, is_code=True), *facts) if actor_id is not None else tuple(facts)
 
 
 def _own_record(state: UIState, actor_id: str | None) -> tuple[Option, ...]:
@@ -102,11 +109,25 @@ def _own_record(state: UIState, actor_id: str | None) -> tuple[Option, ...]:
     info = state.catalog.get(ref)
     if info is None or not info.is_audited:
         return ()
-    return (Option("Changes of this account", state.links.record(RecordRef(ref, actor_id))),)
+    return (Option(gettext("Changes to this user's own record"), state.links.record(RecordRef(ref, actor_id))),)
+
+
+def _impersonated(state: UIState, actor_id: str | None) -> tuple[Option, ...]:
+    """What they did under the names of others."""
+    if actor_id is None:
+        return ()
+    return (Option(gettext("Impersonated by this user"), state.links.activities({"impersonator": actor_id})),)
+
+
+def _hours(done: Work) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    if not done.hours:
+        return ()
+    days = [calendar(MONDAY + dt.timedelta(days=day), "%A", "cccc") for day in range(7)]
+    return tuple((name, tuple(done.hours.get((day, hour), 0) for hour in range(24))) for day, name in enumerate(days))
 
 
 def _address(address: str | None) -> str:
-    return address or "not recorded"
+    return address or gettext("not recorded")
 
 
 def _narrow(parsed: Any, link: Any, address: str | None) -> str | None:
@@ -114,7 +135,7 @@ def _narrow(parsed: Any, link: Any, address: str | None) -> str | None:
 
 
 def _matrix(
-    presenter: Presenter, parsed: Any, tallies: list[Tally], verbs: tuple[str, ...], link: Any
+    presenter: Presenter, parsed: Any, tallies: Sequence[Tally], verbs: tuple[str, ...], link: Any
 ) -> tuple[tuple[TableShown, tuple[tuple[str, str | None], ...]], ...]:
     """Tables down, kinds of change across; each number leads to its changes."""
     tables = dict.fromkeys(entry.table for entry in tallies)

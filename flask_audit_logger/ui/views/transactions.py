@@ -36,7 +36,7 @@ from ..words import ROWS, TRANSACTIONS, amount, number
 from .common import actor_choices, frame, in_words, is_all, open_search
 from .facts import transaction_facts
 
-FIXED = ("tx", "actor", "kind", "impersonated", "addr", "req", "period", "since", "until")
+FIXED = ("tx", "actor", "kind", "impersonated", "impersonator", "addr", "req", "period", "since", "until")
 #: Milliseconds for grouping the rows of a transaction.
 SAME_TIMEOUT_MS = 1000
 #: Rows of a transaction that are counted for a list.

@@ -1,0 +1,53 @@
+"""Promise: the page of an actor says at which hours they work and what they did under other names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.ui.shop import ANN, CLEO, links, make_history
+
+
+def grid(html):
+    """Numbers by day and hour."""
+    part = html.partition("audit-hours")[2].partition("</table>")[0]
+    rows = re.findall(r'scope="row">(.*?)</th>(.*?)</tr>', part, re.DOTALL)
+    found = {day: re.findall(r'audit-num">(.*?)</td>', cells) for day, cells in rows}
+    assert all(len(cells) == 24 for cells in found.values())
+    return {(day, hour): int(text) for day, cells in found.items() for hour, text in enumerate(cells) if text}
+
+
+@pytest.mark.parametrize(("zone", "cell"), [("UTC", ("Sunday", 23)), ("Asia/Tokyo", ("Monday", 8))])
+def test_hours_and_days_are_those_of_the_viewer(new_shop, zone, cell):
+    shop = make_history(new_shop(config={"AUDIT_UI_TIMEZONE": zone}))
+    shop.sql("UPDATE transaction SET issued_at = '2026-11-22 23:30+00' WHERE actor_id = 1")
+    html = shop.page("/actor/1")
+    assert grid(html) == {cell: len(shop.ids("/actor/1?limit=200"))}
+    assert '<th role="columnheader" scope="col" class="audit-num">23</th>' in html
+    assert list(dict.fromkeys(re.findall(r">(\w+day)<", html.partition("audit-hours")[2]))) == [
+        "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"
+    ]  # fmt: skip
+
+
+def test_the_grid_counts_what_the_filter_finds(shop):
+    assert sum(grid(shop.page("/actor/1?table=products")).values()) == len(shop.ids("/actor/1?table=products"))
+    assert not grid(shop.page("/actor/1?table=nothing"))
+
+
+def test_what_somebody_did_under_other_names_is_one_link_away(shop):
+    with shop.acting(ANN, impersonator=shop.models.User(id=CLEO, name="Cleo D’Angelo")) as session:
+        session.add(shop.models.Category(id=77, name="As Ann"))
+    made = shop.activity(table_name="categories", record_key="77")
+    html = shop.page(f"/actor/{CLEO}")
+    href = next(link for link in links(html) if "impersonator=" in link)
+    assert "Impersonated by this user</a>" in html
+    assert shop.ids(href) == [made.id]
+    assert "Impersonated by:</span> <bdi>Cleo D’Angelo" in shop.page(href)
+    assert "Impersonated by this user" not in shop.page("/actor/~none")
+
+
+def test_the_own_record_is_linked_only_if_accounts_are_audited(shop):
+    html = shop.page("/actor/2")
+    assert "Changes to this user&#39;s own record" in html and "/audit/record/users/2" in links(html)
+    assert "/audit/record/users" not in shop.page("/actor/~none").partition("audit-results")[0]
