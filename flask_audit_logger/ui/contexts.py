@@ -215,6 +215,8 @@ class SearchPage(Page):
     action: str
     chips: tuple[Chip, ...] = ()
     clear_href: str
+    #: The same search with the dates that its period means now.
+    pin_href: str | None = None
     errors: tuple[tuple[str, str, str], ...] = ()
     more_active: int = 0
     actor_choices: tuple[tuple[str, str], ...] = ()
@@ -478,13 +480,13 @@ class ActorPage(SearchPage):
     matrix: tuple[tuple[TableShown, tuple[tuple[str, str | None], ...]], ...]
     matrix_verbs: tuple[str, ...]
     matrix_note: str | None = None
+    #: A line for each day of the week: its name, and for each hour the number of changes.
+    hours: tuple[tuple[str, tuple[int, ...]], ...] = ()
     options: tuple[Option, ...] = ()
     rows: tuple[ActivityShown, ...] = ()
     pager: Pager = Pager()
     count_note: str | None = None
 
-    #: A line for each day of the week: its name, and for each hour the number of changes.
-    hours: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 @dataclass(frozen=True, kw_only=True)
 class MessagePage(Page):

@@ -134,6 +134,26 @@ def changed(args: MultiDict[str, str], **values: Any) -> dict[str, Any]:
     return filled(rest)
 
 
+def pinned(state: UIState, parsed: ParsedSearch) -> dict[str, Any]:
+    """The parameters with exact times in place of a period, to the second; what is open ends now."""
+    name = parsed.form.tz.data or state.clock.name
+    zone, second = known_zone(name), dt.timedelta(seconds=1)
+    since, until = parsed.criteria.since, parsed.criteria.until
+    if until is None:
+        until = state.clock.now.replace(microsecond=0) + second
+    times = {
+        "since": _as_typed(since.replace(microsecond=0), zone) if since is not None else None,
+        "until": _as_typed(until, zone),
+    }
+    return changed(parsed.args, period=None, tz=name, **times)
+
+
+def _as_typed(instant: dt.datetime, zone: dt.tzinfo) -> str:
+    """An instant as people type it; with its offset where the clock shows the same time twice."""
+    text = instant.astimezone(zone).replace(tzinfo=None).isoformat(timespec="seconds")
+    return text if typed_time(text, zone) == instant else instant.isoformat(timespec="seconds")
+
+
 def added(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
     """The parameters with one value more of a filter."""
     return changed(args, **{name: list(dict.fromkeys([*args.getlist(name), value]))})

@@ -19,7 +19,7 @@ from ..contexts import Crumb, RecordShown, TableShown
 from ..keys import NOBODY
 from ..messages import crumbs
 from ..periods import PERIOD_WORDS
-from ..search import ParsedSearch, SearchRules, chips, parse
+from ..search import ParsedSearch, SearchRules, chips, parse, pinned
 from ..state import UIState
 from ..texts import gettext, marked
 from ..words import CHANGES, VERB_NOUNS, amount, joined
@@ -74,6 +74,7 @@ def frame(
         "action": link({}),
         "chips": tuple(chips(state, parsed, lambda args: link(args, anchor=True), names)),
         "clear_href": link({}),
+        "pin_href": link(pinned(state, parsed), anchor=True) if _is_relative(parsed) else None,
         "errors": parsed.errors,
         "more_active": sum(bool(parsed.args.get(name)) for name in form.MORE if name not in fixed),
         "actor_choices": tuple(actors),
@@ -170,6 +171,10 @@ def _with_time(state: UIState, parsed: ParsedSearch, search: str) -> str:
     if begin:
         return gettext("%(search)s, from %(since)s", search=search, since=begin)
     return gettext("%(search)s, until %(until)s", search=search, until=end) if end else search
+
+
+def _is_relative(parsed: ParsedSearch) -> bool:
+    return not parsed.errors and parsed.period not in (None, "all")
 
 
 def _is_complete(actors: Sequence[tuple[str, str]], chosen: Sequence[str]) -> bool:
