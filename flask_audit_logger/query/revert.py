@@ -18,6 +18,7 @@ from .errors import ReadError
 from .reader import SETTINGS
 from .refs import RecordRef
 from .tables import TableInfo
+from .texts import marked
 from .values import MASKED, as_value, dump, load, value_of
 
 
@@ -30,7 +31,14 @@ class Conflict(RevertError):
 
 
 class Refused(RevertError):
-    """A column can't be put back, or the database refused the values."""
+    """A column can't be put back, or the database refused the values.
+
+    :param objection: the constraint or the kind of error, if it was the database.
+    """
+
+    def __init__(self, text: str, objection: str | None = None) -> None:
+        super().__init__(text)
+        self.objection = objection
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ def put_back(
         _write(session, mappers, info, record, values, is_new=live.row is None)
         session.flush()
     except SQLAlchemyError as error:
-        raise Refused(_reason(error)) from error
+        objection = _objection(error)
+        raise Refused(f"the database refused it: {objection}", objection) from error
 
 
 def _live(info: TableInfo, record: RecordRef) -> Select[Any]:
@@ -128,13 +137,13 @@ def _live(info: TableInfo, record: RecordRef) -> Select[Any]:
 def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow) -> str | None:
     declared = info.columns.get(name)
     if declared is None or (live.row is not None and name not in live.row):
-        return "the column is gone"
+        return marked("the column is gone")
     if declared.is_generated or declared.kind is Kind.DERIVED:
-        return "the database makes this value"
+        return marked("the database makes this value")
     if declared.is_key and live.row is not None:
-        return "it is the key"
+        return marked("it is the key")
     fits = value is None or declared.kind in (Kind.PLAIN, Kind.JSON) or settled(declared.kind, value) is declared.kind
-    return None if fits else "the type of the column has changed"
+    return None if fits else marked("the type of the column has changed")
 
 
 def _write(
@@ -180,9 +189,8 @@ def _column(info: TableInfo, name: str) -> Any:
     return next(found for found in info.table.columns if found.name == name)
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _objection(error: SQLAlchemyError) -> str:
     """What the database objects to: the constraint, without the values."""
     diagnosis = getattr(getattr(error, "orig", None), "diag", None)
     constraint = getattr(diagnosis, "constraint_name", None)
-    kind = type(getattr(error, "orig", None) or error).__name__
-    return f"the database refused it: {constraint or kind}"
+    return str(constraint or type(getattr(error, "orig", None) or error).__name__)

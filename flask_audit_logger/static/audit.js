@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const root = document.querySelector(".audit");
+  const { auditLang, auditNow, auditFuture, auditFailed } = document.currentScript.dataset;
   if (!root) return;
   const all = (selector, scope = root) => Array.from(scope.querySelectorAll(selector));
 
@@ -23,7 +24,7 @@
         if (!before.length) return;
         const note = document.createElement("p");
         note.className = "audit-hint";
-        note.textContent = "The breakdown could not be loaded.";
+        note.textContent = auditFailed;
         panel.replaceChildren(...before, note);
       })
       .finally(() => panel.removeAttribute("aria-busy"));
@@ -63,15 +64,15 @@
   }
 
   // How long ago, kept true while a page stays open.
+  const units = new Intl.RelativeTimeFormat(auditLang, { numeric: "always" });
   const ago = (time) => {
     const seconds = Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000);
     for (const [size, unit] of [[31536000, "year"], [2592000, "month"], [86400, "day"], [3600, "hour"], [60, "minute"]]) {
       if (seconds >= size) {
-        const number = Math.floor(seconds / size);
-        return `${number} ${unit}${number > 1 ? "s" : ""} ago`;
+        return units.format(-Math.floor(seconds / size), unit);
       }
     }
-    return seconds < 0 ? "in the future" : "just now";
+    return seconds < 0 ? auditFuture : auditNow;
   };
   const relative = all("time[data-audit-ago]").filter((time) => time.nextElementSibling);
   if (relative.length) {

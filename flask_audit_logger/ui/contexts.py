@@ -124,6 +124,8 @@ class ActivityShown:
     time: Moment
     verb: str
     verb_name: str
+    #: The same within a sentence.
+    verb_word: str
     table: TableShown
     record: RecordShown | None
     changes: tuple[Change, ...]
@@ -162,9 +164,12 @@ class BarShown:
 
 @dataclass(frozen=True)
 class HistogramShown:
-    """The chart of changes over time."""
+    """The chart of changes over time.
 
-    unit: str
+    ``caption`` says what a bar stands for: changes by day.
+    """
+
+    caption: str
     bars: tuple[BarShown, ...]
     most: int
     width: int

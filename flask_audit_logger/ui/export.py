@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..query.diff.fields import as_text
-from ..query.rows import ActivityRow
+from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, Value, dump
 from .present import Presenter
 
@@ -92,13 +92,19 @@ def _maker(presenter: Presenter, row: ActivityRow) -> tuple[str | None, ...]:
     return (
         transaction.actor_id,
         actor.label if actor.kind != "none" else "",
-        actor.impersonator,
+        _impersonator(transaction),
         transaction.client_addr if can_see("client_addr") else "",
         str(row.transaction_id),
         request,
         transaction.said("request_id"),
         transaction.said("reason"),
     )
+
+
+def _impersonator(transaction: TransactionRow) -> str:
+    """As it was logged: a file is the same in every language."""
+    found = transaction.impersonator
+    return "" if found is None else str(found.get("label") or found.get("id") or "somebody")
 
 
 def _fields(presenter: Presenter, row: ActivityRow) -> Iterator[tuple[str, ...]]:

@@ -17,9 +17,10 @@ from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, MASKED, Value, as_value
 from .contexts import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
-from .forms import VERB_NAMES
+from .forms import VERB_NAMES, VERB_WORDS
 from .hooks import Column, Label
 from .state import UIState
+from .texts import gettext
 
 logger = logging.getLogger("flask_audit_logger.ui")
 #: Changes in a cell of a list.
@@ -73,6 +74,7 @@ class Presenter:
             time=state.clock.moment(row.issued_at),
             verb=row.verb,
             verb_name=VERB_NAMES.get(row.verb, row.verb),
+            verb_word=VERB_WORDS.get(row.verb, row.verb),
             table=self.table(row.table),
             record=self.record(row.record) if row.record is not None else None,
             changes=tuple(self.change(row, column, brief=not whole) for column in shown),
@@ -174,11 +176,11 @@ class Presenter:
     def actor(self, transaction: TransactionRow | None) -> ActorShown:
         """Who made a change, or what is known instead."""
         if transaction is None:
-            return ActorShown("Not recorded", None, self._actor_href(None), "none")
+            return ActorShown(gettext("Not recorded"), None, self._actor_href(None), "none")
         impersonator = transaction.impersonator
         behind = None
         if impersonator is not None:
-            behind = visible(str(impersonator.get("label") or impersonator.get("id") or "somebody"))
+            behind = visible(str(impersonator.get("label") or impersonator.get("id") or gettext("somebody")))
         actor_id = transaction.actor_id
         if actor_id is None:
             kind, label, hint = self._without_actor(transaction)
@@ -221,13 +223,16 @@ class Presenter:
     def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
         job, command = transaction.said("job"), transaction.said("command")
         if job is not None:
-            return "service", visible(job), "background job"
+            return "service", visible(job), gettext("background job")
         if command is not None:
-            return "system", visible(command), "command"
+            return "system", visible(command), gettext("command")
         if not transaction.said("path") and transaction.db_user:
-            program = f" ({transaction.application_name})" if transaction.application_name else ""
-            return "none", "Not recorded", visible(f"database user {transaction.db_user}{program}")
-        return "none", "Not recorded", None
+            user, program = visible(transaction.db_user), visible(transaction.application_name or "")
+            hint = gettext("database user %(user)s", user=user)
+            if program:
+                hint = gettext("database user %(user)s (%(program)s)", user=user, program=program)
+            return "none", gettext("Not recorded"), hint
+        return "none", gettext("Not recorded"), None
 
     def targets(self, table: TableRef, values: Iterable[tuple[str, Value]]) -> list[RecordRef]:
         """The records that values of foreign keys point to, as far as the viewer may see them."""

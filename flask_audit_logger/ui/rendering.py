@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from .contexts import Page
 from .state import UIState, current_state
 from .texts import gettext, install, language
-from .words import grouped_by_mark, is_local, local_input, number, size
+from .words import apart, grouped_by_mark, is_local, local_input, number, size
 
 FOLDER = Path(__file__).parent.parent
 STATIC = FOLDER / "static"
@@ -39,7 +39,7 @@ def make_environment(app: Flask) -> Environment:
         auto_reload=bool(app.config.get("TEMPLATES_AUTO_RELOAD") or app.debug),
     )
     environment.filters.update(
-        number=number, size=size, groupby_mark=grouped_by_mark, local_input=local_input, is_local=is_local
+        number=number, size=size, apart=apart, groupby_mark=grouped_by_mark, local_input=local_input, is_local=is_local
     )
     install(environment)
     return environment

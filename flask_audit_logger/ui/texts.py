@@ -22,7 +22,19 @@ from markupsafe import Markup, escape
 
 from ..query.texts import marked, marked_plural
 
-__all__ = ["Noun", "Texts", "calendar", "decimal", "gettext", "language", "marked", "ngettext", "number", "pgettext"]
+__all__ = [
+    "Noun",
+    "Texts",
+    "calendar",
+    "decimal",
+    "gettext",
+    "language",
+    "marked",
+    "marked_plural",
+    "ngettext",
+    "number",
+    "pgettext",
+]
 
 #: Name of the catalogues: ``<folder>/<language>/LC_MESSAGES/audit.mo``.
 DOMAIN = "audit"

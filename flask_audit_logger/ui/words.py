@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from ..query.activities import Count
+from ..query.diff.numbers import Span
 from ..query.diff.pieces import Piece
 from .texts import Noun, decimal, gettext, marked, marked_plural, ngettext, pgettext
 from .texts import number as number
@@ -49,6 +50,15 @@ VERB_NOUNS = {
     ),
 }
 
+#: Parts of a span of time.
+_SPAN_WORDS = {
+    "days": marked_plural("%(number)s day", "%(number)s days"),
+    "d": marked_plural("%(number)s d", "%(number)s d"),
+    "h": marked_plural("%(number)s h", "%(number)s h"),
+    "min": marked_plural("%(number)s min", "%(number)s min"),
+    "s": marked_plural("%(number)s s", "%(number)s s"),
+}
+
 
 def amount(count: Count | None, noun: Noun) -> str:
     """A count with its noun; without a number if counting took too long."""
@@ -84,6 +94,13 @@ def joined(parts: list[str], last: str = "and") -> str:
         return "".join(parts)
     values = {"parts": pgettext("between the items of a list", ", ").join(parts[:-1]), "last": parts[-1]}
     return gettext("%(parts)s and %(last)s", **values) if last == "and" else gettext("%(parts)s or %(last)s", **values)
+
+
+def apart(delta: str | Span) -> str:
+    """A difference of two numbers, which is text, or of two times."""
+    if isinstance(delta, str):
+        return delta
+    return delta.sign + " ".join(ngettext(*_SPAN_WORDS[unit], size) for size, unit in delta.parts)
 
 
 def grouped_by_mark(parts: Iterable[Piece]) -> list[tuple[str, list[Piece]]]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ..texts import marked
 from ..values import State, Value, dump
 from .kinds import Kind, settled, type_of
-from .numbers import as_date, as_instant, number_delta, time_delta
+from .numbers import Span, as_date, as_instant, number_delta, time_delta
 from .pieces import Piece, difference_notes, edge_pieces, pieces
 from .tree import Item, PathChange, diff_items, diff_tree, is_flat, same
 from .words import Run, folded, word_runs
@@ -73,7 +74,7 @@ class FieldDiff:
     before: Shown
     after: Shown
     layout: str = "sides"
-    delta: str | None = None
+    delta: str | Span | None = None
     percent: str | None = None
     notes: tuple[str, ...] = ()
     runs: tuple[tuple[str, tuple[Piece, ...], int], ...] = ()
@@ -108,17 +109,17 @@ def diff_field(
         return FieldDiff(column, actual, *_plain(before, after, actual), delta=delta, percent=percent)
     if actual in (Kind.DATE, Kind.INSTANT, Kind.TIMESTAMP):
         read = as_date if actual is Kind.DATE else as_instant
-        delta = time_delta(read(before.data), read(after.data))
-        return FieldDiff(column, actual, *_plain(before, after, actual), delta=delta)
+        span = time_delta(read(before.data), read(after.data))
+        return FieldDiff(column, actual, *_plain(before, after, actual), delta=span)
     if actual in (Kind.JSON, Kind.ARRAY, Kind.PLAIN) and _is_nested(before.data) and _is_nested(after.data):
         return _nested(column, actual, before.data, after.data, brief)
     if actual is Kind.TEXT and isinstance(before.data, str) and isinstance(after.data, str):
         return _texts(column, before.data, after.data, brief)
     if type_of(before.data) != type_of(after.data):
         # as JSON, so that the text "5" and the number 5 differ
-        sides = (Value(State.VALUE, dump(data)) for data in (before.data, after.data))
-        shown = (show_value(side, Kind.TEXT, brief=brief) for side in sides)
-        return FieldDiff(column, actual, *shown, notes=("the type of the value differs",))
+        old, new = (Value(State.VALUE, dump(data)) for data in (before.data, after.data))
+        sides = _plain(old, new, Kind.TEXT, brief=brief)
+        return FieldDiff(column, actual, *sides, notes=(marked("the type of the value differs"),))
     return FieldDiff(column, actual, *_plain(before, after, actual, brief=brief))
 
 
@@ -210,7 +211,7 @@ def _texts(column: str, old: str, new: str, brief: bool) -> FieldDiff:
             shown = tuple((run.kind, tuple(_run_pieces(run, bool(notes))), run.lines) for run in folded(runs))
             empty = Shown(State.VALUE)
             return FieldDiff(column, Kind.TEXT, empty, empty, layout="runs", notes=notes, runs=shown)
-        notes = (*notes, "too different to mark")
+        notes = (*notes, marked("too different to mark"))
     sides = _plain(Value(State.VALUE, old), Value(State.VALUE, new), Kind.TEXT)
     return FieldDiff(column, Kind.TEXT, *sides, layout="blocks", notes=notes)
 
@@ -312,7 +313,7 @@ def _nested(column: str, kind: Kind, old: Any, new: Any, brief: bool) -> FieldDi
         paths=tuple(_show_path(change, brief) for change in tree.changes[:limit]),
         unchanged=tree.unchanged,
         more=tree.more + len(tree.changes) - limit,
-        notes=() if tree.changes or not same(old, new) else ("the order of members differs",),
+        notes=() if tree.changes or not same(old, new) else (marked("the order of members differs"),),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,6 +13,21 @@ _INSTANT = re.compile(
 )
 #: Beyond this power of ten a difference is of no use to anybody and expensive to write down.
 _MAX_POWER = 30
+
+
+@dataclass(frozen=True)
+class Span:
+    """How far two times are apart.
+
+    :param parts: numbers of ``days`` alone, or of two of the units ``d``, ``h``, ``min`` and ``s``.
+    """
+
+    sign: str
+    parts: tuple[tuple[int, str], ...]
+
+    def __str__(self) -> str:
+        names = {(1, "days"): "day"}
+        return self.sign + " ".join(f"{number} {names.get((number, unit), unit)}" for number, unit in self.parts)
 
 
 def as_number(data: Any) -> Decimal | None:
@@ -75,8 +91,8 @@ def as_date(data: Any) -> dt.date | None:
         return None
 
 
-def time_delta(old: dt.date | None, new: dt.date | None) -> str | None:
-    """How far two dates or two instants are apart, in words."""
+def time_delta(old: dt.date | None, new: dt.date | None) -> Span | None:
+    """How far two dates or two instants are apart."""
     if old is None or new is None or old == new or isinstance(old, dt.datetime) != isinstance(new, dt.datetime):
         return None
     delta = new - old
@@ -84,8 +100,8 @@ def time_delta(old: dt.date | None, new: dt.date | None) -> str | None:
     seconds = abs(int(delta.total_seconds()))
     days, rest = divmod(seconds, 86_400)
     if days and (not rest or days >= 7):
-        return f"{sign}{days} {'day' if days == 1 else 'days'}"
+        return Span(sign, ((days, "days"),))
     hours, rest = divmod(rest, 3600)
     parts = [(days, "d"), (hours, "h"), (rest // 60, "min"), (rest % 60, "s")]
-    words = [f"{number} {unit}" for number, unit in parts if number][:2]
-    return sign + " ".join(words) if words else None
+    telling = tuple((number, unit) for number, unit in parts if number)[:2]
+    return Span(sign, telling) if telling else None

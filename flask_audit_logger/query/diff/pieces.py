@@ -6,6 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from ..texts import marked
+
 #: Controls, format characters (bidi overrides, zero width) and separators that browsers treat as line ends.
 _SPECIAL = (
     "\\x00-\\x1f\\x7f-\\x9f\\xad\\u0600-\\u0605\\u061c\\u06dd\\u070f\\u180e\\u200b-\\u200f\\u2028-\\u202e"
@@ -77,9 +79,9 @@ def difference_notes(old: str, new: str) -> tuple[str, ...]:
     if old == new:
         return ()
     if "".join(old.split()) == "".join(new.split()):
-        return ("differs only in whitespace",)
+        return (marked("differs only in whitespace"),)
     if old.casefold() == new.casefold():
-        return ("differs only in upper and lower case",)
+        return (marked("differs only in upper and lower case"),)
     if unicodedata.normalize("NFC", old) == unicodedata.normalize("NFC", new):
-        return ("differs only in how accents are encoded",)
+        return (marked("differs only in how accents are encoded"),)
     return ()

@@ -32,6 +32,7 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
 from ..state import UIState, current_state
+from ..texts import gettext
 from ..viewlog import note_rows
 from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
 from .facts import transaction_facts
@@ -60,14 +61,14 @@ def list_page() -> Any:
     with_panels = request.args.get("panels") == "1" and not parsed.errors
     note_rows(len(page.rows) if page else 0)
     names = dict(actors)
-    heading = "Audit log" if parsed.errors else sentence(state, parsed, count, names)
-    title = "There is a problem" if parsed.errors else heading
+    heading = gettext("Audit log") if parsed.errors else sentence(state, parsed, count, names)
+    title = gettext("There is a problem") if parsed.errors else heading
     context = ActivitiesPage(
         **frame(state, parsed, link, title=title, heading=heading, steps=(), actors=actors),
         rows=tuple(presenter.listed(row) for row in page.rows) if page else (),
         extra_columns=tuple(column.title for column in state.ui.extra_columns if column.cell is not None),
         pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor) if page else Pager(),
-        count_note=None if count or parsed.errors else "Counting took too long.",
+        count_note=None if count or parsed.errors else gettext("Counting took too long."),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
         presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in state.ui.presets),
@@ -102,11 +103,11 @@ def detail_page(activity_id: int) -> Any:
     steps = [Crumb(shown.table.label, shown.table.href)]
     if shown.record:
         steps.append(Crumb(shown.record.label, shown.record.href))
-    heading = f"{name}: {shown.verb_name.lower()}"
+    heading = gettext("%(record)s: %(verb)s", record=name, verb=shown.verb_word)
     context = ActivityPage(
-        title=page_title(state, f"{heading} – change {row.id}"),
+        title=page_title(state, gettext("%(heading)s – change %(id)s", heading=heading, id=row.id)),
         heading=heading,
-        crumbs=crumbs(state, *steps, Crumb(f"Change {row.id}")),
+        crumbs=crumbs(state, *steps, Crumb(gettext("Change %(id)s", id=row.id))),
         zone=state.clock.name,
         viewer=viewer_name(state),
         activity=shown,
@@ -162,12 +163,14 @@ def _actions(state: UIState, row: ActivityRow) -> tuple[Option, ...]:
         return ()
     found = []
     if allowed(state, "compare", record):
-        found.append(Option("Compare with the newest version", links.compare(record, **{"from": row.id, "to": "last"})))
+        found.append(
+            Option(gettext("Compare with the newest version"), links.compare(record, **{"from": row.id, "to": "last"}))
+        )
     time = row.issued_at.isoformat(timespec="microseconds")
-    found.append(Option("State after this change", links.record_at(record, time=time)))
+    found.append(Option(gettext("State after this change"), links.record_at(record, time=time)))
     if row.verb in ("update", "delete") and state.can_revert(record):
         columns = row.changed_columns if row.verb == "update" else ()
-        found.append(Option("Put back …", links.revert(record, row.id, "before", *columns)))
+        found.append(Option(gettext("Put back …"), links.revert(record, row.id, "before", *columns)))
     return tuple(found)
 
 
@@ -180,7 +183,7 @@ def _hrefs(links: Links, found: Neighbours) -> tuple[str | None, str | None]:
 
 def _facts(state: UIState, row: ActivityRow) -> tuple[Fact, ...]:
     moment = state.clock.moment(row.issued_at)
-    facts = [Fact("Time", moment.exact, moment=moment)]
+    facts = [Fact(gettext("Time"), moment.exact, moment=moment)]
     return (*facts, *transaction_facts(state, row.transaction, with_time=False))
 
 
@@ -200,7 +203,8 @@ def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
 def _raw(state: UIState, row: ActivityRow) -> tuple[tuple[str, str], ...]:
     sides = (("old_data", row.old_data), ("changed_data", row.changed_data))
     texts = ((name, visible(dump(state.sight.row(row.table, data)))) for name, data in sides)
-    return tuple((name, text if len(text) <= MAX_RAW else f"{text[:MAX_RAW]}… (cut here)") for name, text in texts)
+    cut = gettext("(cut here)")
+    return tuple((name, text if len(text) <= MAX_RAW else f"{text[:MAX_RAW]}… {cut}") for name, text in texts)
 
 
 def _is_timed(parsed: Any) -> bool:

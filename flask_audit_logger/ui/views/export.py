@@ -21,6 +21,7 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed
 from ..state import UIState, current_state
+from ..texts import gettext
 from ..viewlog import note_rows
 from ..words import number
 from .common import actor_choices, frame, open_search, sentence
@@ -75,15 +76,19 @@ def _options(state: UIState, parsed: ParsedSearch) -> Any:
         if not parsed.errors:
             count = count_activities(log, Search.prepare(log, parsed.criteria), cap)
     words = "" if parsed.errors else sentence(state, parsed, count, dict(actors))
-    note = f"Only the first {number(cap)} rows are exported." if count is not None and count.is_capped else None
+    note = (
+        gettext("Only the first %(number)s rows are exported.", number=number(cap))
+        if count is not None and count.is_capped
+        else None
+    )
     context = ExportPage(
         **frame(
             state,
             parsed,
             lambda args, anchor=False: state.links.export(None, args),
-            title="Export",
-            heading="Export",
-            steps=(Crumb("Export"),),
+            title=gettext("Export"),
+            heading=gettext("Export"),
+            steps=(Crumb(gettext("Export")),),
             actors=actors,
             fixed=FIXED,
         ),

@@ -10,6 +10,7 @@ from ..messages import crumbs
 from ..present import Presenter
 from ..rendering import render
 from ..state import UIState, current_state
+from ..texts import gettext
 from ..words import joined
 from .common import page_title, viewer_name
 
@@ -20,9 +21,9 @@ def help_page() -> Any:
     state = current_state()
     presenter = Presenter(state)
     context = HelpPage(
-        title=page_title(state, "Help"),
-        heading="Help",
-        crumbs=crumbs(state, Crumb("Help")),
+        title=page_title(state, gettext("Help")),
+        heading=gettext("Help"),
+        crumbs=crumbs(state, Crumb(gettext("Help"))),
         zone=state.clock.name,
         viewer=viewer_name(state),
         tables=tuple((presenter.table(info.ref), _recorded(state, info)) for info in state.catalog.audited),
@@ -32,11 +33,11 @@ def help_page() -> Any:
 
 def _recorded(state: UIState, info: Any) -> str:
     """What is left out of the log of a table."""
-    words = []
     excluded = [state.column_label(info.ref, name) for name in info.ordered(info.excluded)]
     masked = [state.column_label(info.ref, name) for name in info.ordered(info.masked)]
+    values = {"excluded": joined(excluded), "masked": joined(masked)}
+    if excluded and masked:
+        return gettext("without %(excluded)s; of %(masked)s only that there was a change", **values)
     if excluded:
-        words.append(f"without {joined(excluded)}")
-    if masked:
-        words.append(f"of {joined(masked)} only that there was a change")
-    return "; ".join(words) or "every column"
+        return gettext("without %(excluded)s", **values)
+    return gettext("of %(masked)s only that there was a change", **values) if masked else gettext("every column")

@@ -20,10 +20,31 @@ from ..present import Presenter
 from ..rendering import fragment
 from ..search import ParsedSearch, SearchRules, added, changed, without
 from ..state import UIState, current_state
+from ..texts import Texts, calendar, gettext, marked, ngettext
 from ..words import number
 from .common import open_search
 
-_NAMES = {"table": "Tables", "verb": "Kinds of change", "actor": "Who", "addr": "Addresses"}
+_NAMES = Texts(
+    {
+        "table": marked("Tables"),
+        "verb": marked("Kinds of change"),
+        "actor": marked("Who"),
+        "addr": marked("Addresses"),
+    }
+)
+_CAPTIONS = Texts(
+    {
+        "minute": marked("Changes by minute"),
+        "hour": marked("Changes by hour"),
+        "day": marked("Changes by day"),
+        "week": marked("Changes by week"),
+        "month": marked("Changes by month"),
+        "year": marked("Changes by year"),
+    }
+)
+#: How the beginning of a bar is written, in the formats of ``strftime`` and of the CLDR.
+_STARTS = {"minute": ("%H:%M", "HH:mm"), "hour": ("%a %d %b %H:%M", "EEE dd MMM HH:mm")}
+_DAY = ("%a %d %b %Y", "EEE dd MMM yyyy")
 #: Size of the chart, in its own units.
 WIDTH, HEIGHT, GAP = 600, 80, 1
 
@@ -76,7 +97,7 @@ def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | No
         height = round(bar.number / most * HEIGHT, 1) if most else 0
         height = max(height, 1.5) if bar.number else 0
         start = bar.start.astimezone(zone)
-        text = start.strftime({"minute": "%H:%M", "hour": "%a %d %b %H:%M"}.get(found.unit, "%a %d %b %Y"))
+        text = calendar(start, *_STARTS.get(found.unit, _DAY))
         filters = changed(parsed.args, since=bar.start.isoformat(), until=bar.end.isoformat(), period=None)
         bars.append(
             BarShown(
@@ -84,11 +105,11 @@ def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | No
                 y=HEIGHT - height,
                 width=round(max(width - GAP, 0.5), 2),
                 height=height,
-                label=f"{text}: {number(bar.number)} {'change' if bar.number == 1 else 'changes'}",
+                label=ngettext("%(time)s: %(number)s change", "%(time)s: %(number)s changes", bar.number, time=text),
                 href=state.links.activities(filters, anchor=True),
             )
         )
-    return HistogramShown(found.unit, tuple(bars), most, WIDTH, HEIGHT)
+    return HistogramShown(_CAPTIONS[found.unit], tuple(bars), most, WIDTH, HEIGHT)
 
 
 def _facet(state: UIState, parsed: ParsedSearch, name: str, found: Facet | None) -> FacetShown:
@@ -117,7 +138,7 @@ def _value(presenter: Presenter, name: str, value: FacetValue) -> tuple[str, str
         return VERB_NAMES.get(str(key), str(key)), str(key)
     if name == "actor":
         if key is None:
-            return "Not recorded", NOBODY
+            return gettext("Not recorded"), NOBODY
         label = presenter.actors.get(key)
         return (label.text if label else value.label or f"#{key}"), key
-    return ("Not recorded", "") if key is None else (key, key)
+    return (gettext("Not recorded"), "") if key is None else (key, key)

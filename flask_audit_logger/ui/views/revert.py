@@ -20,12 +20,14 @@ from ...query.standings import exactly, standings
 from ...query.tables import TableInfo
 from ...query.values import ABSENT, as_value
 from ..contexts import Crumb, RevertColumn, RevertPage
+from ..forms import TranslatedMeta
 from ..gate import action
 from ..ids import activity_id_of
 from ..messages import crumbs
 from ..present import Presenter
 from ..rendering import render
 from ..state import UIState, current_state
+from ..texts import gettext, marked
 from .common import page_title, record_name, viewer_name
 
 MAX_REASON = 500
@@ -34,31 +36,31 @@ MAX_REASON = 500
 class RevertForm(Form):
     """What is posted besides the ticked columns."""
 
-    class Meta:
+    class Meta(TranslatedMeta):
         csrf = True
         csrf_class = SessionCSRF
         csrf_field_name = "audit_token"
 
         @property
-        def csrf_secret(self) -> bytes:
+        def csrf_secret(self) -> bytes:  # type: ignore[override]
             key = current_app.secret_key or ""
             return b"audit:" + (key if isinstance(key, bytes) else key.encode())
 
         @property
-        def csrf_context(self) -> Any:
+        def csrf_context(self) -> Any:  # type: ignore[override]
             return session
 
-    reason = StringField("Reason", id="audit-reason")
+    reason = StringField(marked("Reason"), id="audit-reason")
     row = StringField("Row")
 
     def validate_reason(self, field: Any) -> None:
         policy = current_state().ui.revert
         if policy is not None and policy.reason_required and not (field.data or "").strip():
-            raise ValidationError("Say why.")
+            raise ValidationError(gettext("Say why."))
         if len(field.data or "") > MAX_REASON:
-            raise ValidationError(f"A reason can have at most {MAX_REASON} characters.")
+            raise ValidationError(gettext("A reason can have at most %(most)s characters.", most=MAX_REASON))
         if "\x00" in (field.data or ""):
-            raise ValidationError("A reason can't contain control characters.")
+            raise ValidationError(gettext("A reason can't contain control characters."))
 
 
 @action("revert")
@@ -115,16 +117,17 @@ def _post(
 
     if not form.validate():
         if form.errors.get("audit_token"):
-            return again(400, "This form was too old or not ours. Check it and send it again.")
-        return again(422, "Nothing was changed. See below.")
+            return again(400, gettext("This form was too old or not ours. Check it and send it again."))
+        return again(422, gettext("Nothing was changed. See below."))
     ticked = set(request.form.getlist("column"))
     possible = {column.name: column.then for column in planned if column.obstacle is None}
     if live.row is None:
         ticked |= set(info.key) & set(possible)
     if not ticked or not ticked <= set(possible):
-        return again(422, "Choose columns that can be put back." if ticked else "Choose at least one column.")
+        text = gettext("Choose columns that can be put back.") if ticked else gettext("Choose at least one column.")
+        return again(422, text)
     if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
-        return again(409, "The row has changed since this page was made. This is how it is now.")
+        return again(409, gettext("The row has changed since this page was made. This is how it is now."))
     reason = f"Put back from change {version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
     db = state.audit_logger.db
     try:
@@ -134,10 +137,13 @@ def _post(
             db.session.commit()
     except Conflict:
         db.session.rollback()
-        return again(409, "The row has changed since this page was made. This is how it was.")
+        return again(409, gettext("The row has changed since this page was made. This is how it was."))
     except Refused as error:
         db.session.rollback()
-        return again(422, f"Nothing was changed: {visible(str(error))}.")
+        if error.objection is None:
+            return again(422, gettext("Nothing was changed: the row can't be read."))
+        objection = visible(error.objection)
+        return again(422, gettext("Nothing was changed: the database refused it: %(objection)s.", objection=objection))
     except Exception:
         db.session.rollback()
         raise
@@ -170,19 +176,24 @@ def _preview(
         columns.append(RevertColumn(column.name, change, is_ticked, column.obstacle))
     form.row.data = _signed(live.digest)
     name = record_name(shown, shown_table)
-    heading = f"{'Restore' if is_restore else 'Put back'} {name}"
+    heading = gettext("Restore %(record)s", record=name) if is_restore else gettext("Put back %(record)s", record=name)
     side = request.args.get("side", "before")
     assert state.ui.revert is not None  # noqa: S101 - the view answers 404 without it
     page = RevertPage(
         title=page_title(state, heading),
         heading=heading,
         crumbs=crumbs(
-            state, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb("Put back")
+            state,
+            Crumb(shown_table.label, shown_table.href),
+            Crumb(shown.label, shown.href),
+            Crumb(gettext("Put back")),
         ),
         zone=state.clock.name,
         viewer=viewer_name(state),
         record=shown,
-        source=f"{'before' if side == 'before' else 'after'} change {version.id}",
+        source=gettext("before change %(id)s", id=version.id)
+        if side == "before"
+        else gettext("after change %(id)s", id=version.id),
         source_href=state.links.activity(version.id),
         is_restore=is_restore,
         columns=tuple(columns),

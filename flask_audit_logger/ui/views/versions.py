@@ -31,6 +31,7 @@ from ..periods import typed_time
 from ..present import Presenter
 from ..rendering import render
 from ..state import UIState, current_state
+from ..texts import gettext
 from .common import page_title, record_name, viewer_name
 
 
@@ -59,11 +60,15 @@ def at_page(table: str, key: str) -> Any:
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     name = record_name(shown, shown_table)
     when = state.clock.moment(moment).text if moment is not None else typed
+    heading = gettext("%(record)s as of %(time)s", record=name, time=when)
     context = SnapshotPage(
-        title=page_title(state, f"{name} as of {when}"),
-        heading=f"{name} as of {when}",
+        title=page_title(state, heading),
+        heading=heading,
         crumbs=crumbs(
-            state, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb(f"As of {when}")
+            state,
+            Crumb(shown_table.label, shown_table.href),
+            Crumb(shown.label, shown.href),
+            Crumb(gettext("As of %(time)s", time=when)),
         ),
         zone=state.clock.name,
         viewer=viewer_name(state),
@@ -122,10 +127,12 @@ def compare_page(table: str, key: str) -> Any:
         return state.links.compare(record, **{**wanted, **({"all": "1"} if show_all else {}), **values})
 
     context = ComparePage(
-        title=page_title(state, f"{name}: {before.name} and {after.name}"),
-        heading=f"{name}: two versions",
+        title=page_title(
+            state, gettext("%(record)s: %(from)s and %(to)s", **{"record": name, "from": before.name, "to": after.name})
+        ),
+        heading=gettext("%(record)s: two versions", record=name),
         crumbs=crumbs(
-            state, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb("Compare")
+            state, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb(gettext("Compare"))
         ),
         zone=state.clock.name,
         viewer=viewer_name(state),
@@ -147,9 +154,10 @@ def _note(state: UIState, found: Standing | None, error: str | None) -> str | No
     if error is not None:
         return None
     if found is None:
-        return "This record did not exist yet, or the log does not reach back that far."
+        return gettext("This record did not exist yet, or the log does not reach back that far.")
     if found.is_deleted:
-        return f"This record had been deleted at {state.clock.moment(found.version.issued_at).text}."
+        deleted_at = state.clock.moment(found.version.issued_at).text
+        return gettext("This record had been deleted at %(time)s.", time=deleted_at)
     return None
 
 
@@ -184,9 +192,9 @@ def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) 
     for name, text in wanted.items():
         standing = found.get(text)
         if text == "now":
-            sides[name] = Side("now", _live(state, log, record))
+            sides[name] = Side(gettext("now"), _live(state, log, record))
         elif standing is not None:
-            sides[name] = Side(f"change {standing.version.id}", standing.row or {}, standing)
+            sides[name] = Side(gettext("change %(id)s", id=standing.version.id), standing.row or {}, standing)
     return sides
 
 
@@ -217,11 +225,16 @@ def _targets(presenter: Presenter, record: RecordRef, sides: Any) -> list[Record
 def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSide:
     state, version, standing = presenter.state, side.version, side.standing
     if version is None or standing is None:
-        return ComparedSide("The row as it is now", None, None, None)
+        return ComparedSide(gettext("The row as it is now"), None, None, None)
     older, newer = standing.older, standing.newer
-    what = "Deleted by" if version.verb == "delete" else "After"
+    is_deleted = version.verb == "delete"
+    what = (
+        gettext("Deleted by change %(id)s", id=version.id)
+        if is_deleted
+        else gettext("After change %(id)s", id=version.id)
+    )
     return ComparedSide(
-        name=f"{what} change {version.id}",
+        name=what,
         time=state.clock.moment(version.issued_at),
         actor=presenter.actor(version.transaction),
         href=state.links.activity(version.id),
