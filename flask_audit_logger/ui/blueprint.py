@@ -11,6 +11,7 @@ from .headers import add_headers
 from .keys import BadKey
 from .messages import bad_value, missing, not_found, too_slow, unavailable
 from .rendering import FOLDER, STATIC
+from .slots import drop_slot, hand_on_slot, take_slot
 from .state import current_state
 from .viewlog import report_view
 from .views import activities, actors, export, help, panels, poll, records, revert, transactions, versions
@@ -44,9 +45,12 @@ def make_blueprint(name: str) -> Blueprint:
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
     blueprint.before_request(guard)
-    # called from the last to the first: what on_view puts in place of a page gets the headers as well
+    blueprint.before_request(take_slot)
+    # called from the last to the first: what on_view puts in place of a page gets the headers and the slot as well
+    blueprint.after_request(hand_on_slot)
     blueprint.after_request(add_headers)
     blueprint.after_request(report_view)
+    blueprint.teardown_request(drop_slot)
     blueprint.register_error_handler(NotFound, lambda _: not_found(current_state()))
     blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
     blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))
