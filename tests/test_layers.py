@@ -29,7 +29,7 @@ LAYERS = {
     "models": Layer("exceptions", "sqlalchemy"),
     "schema": Layer("exceptions config sql models", "sqlalchemy"),
     "capture": Layer("exceptions config models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"),
-    "query": Layer("exceptions config models schema", "sqlalchemy"),
+    "query": Layer("exceptions config sql models schema", "sqlalchemy"),
     "alembic": Layer("exceptions config sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
     "ui": Layer("exceptions config query", "babel flask flask_babel flask_login jinja2 markupsafe werkzeug wtforms"),

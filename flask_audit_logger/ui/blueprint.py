@@ -14,7 +14,7 @@ from .rendering import FOLDER, STATIC
 from .slots import drop_slot, hand_on_slot, take_slot
 from .state import current_state
 from .viewlog import report_view
-from .views import activities, actors, export, help, panels, poll, records, revert, transactions, versions
+from .views import activities, actors, export, help, panels, poll, records, revert, transactions, undo, versions
 
 #: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
@@ -32,6 +32,7 @@ ROUTES = (
     ("/poll", "poll", poll.poll),
     ("/help", "help", help.help_page),
     ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
+    ("/transaction/<int:transaction_id>/undo.sql", "undo_sql", undo.undo_file),
     ("/actor/<actor>", "actor", actors.actor_page),
 )
 

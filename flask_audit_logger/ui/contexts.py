@@ -323,6 +323,7 @@ class TransactionPage(SearchPage):
     total: str = ""
     same: tuple[SameShown, ...] = ()
     same_note: str | None = None
+    undo_href: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,10 @@ class Links:
         extra = filters or {}
         return self._url("transaction", transaction_id=transaction_id, _anchor=RESULTS if anchor else None, **extra)
 
+    def undo_sql(self, transaction_id: int) -> str:
+        """SQL that takes a transaction back."""
+        return self._url("undo_sql", transaction_id=transaction_id)
+
     def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """One actor."""
         name = NOBODY if actor is None else encode(actor)

@@ -26,7 +26,7 @@ from ...query.transactions import (
 )
 from ..contexts import Crumb, Pager, SameShown, TallyShown, TransactionPage, TransactionShown, TransactionsPage
 from ..forms import VERB_NAMES, TransactionForm
-from ..gate import action
+from ..gate import action, allowed
 from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
@@ -137,6 +137,7 @@ def detail_page(transaction_id: int) -> Any:
         total=total,
         same=same,
         same_note=note,
+        undo_href=state.links.undo_sql(transaction_id) if allowed(state, "undo_sql", transaction_id) else None,
     )
     return render(context, 400 if parsed.errors else 200)
 

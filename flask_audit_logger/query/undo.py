@@ -1,0 +1,165 @@
+"""SQL that takes the changes of a transaction back: to be read, run and committed by a human."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+from ..sql import quote_ident, quote_literal
+from .diff.fields import as_text
+from .reader import SETTINGS
+from .refs import TableRef
+from .rows import ActivityRow
+from .tables import TableInfo
+from .values import dump
+
+#: Characters that an editor or a terminal does not show, or takes for something else.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_MARK = "audit_logger"
+
+
+class CannotUndo(ValueError):
+    """A change can't be taken back; says why."""
+
+
+def undo_script(
+    rows: Iterable[ActivityRow],
+    find: Callable[[TableRef], TableInfo | None],
+    hidden: Callable[[TableRef, str], bool],
+    remarks: Collection[str] = (),
+) -> Iterator[str]:
+    """The lines of the script. It changes nothing until its last word is replaced by ``COMMIT``.
+
+    :param rows: activities with their whole old rows, newest first.
+    :param find: what the models say about a table.
+    :param hidden: whether a column is masked or may not be seen.
+    :param remarks: put at the top, as comments.
+    """
+    for remark in remarks:
+        yield f"-- {_told(remark)}\n"
+    yield "BEGIN;\n"
+    for name, value in SETTINGS:
+        yield f"SET LOCAL {quote_ident(name)} = {quote_literal(value)};\n"
+    for row in rows:
+        try:
+            statement = undo(row, find(row.table), hidden)
+        except CannotUndo as reason:
+            record = "" if row.record_key is None else f", record {_told(row.record_key)}"
+            what = f"{row.verb} of {_told(str(row.table))}{record} (change {row.id})"
+            yield f"-- NOT UNDONE: {what}: {_told(str(reason))}\n"
+        else:
+            yield f"{statement}  -- change {row.id}\n" if statement else ""
+    yield "ROLLBACK;\n"
+
+
+def undo(row: ActivityRow, info: TableInfo | None, hidden: Callable[[TableRef, str], bool]) -> str:
+    """The statement that takes one change back, if the row is still as the change left it; empty for a snapshot.
+
+    :raises CannotUndo: saying why not.
+    """
+    if row.verb == "snapshot":
+        return ""
+    if row.verb == "truncate":
+        raise CannotUndo("the rows that TRUNCATE removed are not in the log")
+    if info is None or not info.is_audited:
+        raise CannotUndo("the application has no such table")
+    if row.record_key is None or not info.key or len(info.key) != len(row.record.components if row.record else ()):
+        raise CannotUndo("the record has no key, or another one now")
+    touched = set(row.changed_columns) | (set(row.old_data) if row.verb == "delete" else set())
+    _check(row, info, touched, hidden)
+    if row.verb == "insert":
+        where = _is_row(info, row) + _unchanged(info, row.changed_data)
+        return f"DELETE FROM {_table(info)} t WHERE {where};"  # noqa: S608 - all parts are quoted below
+    if row.verb == "delete":
+        return _insert(info, row.old_data)
+    return _update(info, row)
+
+
+def _check(row: ActivityRow, info: TableInfo, touched: set[str], hidden: Callable[[TableRef, str], bool]) -> None:
+    whole = row.verb != "update"
+    if any(hidden(row.table, name) for name in touched | (set(info.columns) if whole else set())):
+        raise CannotUndo("it has values that are masked or hidden from you")
+    if row.verb == "delete" and info.excluded:
+        raise CannotUndo("the log does not have all its columns")
+    values = [data.get(name) for data in (row.old_data, row.changed_data) for name in touched]
+    if any(isinstance(value, dict) and _MARK in value for value in values):
+        raise CannotUndo("it has values that the log could not store as they were")
+    if not touched <= set(info.columns):
+        raise CannotUndo("a column of it is gone")
+    if row.verb == "update" and not touched <= set(row.old_data):
+        raise CannotUndo("its old values are not in the log")
+
+
+def _insert(info: TableInfo, data: dict[str, Any]) -> str:
+    names = _columns(name for name in info.ordered(data) if not info.columns[name].is_generated)
+    values = f"SELECT {names} FROM {_populated(info, data)}"  # noqa: S608
+    return f"INSERT INTO {_table(info)} ({names}) OVERRIDING SYSTEM VALUE {values};"
+
+
+def _update(info: TableInfo, row: ActivityRow) -> str:
+    before = {name: row.old_data[name] for name in info.ordered(row.changed_data)}
+    names = [name for name in before if not info.columns[name].is_generated]
+    if not names:
+        return ""
+    columns = _columns(names)
+    then = f"(SELECT {columns} FROM {_populated(info, before)})"  # noqa: S608
+    where = _is_row(info, row) + _unchanged(info, row.changed_data)
+    return f"UPDATE {_table(info)} t SET ({columns}) = {then} WHERE {where};"  # noqa: S608
+
+
+def _is_row(info: TableInfo, row: ActivityRow) -> str:
+    """The key that the row has after the change."""
+    parts = row.record.components if row.record else ()
+    tests = []
+    for name, part in zip(info.key, parts, strict=True):
+        is_new = row.verb == "update" and name in row.changed_data
+        text = as_text(row.changed_data[name]) if is_new else part
+        tests.append(f"t.{quote_ident(name)} = {_text(text)}")
+    return " AND ".join(tests)
+
+
+def _unchanged(info: TableInfo, data: dict[str, Any]) -> str:
+    """Whoever changed the row later keeps what they made of it."""
+    tests = [
+        f" AND to_jsonb(t) -> {quote_literal(name)} = {_json(data[name])}::jsonb"
+        for name in info.ordered(data)
+        if not info.columns[name].is_generated
+    ]
+    return "".join(tests)
+
+
+def _populated(info: TableInfo, data: dict[str, Any]) -> str:
+    """The logged values as a row of the table: PostgreSQL knows best how to read what it wrote."""
+    return f"jsonb_populate_record(NULL::{_table(info)}, {_json(data)})"
+
+
+def _table(info: TableInfo) -> str:
+    return quote_ident(info.ref.schema, info.ref.name)
+
+
+def _columns(names: Iterable[str]) -> str:
+    return ", ".join(quote_ident(name) for name in names)
+
+
+def _json(data: Any) -> str:
+    # within JSON every such character is part of a text, where it can be written by its number
+    return quote_literal(_UNSEEN.sub(_by_number, dump(data)))
+
+
+def _text(text: str) -> str:
+    """A text as a literal on one line, with nothing unseen in it."""
+    if not _UNSEEN.search(text):
+        return quote_literal(text)
+    quoted = text.replace("\\", "\\\\").replace("'", "''")
+    return "E'" + _UNSEEN.sub(_by_number, quoted) + "'"
+
+
+def _by_number(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def _told(text: str) -> str:
+    """A text that can't end its comment: on one line, and nothing unseen in it."""
+    return json.dumps(text)[1:-1]
