@@ -7,6 +7,7 @@
 #   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0
 #   make bench-pages   time the pages on a log of two million changes
 #   make coverage      branch coverage of one test run
+#   make translations  collect the texts of the pages, bring the catalogues up to date and compile them
 #   make clean         remove the environments and caches (the demo's data in instance/ stays)
 #
 # Variables: PYTHON (default python3), PORT, PG_BINDIR (PostgreSQL binaries for the run on the oldest
@@ -27,9 +28,11 @@ OLDEST := .venv-oldest
 OLD_PACKAGES := .venv-old
 # Alembic 1.18 sorts what autogenerate calls, 1.17 doesn't.
 ALEMBICS := 1.17 1.18
+CATALOGUES := flask_audit_logger/translations
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage bench bench-pages clean
+.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage translations bench \
+    bench-pages clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -65,6 +68,15 @@ old-packages: $(OLD_PACKAGES)/.dev
 
 coverage: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term --cov-report=html $(PYTEST_ARGS)
+
+# A text that is new has no translation yet: write it into the .po file, then run this once more.
+translations: $(VENV)/.dev
+	$(VENV)/bin/pybabel -q extract -F pyproject.toml -k marked -k marked_plural:1,2 --no-location --sort-output --no-wrap \
+	    --project flask-audit-logger --version 3 --header-comment '# Texts of the pages of Flask-Audit-Logger.' \
+	    -o $(CATALOGUES)/audit.pot .
+	$(VENV)/bin/pybabel -q update -D audit -i $(CATALOGUES)/audit.pot -d $(CATALOGUES) --no-fuzzy-matching --no-wrap \
+	    --ignore-obsolete --ignore-pot-creation-date
+	$(VENV)/bin/pybabel -q compile -D audit -d $(CATALOGUES)
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
