@@ -110,12 +110,25 @@
   let here = -1;
   const rows = all("tbody > tr", results);
   const links = { Enter: ".audit-c-time a", r: ".audit-c-record a", t: ".audit-c-tx a", a: ".audit-c-actor a" };
+  // The last two rows that were picked are compared, the older one (they are the newest first) with the newer one.
+  let picked = [];
+  const pickRow = (row) => {
+    if (!row || !row.querySelector('input[name="from"]')) return;
+    picked = [...picked.filter((other) => other !== row), row].slice(-2);
+    const [newer, older] = [...picked].sort((one, other) => rows.indexOf(one) - rows.indexOf(other));
+    for (const [name, side] of [["from", older || newer], ["to", older && newer]]) {
+      const pick = side && side.querySelector(`input[name="${name}"]`);
+      if (pick) { pick.checked = true; pick.dispatchEvent(new Event("change")); }
+    }
+  };
   results.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
     if (event.key === "j" || event.key === "k") {
       here = Math.min(Math.max(here + (event.key === "j" ? 1 : -1), 0), rows.length - 1);
       const link = rows[here] && rows[here].querySelector("a");
       if (link) { link.focus(); event.preventDefault(); }
+    } else if (event.key === "x") {
+      pickRow(event.target.closest("tr") || rows[here]);
     } else if (links[event.key] && rows[here] && event.target.tagName !== "A") {
       const link = rows[here].querySelector(links[event.key]);
       if (link) link.click();
