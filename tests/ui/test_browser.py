@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from tests.ui.browsing import IN_A_BROWSER, served, tab
 from tests.ui.shop import ANN, make_history
 
 pytestmark = IN_A_BROWSER
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @pytest.fixture
@@ -73,53 +71,6 @@ def test_the_three_stories(chromium, site, script):
     page.click("text=Compare")
     assert "What differs" in page.content()
     assert problems == []
-
-
-PAGES = (
-    "/", "/?panels=1", "/?key=4&since=zz", "/?verb=delete&actor=2", "/record/products/42", "/record/products/43",
-    "/activity/7", "/activity/9", "/record/products/42/at", "/record/products/42/compare",
-    "/transaction/16", "/transactions",
-    "/actor/2", "/actor/~none", "/export", "/help", "/activity/99999",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("width", [320, 1280])
-def test_no_page_scrolls_sideways(chromium, site, width):
-    """WCAG 1.4.10: also with the longest words."""
-    page, _ = tab(chromium, viewport={"width": width, "height": 800})
-    for path in PAGES:
-        page.goto(f"{site}/audit{path}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [320, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(chromium, site, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    page, _ = tab(chromium, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
-    for path in PAGES:
-        page.goto(f"{site}/audit{path}", wait_until="networkidle")
-        page.evaluate(script)
-        found = page.evaluate("tags => axe.run(document, {runOnly: tags})", TAGS)["violations"]
-        assert [(v["id"], v["nodes"][0]["html"]) for v in found] == [], path
-
-
-def test_the_pages_work_by_keyboard(chromium, site):
-    page, _ = tab(chromium)
-    page.goto(f"{site}/audit/")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
-    page.focus("#audit-results")
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    first = page.evaluate("document.activeElement.href")
-    page.keyboard.press("k")
-    assert page.evaluate("document.activeElement.href") != first
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/activity/*")
-    assert "/audit/activity/" in page.url
 
 
 def test_two_versions_to_compare_are_never_the_same(chromium, site):

@@ -103,7 +103,7 @@ def test_the_pages_are_whole_in_the_host(chromium, host):
         assert "'nonce-" in response.headers["content-security-policy"] and response.status in (200, 400, 404), path
         assert page.locator(".audit script, .audit img, .audit bdi b").count() == 0, path
         assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), path
-        links = page.eval_on_selector_all(".audit a[href], .audit form", "all => all.map(e => e.href || e.action)")
+        links = page.eval_on_selector_all(".audit a[href], .audit form", LINKS)
         foreign = [link for link in links if not link.startswith(f"{host.address}/app/")]
         assert links and foreign == [], path
         assert page.eval_on_selector_all("main, [role=main]", "all => all.length") == 1, path
@@ -111,6 +111,8 @@ def test_the_pages_are_whole_in_the_host(chromium, host):
         assert found == [], path
 
 
+#: Where links and forms lead; those of charts are relative as they are read.
+LINKS = """all => all.map(e => new URL(e.getAttribute("href") ?? e.getAttribute("action"), document.baseURI).href)"""
 #: What makes a part of a page look as it does; sizes of boxes depend on the room there is.
 PROPERTIES = """
     display position float color background-color font-size font-family font-weight font-style line-height
