@@ -22,7 +22,7 @@ from .cli import audit_cli
 from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
 from .schema import create_all
-from .schema.declared import Declaration, declaration_of, declare, patterns
+from .schema.declared import Declaration, declare, is_declared, patterns, unwatch, watch
 from .schema.tables import audited_tables
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class AuditLogger:
         self._actor_cls = actor_cls
         self._has_actor = False
         self._apps: WeakSet[Flask] = WeakSet()
-        self._attaching = threading.Lock()
+        self._completing = threading.RLock()
         self._listeners: list[EngineListener] = []
         self._current_stamp = CurrentStamp(self, get_actor_id, get_actor_label, get_client_addr)
         self._exclude = patterns("exclude", exclude)
@@ -208,17 +208,18 @@ class AuditLogger:
         if self._db is not None:
             for metadata in self._db.metadatas.values():
                 create_all.detach(metadata)
+                unwatch(metadata)
 
     def _bind(self, db: SQLAlchemy) -> None:
         self._db = db
         self._declare(db.metadata)
         appcontext_pushed.connect(self._on_app_context)
-        self._find_actor()
+        self._complete()
         if has_app_context():
             self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]
 
     def _declare(self, metadata: MetaData) -> None:
-        if declaration_of(metadata) is not None:
+        if is_declared(metadata):
             raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
         try:
             self._models[metadata] = make_models(metadata, self.schema)
@@ -237,7 +238,11 @@ class AuditLogger:
                 prepare=self._prepare,
             ),
         )
+        self._watch(metadata)
+
+    def _watch(self, metadata: MetaData) -> None:
         create_all.attach(metadata)
+        watch(metadata, self._complete)
 
     def _prepare(self) -> None:
         """Complete the log before its tables are made or compared.
@@ -252,10 +257,15 @@ class AuditLogger:
 
     def _complete(self) -> type[Any] | None:
         """Take in what was imported since: databases with audited tables, and the actor model."""
-        for metadata in list(self.db.metadatas.values()):
-            if declaration_of(metadata) is None and any(True for _ in audited_tables(metadata)):
-                self._declare(metadata)
-        return self._find_actor()
+        with self._completing:
+            for metadata in list(self.db.metadatas.values()):
+                if is_declared(metadata):
+                    continue
+                if any(True for _ in audited_tables(metadata)):
+                    self._declare(metadata)
+                else:
+                    self._watch(metadata)
+            return self._find_actor()
 
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
@@ -289,7 +299,7 @@ class AuditLogger:
             self._attach(app)
 
     def _attach(self, app: Flask) -> None:
-        with self._attaching:
+        with self._completing:
             if app in self._apps:
                 return
             config.set_defaults(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, event, inspect, text
+from sqlalchemy import Connection, MetaData, Table, event, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from .declared import declaration_of, declared_functions, declared_triggers
@@ -26,12 +26,17 @@ def detach(metadata: MetaData) -> None:
 
 
 def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> None:
+    if not _is_postgresql(connection):
+        return
+    late = _late_tables(metadata)
     declaration = declaration_of(metadata)
-    if declaration is None or not _is_postgresql(connection):
+    if declaration is None:
         return
     declaration.prepare()
     if declaration.schema is not None:
         connection.execute(CreateSchema(declaration.schema, if_not_exists=True))
+    for table in late:
+        table.create(connection, checkfirst=True)
 
 
 def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
@@ -50,11 +55,14 @@ def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> No
 
 def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
     """Drop the triggers while their tables are still there: a table may survive ``drop_all()``, its log doesn't."""
+    if not _is_postgresql(connection):
+        return
+    late = _late_tables(metadata)
     functions = declared_functions(metadata)
-    if not _is_postgresql(connection) or functions is None:
+    if functions is None:
         return
     existing = inspect(connection)
-    dropped = kw.get("tables") or metadata.tables.values()
+    dropped = [*(kw.get("tables") or metadata.tables.values()), *late]
     if not any(table.name == "activity" and table.schema == functions.schema for table in dropped):
         return
     default = _default_schema(connection)
@@ -62,6 +70,15 @@ def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None
         if existing.has_table(triggers.table, schema=triggers.schema):
             _run(connection, triggers.drop(default))
     _run(connection, functions.drop(default))
+    for table in late:
+        table.drop(connection, checkfirst=True)
+
+
+def _late_tables(metadata: MetaData) -> list[Table]:
+    """The tables of a log that comes into being now: SQLAlchemy made its list of tables before it told us."""
+    before = set(metadata.tables)
+    declaration_of(metadata)
+    return [table for name, table in metadata.tables.items() if name not in before]
 
 
 def _run(connection: Connection, statements: list[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import MetaData, Table
 
@@ -16,6 +17,7 @@ from .objects import Functions, Triggers
 from .tables import audited_tables, table_options
 
 _INFO_KEY = "audit_logger"
+_COMPLETE_KEY = "audit_logger_complete"
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,28 @@ def declare(metadata: MetaData, declaration: Declaration) -> None:
     metadata.info[_INFO_KEY] = declaration
 
 
+def is_declared(metadata: MetaData) -> bool:
+    """Whether ``metadata`` has a log by now."""
+    return _INFO_KEY in metadata.info
+
+
+def watch(metadata: MetaData, complete: Callable[[], Any]) -> None:
+    """Let ``complete`` be called where it matters whether ``metadata`` has a log.
+
+    :param complete: declares logs for the audited tables that were imported since.
+    """
+    metadata.info[_COMPLETE_KEY] = complete
+
+
+def unwatch(metadata: MetaData) -> None:
+    """Stop what :func:`watch` started."""
+    metadata.info.pop(_COMPLETE_KEY, None)
+
+
 def declaration_of(metadata: MetaData) -> Declaration | None:
     """The declaration of ``metadata``, if it has a log."""
+    if not is_declared(metadata) and _COMPLETE_KEY in metadata.info:
+        metadata.info[_COMPLETE_KEY]()
     return metadata.info.get(_INFO_KEY)
 
 

@@ -1,0 +1,98 @@
+"""``create_all()`` and ``drop_all()`` know the log of each database, however late its first audited model came."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from flask_audit_logger.schema.declared import declared_triggers
+from tests.alembic.catalog import catalog
+from tests.support.models import AUDITED, Models
+from tests.support.server import both_drivers, plain_engine
+
+
+@pytest.fixture
+def other_url(server, driver):
+    """The database of the bind "other"."""
+    with server.database(driver) as url:
+        yield url
+
+
+def declare_nothing(db):
+    return Models()
+
+
+def declare_event(db):
+    class Event(db.Model):
+        __tablename__ = "events"
+        __bind_key__ = "other"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.BigInteger, primary_key=True)
+
+    return Event
+
+
+@pytest.fixture
+def late(create_app, other_url):
+    """Make an application whose bind "other" has no audited table before its AuditLogger is complete."""
+
+    def make(**options):
+        return create_app(
+            declare=declare_nothing, create_all=False, config={"SQLALCHEMY_BINDS": {"other": other_url}}, **options
+        )
+
+    return make
+
+
+@both_drivers
+@pytest.mark.parametrize("options", [{}, {"schema": "audit_logs"}, {"init": False}], ids=["init", "schema", "no_init"])
+def test_a_bind_whose_first_audited_model_comes_late(late, other_url, options):
+    """Its log is made and dropped together with the table."""
+    app = late(**options)
+    empty = catalog(plain_engine(other_url))
+    with app.app.app_context():
+        event_cls = declare_event(app.db)
+        app.db.create_all(bind_key="other")
+        app.db.session.add(event_cls(id=7))
+        app.db.session.commit()
+        with plain_engine(other_url).connect() as connection:
+            found = connection.execute(sa.select(app.audit_logger.models_of("other").activity)).all()
+        assert [(a.table_name, a.record_key) for a in found] == [("events", "7")]
+        app.db.session.remove()
+        app.db.drop_all(bind_key="other")
+        if "schema" in options:
+            with app.db.engines["other"].begin() as connection:
+                connection.execute(sa.text("DROP SCHEMA audit_logs"))
+    assert catalog(plain_engine(other_url)) == empty
+
+
+def test_a_log_is_dropped_by_a_process_that_knows_its_models_late(late, other_url):
+    """The tables of the log go, too, if drop_all() is the first that hears of an audited table."""
+    maker, dropper = late(), late()
+    empty = catalog(plain_engine(other_url))
+    with maker.app.app_context():
+        declare_event(maker.db)
+        maker.db.create_all(bind_key="other")
+    with dropper.app.app_context():
+        declare_event(dropper.db)
+        dropper.db.drop_all(bind_key="other")
+    assert catalog(plain_engine(other_url)) == empty
+
+
+def test_a_late_bind_is_known_to_whoever_asks_for_its_triggers(late):
+    """So a migration of this database alone has them."""
+    app = late()
+    declare_event(app.db)
+    assert [triggers.table for triggers in declared_triggers(app.db.metadatas["other"])] == ["events"]
+
+
+def test_after_detach_nothing_is_made(late, other_url):
+    """detach() ends it for each bind."""
+    app = late()
+    empty = catalog(plain_engine(other_url))
+    app.audit_logger.detach()
+    with app.app.app_context():
+        declare_event(app.db)
+        app.db.create_all(bind_key="other")
+        app.db.metadatas["other"].tables["events"].drop(app.db.engines["other"])
+    assert catalog(plain_engine(other_url)) == empty
