@@ -5,7 +5,7 @@
   * ``ConfigurationError`` – an option, a table or a call that can't mean anything
 
     * ``UnknownOptionError`` – a per-table option or a column that doesn't exist
-    * ``ActorClassError`` – the actor model was named but can't be found
+    * ``ActorClassError`` – the actor model was named but can't be found, or has a name that several have
 
   * ``NotInitializedError`` – something needs an application or a database object that isn't there yet
 """
@@ -26,7 +26,7 @@ class UnknownOptionError(ConfigurationError):
 
 
 class ActorClassError(ConfigurationError):
-    """The actor model given as ``actor_cls`` is not a mapped class of this database object."""
+    """The actor model is not a mapped class of this database object, or its name is that of several."""
 
 
 class NotInitializedError(AuditLoggerError):

@@ -40,7 +40,7 @@ class AuditLogger:
     :param get_actor_id: returns the key of the current actor, or the actor, or ``None``. Default: Flask-Login's
         ``current_user``. If it raises, the actor is recorded as unknown.
     :param get_client_addr: returns the address of the client. Default: ``request.remote_addr``.
-    :param actor_cls: the model of the actors or its name; ``"User"`` if there is such a model.
+    :param actor_cls: the model of the actors, its name or path; ``"User"`` if there is such a model.
     :param schema: schema of the log; the default schema of the connection if not given.
     :param get_actor_label: returns the name of the current actor. Default: ``str()`` of the current user if its class
         defines that, else its display_name, full_name, name, username, email or login.
@@ -48,6 +48,7 @@ class AuditLogger:
     :param mask: patterns of columns whose change is logged in any table, but never a value.
     :param ui: the browser pages; none are served without it.
     :raises ConfigurationError: if the database object already has a logger, or a table of its name.
+    :raises ActorClassError: if several models have the name of the actor model.
     """
 
     def __init__(
@@ -247,7 +248,7 @@ class AuditLogger:
     def _prepare(self) -> None:
         """Complete the log before its tables are made or compared.
 
-        :raises ActorClassError: if the actor model was named and doesn't exist.
+        :raises ActorClassError: if the actor model was named and doesn't exist, or several have its name.
         """
         if self._complete() is None and self._actor_cls is not None:
             raise ActorClassError(
@@ -269,15 +270,24 @@ class AuditLogger:
 
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
-        if isinstance(wanted, str):
-            classes = [m.class_ for m in self._mappers() if m.class_.__name__ == wanted]
-            wanted_cls = classes[0] if classes else None
-        else:
-            wanted_cls = wanted
+        wanted_cls = self._called(wanted) if isinstance(wanted, str) else wanted
         if wanted_cls is not None and not self._has_actor:
             bind_actor(self._models[self.db.metadata], wanted_cls)
             self._has_actor = True
         return wanted_cls
+
+    def _called(self, name: str) -> type[Any] | None:
+        paths = {m: f"{m.class_.__module__}.{m.class_.__name__}" for m in self._mappers()}
+        found = [m for m, path in paths.items() if f".{path}".endswith(f".{name}")]
+        # Classes that extend each other have one key; otherwise it would be chance who the actors are.
+        first = [m for m in found if all(other.isa(m) for other in found)]
+        if found and not first:
+            named = sorted(paths[m] for m in found)
+            raise ActorClassError(
+                f"Several models are called {name!r}: {', '.join(named)}. "
+                f"Give the class of the actors or its path, as in AuditLogger(db, actor_cls={named[0]!r})."
+            )
+        return first[0].class_ if first else None
 
     def _mappers(self) -> frozenset[Mapper[Any]]:
         mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
