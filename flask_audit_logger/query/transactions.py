@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal, select, true
+from sqlalchemy import ColumnElement, Subquery, Text, cast, func, literal, select, true
 
 from .activities import Count, Search, capped
 from .criteria import Criteria, conditions
-from .paging import Page, Paging, page_of, paged
+from .paging import Page, Paging, edge, page_of, paged
 from .reader import Log
 from .refs import TableRef
 from .rows import (
@@ -148,9 +148,12 @@ def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, pag
     """One page of transactions, by id: that is the order of time."""
     if search.is_empty:
         return Page((), has_newer=False, has_older=False)
-    t = log.models.transaction.c
-    statement = select(*transaction_columns(log.models)).where(*_conditions(log, search, wanted))
-    rows = log.all(paged(statement, paging, t.id, ends=("transaction_id",)))
+    t = log.models.transaction
+    large = _large(log, search, wanted, paging)
+    source = t if large is None else large.join(t, large.c.transaction_id == t.c.id)
+    statement = select(*transaction_columns(log.models)).select_from(source).where(*_conditions(log, search, wanted))
+    order = () if large is None else (large.c.transaction_id,)
+    rows = log.all(paged(statement, paging, t.c.id, ends=("transaction_id",), order=order))
     found = [read_transaction(row) for row in rows]
     return page_of([row for row in found if row is not None], paging)
 
@@ -184,8 +187,41 @@ def count_transactions(log: Log, search: Search, wanted: TransactionCriteria, ca
     """How many transactions match, up to ``cap``."""
     if search.is_empty:
         return Count(0)
-    matching = select(literal(1)).select_from(log.models.transaction).where(*_conditions(log, search, wanted))
-    return capped(log, matching, cap)
+    t = log.models.transaction
+    large = _large(log, search, wanted, Paging())
+    source = t if large is None else large.join(t, large.c.transaction_id == t.c.id)
+    return capped(log, select(literal(1)).select_from(source).where(*_conditions(log, search, wanted)), cap)
+
+
+def _large(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Subquery | None:
+    """Ids of transactions with enough rows in the order of the page, read off one index without a look at each.
+
+    ``None`` where another filter leaves so few transactions that a look at each is cheaper, see :func:`_conditions`.
+    """
+    if wanted.minimum <= 1 or _is_narrow(wanted):
+        return None
+    a = log.models.activity.c
+    found = log.activities(a.transaction_id).group_by(a.transaction_id).having(func.count() >= wanted.minimum)
+    # the planner carries no inequality over the join
+    found = found.where(*edge(a.transaction_id, paging))
+    if search.bounds is not None:
+        found = found.where(a.transaction_id.between(search.bounds.low, search.bounds.high))
+    order = a.transaction_id.desc() if paging.reads_down else a.transaction_id.asc()
+    # OFFSET 0 keeps the order, so that a page ends the reading when it is full
+    return found.order_by(order).offset(0).subquery("large")
+
+
+def _is_narrow(wanted: TransactionCriteria) -> bool:
+    criteria = wanted.criteria
+    return bool(
+        criteria.actors
+        or criteria.addresses
+        or criteria.requests
+        or criteria.impersonators
+        or criteria.impersonated
+        or criteria.transactions
+        or wanted.path
+    )
 
 
 def _conditions(log: Log, search: Search, wanted: TransactionCriteria) -> list[ColumnElement[bool]]:
@@ -202,7 +238,7 @@ def _conditions(log: Log, search: Search, wanted: TransactionCriteria) -> list[C
     of_activity = conditions(log.models, replace(criteria, **_NO_TRANSACTION), None)
     if of_activity or log.is_scoped:
         found.append(_has_activity(log, t.id, of_activity))
-    if wanted.minimum > 1:
+    if wanted.minimum > 1 and _is_narrow(wanted):
         nth = log.activities(literal(1)).where(a.transaction_id == t.id).correlate(log.models.transaction)
         found.append(nth.offset(wanted.minimum - 1).limit(1).exists())
     return found

@@ -23,6 +23,9 @@ FILTERS = (
     ("table=products&verb=delete&actor=1",
      "t.actor_id = 1 AND EXISTS "
      "(SELECT FROM activity a WHERE a.transaction_id = t.id AND a.table_name = 'products' AND a.verb = 'delete')"),
+    ("min_rows=2&actor=1", "t.actor_id = 1 AND (SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2"),
+    ("min_rows=2&kind=user", "t.actor_id IS NOT NULL "
+     "AND (SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2"),
     ("min_rows=2", "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2"),
     ("min_rows=2&table=products", "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2 "
      "AND EXISTS (SELECT FROM activity a WHERE a.transaction_id = t.id AND a.table_name = 'products')"),
@@ -104,6 +107,25 @@ def test_paging_visits_each_transaction_once(new_shop):
         link = next((part for part in html.split("<a ") if 'rel="next"' in part.partition(">")[0]), "")
         path = link.partition('href="')[2].partition('"')[0].replace("&amp;", "&").partition("#")[0]
     assert seen == sorted(seen, reverse=True) and len(seen) == len(set(seen)) == 61
+
+
+def test_paging_visits_each_large_transaction_once(new_shop):
+    shop = new_shop()
+    for number in range(90):
+        shop.sql(
+            f"INSERT INTO categories (id) SELECT i FROM generate_series({number * 10}, {number * 10 + number % 3}) i"
+        )
+    large = [row[0] for row in shop.sql(
+        "SELECT transaction_id FROM activity GROUP BY 1 HAVING count(*) >= 3 ORDER BY 1 DESC")]  # fmt: skip
+    for order in ("", "&sort=time"):
+        path, seen = f"/transactions?limit=25&min_rows=3&period=7d{order}", []
+        while path:
+            html = shop.page(path)
+            seen += listed(html)
+            relation = "prev" if order else "next"
+            link = next((part for part in html.split("<a ") if f'rel="{relation}"' in part.partition(">")[0]), "")
+            path = link.partition('href="')[2].partition('"')[0].replace("&amp;", "&").partition("#")[0]
+        assert seen == (large[::-1] if order else large) and len(seen) == 31
 
 
 def test_the_scope_hides_transactions_and_rows(new_shop):
