@@ -2,74 +2,126 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 
+from flask_audit_logger.ui import RevertPolicy
 from tests.ui.browsing import IN_A_BROWSER, served, tab
-from tests.ui.shop import ANN, make_history
+from tests.ui.shop import ANN, Shop, make_history
 
 pytestmark = IN_A_BROWSER
 
 
+PRODUCT = "<title>Blue mug</title><a href=\"{{ audit_record_url('products', 42) }}\">History</a>"
+BULK = 1200
+with_and_without_script = pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
+
+
 @pytest.fixture
-def site(new_shop) -> Iterator[str]:
-    """A shop that is served; its product page links to the history of the product."""
-    shop = new_shop(config={"AUDIT_UI_HOME": ("Shop", "home")})
+def shop(new_shop) -> Shop:
+    """A shop whose product page links to the history of the product; Bob's changes were made last quarter."""
+    shop = new_shop(config={"AUDIT_UI_HOME": ("Shop", "home")}, revert=RevertPolicy())
     app = shop.application.app
     app.add_url_rule("/", "home", lambda: app.jinja_env.from_string(PRODUCT).render())
     make_history(shop)
-    shop.sql("INSERT INTO products (id, name, price) SELECT i, 'Item ' || i, i FROM generate_series(1000, 1400) i")
-    shop.sql("UPDATE products SET price = price * 2 WHERE id >= 1000")
+    begin = "date_trunc('quarter', timezone('UTC', now())) - interval '2 months' + interval '1 hour' * id"
+    shop.sql(f"UPDATE transaction SET issued_at = timezone('UTC', {begin}) WHERE actor_id = 2")
+    shop.sql(f"INSERT INTO products (id, name, stock) SELECT i, 'Item ' || i, 1 FROM generate_series(1, {BULK}) i "
+             "WHERE i NOT IN (42, 43)")  # fmt: skip
+    shop.sql("UPDATE products SET stock = 9 WHERE id IN (100, 200)")
+    shop.sql("UPDATE products SET stock = 2 WHERE id NOT IN (42, 43)")
     shop.change(ANN, "Product", 42, price=Decimal("13.00"), description="A robust mug.\n" * 30)
-    with served(app) as address:
+    return shop
+
+
+@pytest.fixture
+def site(shop) -> Iterator[str]:
+    """The shop, served."""
+    with served(shop.application.app) as address:
         yield address
 
 
-PRODUCT = "<title>Blue mug</title><a href=\"{{ audit_record_url('products', 42) }}\">History</a>"
+def said(page, selector):
+    """What a part of a page says, on one line."""
+    return " ".join(page.locator(selector).first.inner_text().split())
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
-def test_the_three_stories(chromium, site, script):
+@with_and_without_script
+def test_support_finds_who_changed_a_price_and_puts_it_back(chromium, shop, site, script):
+    """From the product's own page in three clicks; nothing but the reason is typed."""
     page, problems = tab(chromium, java_script_enabled=script)
-
-    # Support: who changed this price and when? From the product's page, no filter typed.
     page.goto(site)
-    page.click("text=History")
-    price = page.get_by_role("link", name="price", exact=True)
-    current = page.locator(".audit-current tr", has=price).inner_text()
-    assert "13.00" in current and "12.50" in current and "Ann Price" in current
-    price.click()
-    assert "(+4 %)" in page.locator("#audit-results").inner_text().replace("\u00a0", " ")
+    page.click("text=History")  # the first click
+    assert said(page, "h2") == "Current values"
+    price = page.locator(".audit-current tr", has=page.get_by_role("link", name="price", exact=True))
+    row = " ".join(price.inner_text().split())
+    newest = shop.activity(record_key="42")
+    assert row.startswith("price 13.00") and "12.50" in row and "Ann Price" in row
+    assert f"{newest.issued_at:%Y-%m-%d %H:%M:%S}" in row
+    price.get_by_text("Put back").click()  # the second
+    assert "price 13.00 12.50" in said(page, ".audit-diff tbody").replace("Now: ", "").replace("Will become: ", "")
+    page.fill("#audit-reason", "A slip of the pen")
+    page.get_by_role("button", name="Put back").click()  # the third
+    assert shop.sql("SELECT price, description LIKE 'A robust%' FROM products WHERE id = 42") == [
+        (Decimal("12.50"), True)
+    ]
+    assert "Done." in page.get_by_role("status").first.inner_text()
+    assert f"Put back from change {newest.id}: A slip of the pen" in said(page, "main")
+    assert problems == []
 
-    # Compliance: all that Bob touched last quarter or lately, in one address.
-    page.get_by_role("link", name="Audit log").click()
+
+@with_and_without_script
+def test_compliance_lists_all_that_somebody_did_last_quarter(chromium, shop, site, script):
+    """One address reproduces it; the file names filter, viewer and time, and says that it is complete."""
+    page, problems = tab(chromium, java_script_enabled=script)
+    page.goto(f"{site}/audit/")
     page.select_option("#audit-actor", label="Bob Stone")
-    page.select_option("#audit-period", "90d")
+    page.select_option("#audit-period", label="Last quarter")
     page.click("text=Show changes")
-    assert "actor=2" in page.url and "period=90d" in page.url
-    assert page.locator("h1").inner_text() == "2 changes by Bob Stone, last 90 days"
+    heading = "2 changes by Bob Stone, last quarter"
+    assert said(page, "h1") == heading
+    assert "actor=2" in page.url and "period=last-quarter" in page.url
     if script:
         assert "key=" not in page.url  # fields that are empty are not sent
         page.wait_for_selector(".audit-facets")
         assert page.locator(".audit-bar").count() >= 13  # weeks
-    page.reload()
-    assert page.locator("h1").inner_text() == "2 changes by Bob Stone, last 90 days"
+    again, _ = tab(chromium, java_script_enabled=script)
+    again.goto(page.url)
+    assert said(again, "h1") == heading and again.locator("#audit-results tbody tr").count() == 2
+    if not script:
+        page.click("text=Show breakdown")
+    assert "Products 2" in said(page, ".audit-facets")
+    page.click("text=Export these changes")
+    assert heading in said(page, "main")
+    file = page.request.get(site + page.get_by_role("link", name="JSON").get_attribute("href"))
+    assert "attachment" in file.headers["content-disposition"]
+    *lines, last = [json.loads(line) for line in file.text().splitlines()]
+    meta = last["_meta"]
+    assert [line["actor"] for line in lines] == ["Bob Stone"] * 2 and (meta["rows"], meta["complete"]) == (2, True)
+    assert meta["filter"]["actor"] == ["2"] and meta["filter"]["period"] == ["last-quarter"]
+    assert meta["viewer"]["label"] == "Ann Price" and meta["generated_at"] and meta["since"] and meta["until"]
+    assert problems == []
 
-    # Developer: what did that careless update do?
-    page.click("nav >> text=Transactions")
-    page.locator("summary", has_text="More filters").click()
-    page.fill("#audit-min-rows", "300")
-    page.click("text=Show transactions")
+
+@with_and_without_script
+def test_a_developer_sees_what_a_careless_update_did(chromium, shop, site, script):
+    """From the list of large transactions to the rows before and after; no page shows them all."""
+    page, problems = tab(chromium, java_script_enabled=script)
+    page.goto(f"{site}/audit/transactions?period=24h&min_rows=1000")
+    assert page.locator("#audit-results tbody tr").count() == 2 and "1,000+" in said(page, "#audit-results tbody")
     page.locator("#audit-results tbody a").first.click()
-    assert "401" in page.locator(".audit-plain").inner_text() and "price" in page.locator(".audit-plain").inner_text()
+    summary = said(page, "main")
+    assert "Products Updated 1,198 stock" in summary
+    assert "1,196" in summary and "stock 1 → 2" in summary and "stock 9 → 2" in summary
     assert page.locator("#audit-results tbody tr").count() == 50
-    page.locator("a[rel=prev]").first.click()
+    page.locator("a[rel=prev], a[rel=next]").first.click()
     assert page.locator("#audit-results tbody tr").count() == 50
     page.locator(".audit-c-record a").first.click()
-    page.click("text=Compare")
-    assert "What differs" in page.content()
+    page.get_by_role("button", name="Compare").click()
+    assert "What differs" in said(page, "main") and "stock 1 2" in said(page, ".audit-diff tbody")
     assert problems == []
 
 
