@@ -27,6 +27,7 @@ from ..schema.catalog import (
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions, declared_triggers
 from ..schema.objects import Functions, Triggers
+from .actor_type import replace_actor_type
 from .log_tables import compare_log_tables
 from .neighbours import leave_alone
 from .old_log.compare import convert_old_log, find_old_log
@@ -97,7 +98,8 @@ def _compare(
         conversion, upgrade_ops.ops[:] = convert_old_log(old, connection, upgrade_ops.ops)
         first += conversion
         _, on_tables = convert_old_log(old, connection, on_tables)
-    first += on_tables
+    upgrade_ops.ops[:] = replace_actor_type(connection, declaration.schema, upgrade_ops.ops)
+    first += replace_actor_type(connection, declaration.schema, on_tables)
     functions = declared_functions(metadata)
     if functions is not None and not are_current(connection, functions):
         last.append(_functions_op(connection, functions))

@@ -23,6 +23,7 @@ OPERATIONS = [
     "snapshot_audit_logger_table",
     "rename_audit_logger_table",
     "rename_audit_logger_column",
+    "change_audit_logger_actor_type",
     "convert_audit_logger_log",
     "restore_audit_logger_log",
     # of release 2.0.0
