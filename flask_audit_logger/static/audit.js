@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const root = document.querySelector(".audit");
-  const { auditLang, auditNow, auditFuture, auditFailed } = document.currentScript.dataset;
+  const { auditLang, auditNow, auditFuture, auditFailed, auditCopied, auditHelp } = document.currentScript.dataset;
   if (!root) return;
   const all = (selector, scope = root) => Array.from(scope.querySelectorAll(selector));
 
@@ -63,6 +63,14 @@
     });
   }
 
+  // On paper nothing can be unfolded.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = all("details:not([open])").filter((box) => !box.closest("[data-audit-filter]"));
+    for (const box of folded) box.open = true;
+  });
+  addEventListener("afterprint", () => { for (const box of folded) box.open = false; });
+
   // How long ago, kept true while a page stays open.
   const units = new Intl.RelativeTimeFormat(auditLang, { numeric: "always" });
   const ago = (time) => {
@@ -103,6 +111,48 @@
         .catch(() => clearInterval(timer));
     }, auditSeconds * 1000);
   }
+
+  // What can be copied has a button, where the browser lets a page copy.
+  for (const button of navigator.clipboard ? all("[data-audit-copy]") : []) {
+    const before = Array.from(button.childNodes);
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const { auditCopy } = button.dataset;
+      const text = auditCopy ? new URL(auditCopy, location.href).href : button.previousElementSibling.textContent;
+      navigator.clipboard.writeText(text).then(() => {
+        button.replaceChildren(auditCopied);
+        setTimeout(() => button.replaceChildren(...before), 2000);
+      }, () => {});
+    });
+  }
+
+  // Keys that work everywhere are off until somebody ticks them on the help page.
+  const stored = (value) => {
+    try {
+      if (value !== undefined) localStorage.setItem("audit-keys", value);
+      return localStorage.getItem("audit-keys") === "on";
+    } catch { return false; }
+  };
+  const tick = root.querySelector("[data-audit-keys]");
+  if (tick) {
+    tick.hidden = false;
+    const box = tick.querySelector("input");
+    box.checked = stored();
+    box.addEventListener("change", () => { box.checked = stored(box.checked ? "on" : "off"); });
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !stored()) return;
+    if (event.target.closest("input, select, textarea, [contenteditable]")) return;
+    const follow = (link) => { if (link) { event.preventDefault(); link.click(); } };
+    if (event.key === "[") follow(root.querySelector('.audit-pager a[rel="prev"]'));
+    else if (event.key === "]") follow(root.querySelector('.audit-pager a[rel="next"]'));
+    else if (event.key === "?" && auditHelp) { event.preventDefault(); location.assign(auditHelp); }
+    else if (event.key === "/") {
+      const box = root.querySelector("[data-audit-filter]");
+      const first = box && box.querySelector("select, input:not([type=hidden])");
+      if (first) { event.preventDefault(); box.open = true; first.focus(); }
+    }
+  });
 
   // Keys of the results only, and only while they have the focus.
   const results = root.querySelector("#audit-results");

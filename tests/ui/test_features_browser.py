@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import pytest
-from werkzeug.serving import make_server
-
+from tests.ui.browsing import IN_A_BROWSER, served, tab
 from tests.ui.shop import BOB, make_history
-from tests.ui.test_browser import CHROMIUM, chromium, tab  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
-
-
-@contextmanager
-def served(shop) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, shop.application.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+pytestmark = IN_A_BROWSER
 
 
-def test_an_open_list_says_what_is_new_and_moves_no_rows(chromium, new_shop):  # noqa: F811
+def test_what_can_be_copied_has_a_button(chromium, new_shop):
+    shop = make_history(new_shop())
+    with shop.acting(BOB, request_id="r-4711") as session:
+        session.get(shop.models.Product, 42).stock = 98
+    change = shop.activity(table_name="products", record_key="42")
+    page, problems = tab(chromium, permissions=["clipboard-read", "clipboard-write"])
+    with served(shop.application.app) as address:
+        page.goto(f"{address}/audit/activity/{change.id}?done=1")
+        page.get_by_role("button", name="Copy Request id").click()
+        page.wait_for_selector("text=Copied")
+        assert page.evaluate("navigator.clipboard.readText()") == "r-4711"
+        page.get_by_role("button", name="Copy link").click()
+        assert page.evaluate("navigator.clipboard.readText()") == f"{address}/audit/activity/{change.id}"
+        page.wait_for_selector("text=Copied", state="detached")
+        assert page.get_by_role("button", name="Copy Request id").is_visible()
+        silent, _ = tab(chromium, java_script_enabled=False)
+        silent.goto(f"{address}/audit/activity/{change.id}")
+        assert silent.locator("button").count() and not silent.locator("button:visible").count()
+    assert problems == []
+
+
+def test_relative_times_stay_true(chromium, new_shop):
+    shop = make_history(new_shop())
+    page, problems = tab(chromium)
+    page.clock.install()
+    with served(shop.application.app) as address:
+        page.goto(f"{address}/audit/activity/{shop.activity().id}")
+        ago = page.locator("time[data-audit-ago] + .audit-small").first
+        page.clock.fast_forward(3 * 3600 * 1000)
+        assert ago.inner_text() == "3 hours ago"
+    assert problems == []
+
+
+def test_keys_for_everywhere_are_off_until_they_are_ticked(chromium, new_shop):
+    shop = make_history(new_shop())
+    shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1000, 1100) i")
+    page, problems = tab(chromium)
+    with served(shop.application.app) as address:
+        page.goto(f"{address}/audit/")
+        for key in ("]", "/", "?"):
+            page.keyboard.press(key)
+        assert page.url == f"{address}/audit/" and page.evaluate("document.activeElement.tagName") == "BODY"
+
+        page.goto(f"{address}/audit/help")
+        assert "The first filter." in page.content()
+        page.get_by_label("Turn these keys on in this browser").check()
+        page.goto(f"{address}/audit/")
+        page.keyboard.press("Control+]")
+        page.keyboard.press("Alt+]")
+        assert "before=" not in page.url
+        page.keyboard.press("]")
+        page.wait_for_url("**before=*")
+        page.keyboard.press("[")
+        page.wait_for_url("**after=*")
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.closest('[data-audit-filter]') !== null")
+        here = page.url
+        page.focus("#audit-key")
+        page.keyboard.type("?/[]")
+        assert page.url == here and page.input_value("#audit-key") == "?/[]"
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("?")
+        page.wait_for_url("**/audit/help")
+        page.get_by_label("Turn these keys on in this browser").uncheck()
+        page.goto(f"{address}/audit/")
+        page.keyboard.press("]")
+        assert page.url == f"{address}/audit/"
+    assert problems == []
+
+
+def test_an_open_list_says_what_is_new_and_moves_no_rows(chromium, new_shop):
     shop = make_history(new_shop(config={"AUDIT_UI_POLL_SECONDS": 1}))
     page, problems = tab(chromium)
-    with served(shop) as address:
+    with served(shop.application.app) as address:
         page.goto(f"{address}/audit/?table=products#audit-results")
         rows = page.locator("#audit-results tbody tr").count()
         assert page.locator("[role=status]").inner_text() == ""
