@@ -18,6 +18,7 @@ from . import config
 from .capture import context as said
 from .capture.current import CurrentStamp
 from .capture.listeners import EngineListener
+from .capture.stamp import switch_on
 from .cli import audit_cli
 from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
@@ -181,10 +182,14 @@ class AuditLogger:
         """
         if session is not None:
             session.flush()
-        with said.capture_off(self):
-            yield
-            if session is not None:
-                session.flush()
+        told: list[Any] = []
+        try:
+            with said.capture_off(self) as told:
+                yield
+                if session is not None:
+                    session.flush()
+        finally:
+            switch_on(told, self._current_stamp)
 
     def stamp(self, connection: Any) -> None:
         """Attribute what a connection does next in its running transaction.

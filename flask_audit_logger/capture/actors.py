@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import InstanceState
+from werkzeug.local import LocalProxy
 
 logger = logging.getLogger("flask_audit_logger")
 
@@ -35,8 +36,12 @@ def identify(who: Any, *, may_load: bool = False) -> Actor:
     :param may_load: whether a mapped object may be loaded or refreshed for it. Else it may be expired, detached or
         deleted, and this may be called in the middle of its own flush.
     """
+    if isinstance(who, LocalProxy):  # current_user itself
+        who = who._get_current_object()
     if who is None or isinstance(who, Actor):
         return who or Actor()
+    if isinstance(who, tuple):
+        return Actor(id=_key(who))
     state = _state(who)
     if state is not None:
         key = _key_of_state(state)
@@ -75,7 +80,11 @@ def _key_of_state(state: InstanceState[Any]) -> str | None:
     else:
         mapper = state.mapper
         values = tuple(state.dict.get(mapper.get_property_by_column(c).key) for c in mapper.primary_key)
-    if any(value is None for value in values):
+    return _key(values)
+
+
+def _key(values: tuple[Any, ...]) -> str | None:
+    if not values or any(value is None for value in values):
         return None
     if len(values) == 1:
         return _as_text(values[0])

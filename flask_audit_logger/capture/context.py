@@ -44,6 +44,10 @@ class Frame:
 _frames: ContextVar[Mapping[object, Frame]] = ContextVar("flask_audit_logger_frames")
 
 
+#: The connections that were told inside the innermost block in which capture is off.
+_told: ContextVar[list[Any] | None] = ContextVar("flask_audit_logger_told", default=None)
+
+
 def current_frame(owner: object) -> Frame:
     """What is said now for one logger."""
     return _frames.get(_NO_FRAMES).get(owner, _NOTHING)
@@ -79,11 +83,29 @@ def context(
 
 
 @contextmanager
-def capture_off(owner: object) -> Iterator[None]:
-    """Switch capture off inside the block."""
+def capture_off(owner: object) -> Iterator[list[Any]]:
+    """Switch capture off inside the block.
+
+    Gives the connections of the driver that were told so inside; at the end somebody has to tell them otherwise.
+    """
     around = current_frame(owner)
-    with _entered(owner, Frame(actor=around.actor, facts=around.facts, is_captured=False)):
-        yield
+    told: list[Any] = []
+    outer = _told.get()
+    token = _told.set(told)
+    try:
+        with _entered(owner, Frame(actor=around.actor, facts=around.facts, is_captured=False)):
+            yield told
+    finally:
+        _told.reset(token)
+        if outer is not None:
+            outer += told
+
+
+def note_told(driver: Any) -> None:
+    """A connection was told that capture is off."""
+    told = _told.get()
+    if told is not None:
+        told.append(driver)
 
 
 @contextmanager
@@ -98,4 +120,4 @@ def _entered(owner: object, frame: Frame) -> Iterator[None]:
 _NOTHING = Frame()
 _NO_FRAMES: Mapping[object, Frame] = MappingProxyType({})
 
-__all__ = ["RESERVED", "UNSET", "Actor", "Frame", "capture_off", "context", "current_frame"]
+__all__ = ["RESERVED", "UNSET", "Actor", "Frame", "capture_off", "context", "current_frame", "note_told"]

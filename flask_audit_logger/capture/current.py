@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, request, session
+from flask.globals import app_ctx
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 from werkzeug.local import LocalProxy
@@ -30,6 +31,11 @@ _LABELS_KEY = "flask_audit_logger.labels"
 
 #: Set while the actor is looked up: a write made by that look-up itself has no actor yet.
 _is_looking_up: ContextVar[bool] = ContextVar("flask_audit_logger_is_looking_up", default=False)
+
+
+def is_looking_up() -> bool:
+    """Whether this is a statement of the look-up itself."""
+    return _is_looking_up.get()
 
 
 class CurrentStamp:
@@ -60,7 +66,7 @@ class CurrentStamp:
         token = _is_looking_up.set(True)
         try:
             actor = identify(frame.actor) if frame.has_actor else self._actor()
-            address, other_address = split_address(_ask(self._get_client_addr))
+            address, other_address = split_address(_ask_apart(self._get_client_addr))
             facts = {**(_ask(request_facts) or {}), **frame.facts}
             if other_address:
                 facts.setdefault("client_addr", other_address)
@@ -73,12 +79,12 @@ class CurrentStamp:
             actor = _ask(_logged_in_actor) or Actor()
         else:
             with _current_user_loaded_apart():
-                actor = _ask(lambda: identify(self._get_actor_id())) or Actor()  # type: ignore[misc]
+                actor = _ask_apart(lambda: identify(self._get_actor_id())) or Actor()  # type: ignore[misc]
             if actor.id is not None and actor.label is None:
                 known = _ask(_logged_in_actor) or Actor()
                 actor = known if known.id == actor.id else actor
         if self._get_actor_label is not None and actor.id is not None:
-            return Actor(id=actor.id, label=_ask(self._get_actor_label) or actor.label)
+            return Actor(id=actor.id, label=_ask_apart(self._get_actor_label) or actor.label)
         return actor
 
 
@@ -90,6 +96,17 @@ def _ask(callback: Callable[[], Any]) -> Any:
         if has_app_context():
             logger.warning("%r failed; what it tells is recorded as unknown", callback, exc_info=True)
         return None
+
+
+def _ask_apart(callback: Callable[[], Any]) -> Any:
+    """Call a callback of the application without the session that is writing.
+
+    A query of it that fails would take the transaction of the write with it, and a commit would end it.
+    """
+    if not has_app_context() or not _is_another_session_possible():
+        return _ask(callback)
+    with _session_put_aside():
+        return _ask(callback)
 
 
 def _has_login() -> bool:
@@ -117,21 +134,56 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
     """Load the current user without touching the session of the application, and use it while it is loaded.
 
     The request has not asked yet who is logged in, and now is no time to run the application's loader in its own
-    session: we may be in the middle of a flush. In an application context of its own it has a session of its own.
+    session: we may be in the middle of a flush.
     """
-    pools = [engine.pool for engine in current_app.extensions["sqlalchemy"].engines.values()]
-    if not all(_has_another_connection(pool) for pool in pools):
+    if not _is_another_session_possible():
         # Waiting for a connection while we hold one could be for ever; sharing one would roll its transaction back.
         logger.warning("the pool has no second connection to load the current user; the actor is recorded as unknown")
         return None
     try:
-        with current_app.app_context():
+        with _session_put_aside(), _globals_put_aside():
             return use(current_user._get_current_object())
     except DBAPIError:
         # The pool had a dead connection. The one that the application writes on may be alive, so ask again.
         logger.debug("the current user is loaded once more", exc_info=True)
-    with current_app.app_context():
+    with _session_put_aside(), _globals_put_aside():
         return use(current_user._get_current_object())
+
+
+@contextmanager
+def _session_put_aside() -> Iterator[None]:
+    """Give what runs inside a session of its own, whatever the scope of sessions is.
+
+    An application context of its own would do that only for the usual scope, and its end would call what the
+    application does at the end of a request.
+    """
+    scoped = current_app.extensions["sqlalchemy"].session
+    outer = scoped.registry() if scoped.registry.has() else None
+    scoped.registry.clear()
+    try:
+        yield
+    finally:
+        try:
+            scoped.remove()
+        finally:
+            if outer is not None:
+                scoped.registry.set(outer)
+
+
+@contextmanager
+def _globals_put_aside() -> Iterator[None]:
+    """Let the application keep nothing in ``flask.g`` that is of the other session."""
+    context = app_ctx._get_current_object()  # type: ignore[attr-defined]
+    outer, context.g = context.g, current_app.app_ctx_globals_class()
+    try:
+        yield
+    finally:
+        context.g = outer
+
+
+def _is_another_session_possible() -> bool:
+    extension = current_app.extensions.get("sqlalchemy")
+    return extension is not None and all(_has_another_connection(e.pool) for e in extension.engines.values())
 
 
 def _has_another_connection(pool: Pool) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from ..config import READS_ONLY
+from .current import is_looking_up
 from .memory import is_idle, memory_of
 from .stamp import StampSource
 from .statements import Kind, kind_of
@@ -56,10 +57,16 @@ class EngineListener:
         self, conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
         kind = kind_of(statement)
-        if kind is Kind.READ or READS_ONLY in conn.get_execution_options():
+        if READS_ONLY in conn.get_execution_options():
             return
         try:
-            self._prepare(conn.connection.dbapi_connection, kind)
+            driver = conn.connection.dbapi_connection
+            if kind is not Kind.READ:
+                self._prepare(driver, kind)
+            elif memory_of(driver).stamp is not None and not is_looking_up():
+                # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction
+                # that has an actor, no statement runs under the name of another one.
+                self._prepare(driver, Kind.WRITE)
         except Exception:
             # The connection or the transaction is broken; the statement itself is about to say so better than we can.
             logger.debug("could not stamp a transaction", exc_info=True)

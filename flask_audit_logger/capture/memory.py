@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from .stamp import Stamp
 
-# PQTRANS_IDLE of libpq, which both drivers hand on
+# PQTRANS_IDLE and PQTRANS_INTRANS of libpq, which both drivers hand on
 _IDLE = 0
+_IN_TRANSACTION = 2
 
 
 class Memory:
@@ -63,3 +64,8 @@ def memory_of(driver: Any) -> Memory:
 def is_idle(driver: Any) -> bool:
     """Whether no transaction runs on a connection."""
     return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IDLE)
+
+
+def is_in_transaction(driver: Any) -> bool:
+    """Whether a transaction runs on a connection that can still do something."""
+    return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IN_TRANSACTION)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from .actors import Actor
-from .memory import memory_of
+from .context import note_told
+from .memory import is_in_transaction, memory_of
 
 logger = logging.getLogger("flask_audit_logger")
 
 # An escaped backslash is matched as a whole, so that what follows it isn't taken for an escape.
 _ESCAPE = re.compile(r"\\(?:u0000|.)")
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 # Whether changes are captured is said only to switch it off, and on again: a SET of somebody else stays as it is.
 _SET_CONTEXT = "SELECT set_config('flask_audit_logger.context', %s, true)"
@@ -49,9 +52,28 @@ class Stamp:
         finally:
             cursor.close()
         memory.note(self)
+        if not self.is_captured:
+            note_told(driver)
 
 
 StampSource = Callable[[], Stamp]
+
+
+def switch_on(drivers: Iterable[Any], source: StampSource) -> None:
+    """Tell connections at the end of ``disable()`` what holds from now on.
+
+    Statements that nobody sees may follow in their transactions: of a raw cursor, of a deferred trigger at the commit.
+    """
+    for driver in drivers:
+        try:
+            memory = memory_of(driver)
+            if memory.has_switched and is_in_transaction(driver):
+                stamp = source()
+                if stamp != memory.stamp:
+                    stamp.apply(driver)
+        except Exception:
+            # The connection is broken or busy. What made it so is the error to see.
+            logger.debug("could not switch capture on again", exc_info=True)
 
 
 def make_stamp(actor: Actor, address: str | None, facts: dict[str, Any], *, is_captured: bool) -> Stamp:
@@ -94,4 +116,6 @@ def _text(value: Any) -> str:
 def _storable(text: str) -> str:
     # json.dumps writes NUL as an escape, which jsonb refuses; a lone surrogate can't be encoded
     no_nul = _ESCAPE.sub(lambda found: "\N{REPLACEMENT CHARACTER}" if found[0] == "\\u0000" else found[0], text)
-    return no_nul.encode("utf-8", "replace").decode("utf-8")
+    whole = no_nul.encode("utf-8", "replace").decode("utf-8")
+    # A character that the connection or the database can't encode would fail the statement and with it the transaction.
+    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], whole)

@@ -26,13 +26,16 @@ _CHANGE = re.compile(
     r"""(?<![\w."])(?:insert\s+into|(?<!for\s)(?<!key\s)update|delete\s+from|merge\s+into)\b(?!")""", re.IGNORECASE
 )
 _NEXT_CHANGE = re.compile(r";\s*(?:truncate|copy|call|do|execute)\b", re.IGNORECASE)
-_FUNCTION_CALL = re.compile(r'(?:("[^"]+"|\w+)\s*\.\s*)?("[^"]+"|\b\w+)\s*\(')
-# Texts and comments are no code. All in one expression: a quote in a comment begins no text, and the other way round.
+_EXECUTE = re.compile(r"\bexecute\b", re.IGNORECASE)
+_FUNCTION_CALL = re.compile(r'(?:("[^"]+"|\b\w+)\s*\.\s*)?("[^"]+"|\b\w+)\s*\(')
+# Texts, comments and the places of parameters are no code. All in one expression: a quote in a comment begins no text,
+# and the other way round.
 _NO_CODE = re.compile(
     r"""
-    --[^\n]* | /\*.*?\*/
+    (?P<comment>--[^\n]* | /\*.*?\*/)
     | \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*'
     | \$(?P<tag>[a-zA-Z_]*)\$.*?\$(?P=tag)\$
+    | %\(\w+\)s
     | (?P<name>"(?:[^"]|"")*")
     """,
     re.DOTALL | re.VERBOSE,
@@ -114,14 +117,15 @@ _HARMLESS = frozenset(
 
 def kind_of(statement: str) -> Kind:
     """What a statement may do, as far as its text tells."""
-    return _kind_of(statement) if len(statement) < _LONG else _kind_of.__wrapped__(statement)
+    if len(statement) < _LONG:
+        return _kind_of_short(statement)
+    return _kind_of_long(statement) if len(statement) < _VERY_LONG else _kind_of(statement)
 
 
-#: Longer statements are not remembered, in characters.
-_LONG = 5000
+#: Of longer statements only some are remembered, and of very long ones none; in characters.
+_LONG, _VERY_LONG = 5_000, 200_000
 
 
-@lru_cache(maxsize=2048)
 def _kind_of(statement: str) -> Kind:
     start = _COMMENTS.match(statement)
     word = _WORD.match(statement, start.end() if start else 0)
@@ -132,11 +136,20 @@ def _kind_of(statement: str) -> Kind:
         return Kind.CALL
     if first in _CONTROLS:
         return Kind.CONTROL
-    code = _NO_CODE.sub(lambda found: found["name"] or " '' ", statement)
+    code = _NO_CODE.sub(_without_text, statement)
     if first in _QUERIES:
-        return Kind.WRITE if _may_write(code) else Kind.READ
+        runs = first == "explain" and _EXECUTE.search(code)
+        return Kind.WRITE if runs or _may_write(code) else Kind.READ
     # Something else, of which a part may write: one of several statements, the query of CREATE TABLE … AS.
     return Kind.CALL if _may_write(code) and (";" in code or first == "create") else Kind.READ
+
+
+_kind_of_short = lru_cache(maxsize=2048)(_kind_of)
+_kind_of_long = lru_cache(maxsize=64)(_kind_of)
+
+
+def _without_text(found: re.Match[str]) -> str:
+    return found["name"] or (" " if found["comment"] else " '' ")
 
 
 def _may_write(query: str) -> bool:

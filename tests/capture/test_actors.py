@@ -13,6 +13,7 @@ from flask import g
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from sqlalchemy.orm import relationship
 
+from flask_audit_logger.capture.actors import identify
 from tests.capture.shop import lines
 from tests.capture.statements import statements
 from tests.support.apps import logged_in_as
@@ -747,3 +748,15 @@ def test_everything_in_another_schema(create_app, outside):
         assert transaction.actor.name == "Grace"
     assert [(a.schema, a.table_name) for a in app.activities()] == [("people", "users"), ("sales", "tags")]
     assert who(app) == [NOBODY, GRACE]
+
+
+def test_the_current_user_can_be_given_as_it_is(shop):
+    """``current_user`` itself, not only the object behind it, and a composite key as a tuple."""
+    with shop.app.test_request_context("/", headers=logged_in_as(1)):
+        with shop.audit_logger.context(actor=current_user, impersonator=current_user):
+            rename(shop, "x")
+        shop.db.session.commit()
+    assert who(shop) == [GRACE]
+    assert shop.transactions()[0].context["impersonator"] == {"id": "1", "label": "Grace"}
+    assert identify((1, "b")).id == '["1", "b"]'
+    assert identify((None, 2)).id is None

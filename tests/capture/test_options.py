@@ -229,15 +229,21 @@ def test_a_malformed_context_breaks_no_write(outside, value, context):
 
 
 @pytest.mark.parametrize(
-    "remembered", ["1", "(0,1) 1 {}", "(0,1) 1 ", "1 ", "(99999999999,1) 1 ", "(0,99999) 9 ", "'", "(0,1) 1"]
-)
+    "remembered",
+    [
+        "1", "(0,1) 1 TABLE {}", "(0,1) 1 TABLE ", "1 ", "(99999999999,1) 1 TABLE ", "(0,99999) 9 TABLE ", "'",
+        "(0,1) 1 TABLE", "(0,1) 1 ", "(0,1) 1 99999999999 ",
+    ],
+)  # fmt: skip
 def test_a_forged_transaction_attaches_to_nobody(outside, remembered):
     """Naming another transaction's row by hand neither attaches a change to it nor breaks the write."""
     run(outside, "CREATE TABLE t (id int PRIMARY KEY)")
     audited(outside, "t")
     run(outside, "INSERT INTO t VALUES (1)")
     with outside.begin() as connection:
-        connection.execute(sa.text("SELECT set_config('flask_audit_logger.transaction', :v, false)"), {"v": remembered})
+        table = connection.scalar(sa.text("SELECT 'transaction'::regclass::oid"))
+        forged = remembered.replace("TABLE", str(table))
+        connection.execute(sa.text("SELECT set_config('flask_audit_logger.transaction', :v, false)"), {"v": forged})
         connection.exec_driver_sql("INSERT INTO t VALUES (2)")
         connection.exec_driver_sql("INSERT INTO t VALUES (3)")
     first, second, third = logged(outside)

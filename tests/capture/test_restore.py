@@ -44,7 +44,8 @@ def test_dump_and_restore():
         # also for a session that goes on with what it was told in the old cluster
         with target.begin() as connection:
             first = after[0]
-            forged = f"(0,1) {first.transaction_id} "
+            table = connection.scalar(sa.text("SELECT 'transaction'::regclass::oid"))
+            forged = f"(0,1) {first.transaction_id} {table} "
             connection.execute(sa.text("SELECT set_config('flask_audit_logger.transaction', :v, false)"), {"v": forged})
             connection.execute(
                 sa.text(
@@ -72,12 +73,11 @@ def test_the_same_native_id_with_another_time(outside):
             sa.text(
                 "INSERT INTO transaction (native_transaction_id, issued_at, actor_label) "
                 "VALUES (pg_current_xact_id()::text::bigint, now() - interval '1 day', 'somebody of long ago') "
-                "RETURNING ctid::text, id"
+                "RETURNING ctid::text, id, tableoid"
             )
         ).one()
-        connection.execute(
-            sa.text("SELECT set_config('flask_audit_logger.transaction', :v, true)"), {"v": f"{place[0]} {place[1]} "}
-        )
+        remembered = f"{place[0]} {place[1]} {place[2]} "
+        connection.execute(sa.text("SELECT set_config('flask_audit_logger.transaction', :v, true)"), {"v": remembered})
         connection.exec_driver_sql("INSERT INTO t VALUES (1)")
     (activity,) = logged(outside)
     assert (activity.transaction_id != place[1], activity.actor_label) == (True, None)

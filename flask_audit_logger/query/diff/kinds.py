@@ -82,7 +82,9 @@ def type_of(data: Any) -> str:
         return "boolean"
     if isinstance(data, (int, Decimal)):
         return "number"
-    return {str: "string", list: "array", dict: "object"}.get(type(data), "unknown")
+    if isinstance(data, list):
+        return "array"
+    return "object" if isinstance(data, dict) else "string"
 
 
 def settled(kind: Kind | None, *samples: Any) -> Kind:

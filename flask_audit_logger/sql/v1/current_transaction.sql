@@ -12,22 +12,24 @@ DECLARE
     xact_id bigint := pg_current_xact_id()::text::bigint;
     position text;
     actor @schema@.transaction;
+    plain jsonb;
     made record;
 BEGIN
-    -- Remembered is "<ctid> <id> <context it was made from>". Both settings are local to the database transaction and
-    -- roll back with a savepoint together with the row, so they can't disagree by accident; a forged or stale id is
-    -- caught by the look at the row: it must be of this database transaction (a transaction id alone comes again after a
-    -- restore into a new cluster, its time does not).
+    -- Remembered is "<ctid> <id> <table> <context it was made from>": another log in this database has another table.
+    -- Both settings are local to the database transaction and roll back with a savepoint together with the row, so they
+    -- can't disagree by accident; a forged or stale id is caught by the look at the row: it must be of this database
+    -- transaction (a transaction id alone comes again after a restore into a new cluster, its time does not).
     -- The row is read by its place. Reading it through an index would lock the page of the index in SERIALIZABLE, which
     -- every other new transaction writes to: a conflict for each of them.
     IF remembered <> '' AND right(remembered, length(given)) = given THEN
         position := left(remembered, length(remembered) - length(given));
-        IF position ~ '^\([0-9]{1,9},[0-9]{1,4}\) [0-9]{1,18} $' THEN
+        IF position ~ '^\([0-9]{1,9},[0-9]{1,4}\) [0-9]{1,18} [0-9]{1,10} $' THEN
             SELECT t.id
             INTO made
             FROM @schema@.transaction AS t
             WHERE t.ctid = split_part(position, ' ', 1)::tid
                 AND t.id = split_part(position, ' ', 2)::bigint
+                AND t.tableoid = split_part(position, ' ', 3)::oid
                 AND t.native_transaction_id = xact_id
                 AND t.issued_at >= transaction_timestamp();
             IF FOUND THEN
@@ -40,12 +42,21 @@ BEGIN
         actor := jsonb_populate_record(NULL::@schema@.transaction, nullif(given, '')::jsonb);
     EXCEPTION WHEN OTHERS THEN
         -- An unreadable context must not break the write, nor be guessed at: what can be read is kept, nobody is named
-        -- by a key that can't be one.
+        -- by a key that can't be one. Characters come escaped; what the encoding of the database lacks becomes "?".
         BEGIN
-            actor := jsonb_populate_record(NULL::@schema@.transaction, given::jsonb - '{actor_id,client_addr}'::text[]);
-            actor.actor_label := coalesce(actor.actor_label, given::jsonb ->> 'actor_id');
-            actor.context := coalesce(actor.context, '{}')
-                || jsonb_build_object('unreadable', given::jsonb - '{actor_label,context}'::text[]);
+            BEGIN
+                plain := given::jsonb;
+            EXCEPTION WHEN OTHERS THEN
+                plain := regexp_replace(given, '(?<!\\)((?:\\\\)*)\\u(?!00[0-7])[0-9a-f]{4}', '\1?', 'g')::jsonb;
+            END;
+            BEGIN
+                actor := jsonb_populate_record(NULL::@schema@.transaction, plain);
+            EXCEPTION WHEN OTHERS THEN
+                actor := jsonb_populate_record(NULL::@schema@.transaction, plain - '{actor_id,client_addr}'::text[]);
+                actor.actor_label := coalesce(actor.actor_label, plain ->> 'actor_id');
+                actor.context := coalesce(actor.context, '{}')
+                    || jsonb_build_object('unreadable', plain - '{actor_label,context}'::text[]);
+            END;
         EXCEPTION WHEN OTHERS THEN
             actor := NULL;
             actor.context := jsonb_build_object('unreadable', left(given, 2000));
@@ -68,9 +79,11 @@ BEGIN
         current_setting('application_name'),
         coalesce(actor.context, '{}')
     )
-    RETURNING id, ctid INTO made;
+    RETURNING id, ctid, tableoid INTO made;
 
-    PERFORM set_config('flask_audit_logger.transaction', concat(made.ctid, ' ', made.id, ' ', given), true);
+    PERFORM set_config(
+        'flask_audit_logger.transaction', concat_ws(' ', made.ctid, made.id, made.tableoid, given), true
+    );
     RETURN made.id;
 END;
 $function$;

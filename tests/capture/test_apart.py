@@ -1,0 +1,114 @@
+"""Promise P4: what the logger asks of the application disturbs neither its session nor its request."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+
+import pytest
+import sqlalchemy as sa
+from flask import g
+from flask_login import LoginManager, current_user
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+from tests.support.apps import logged_in_as
+
+TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
+
+
+def with_grace(app):
+    """The application with a user of key 1."""
+    with app.app.app_context():
+        app.db.session.add(app.models.User(name="Grace"))
+        app.db.session.commit()
+    return app
+
+
+def actors(app, **columns):
+    return [(a.transaction.actor_id, a.transaction.actor_label) for a in app.activities(**columns)]
+
+
+@pytest.mark.parametrize("scope", [threading.get_ident, lambda: 1])
+def test_a_session_of_another_scope_survives(create_app, scope):
+    """The user is loaded in the middle of a flush; the session that flushes stays the session."""
+    app = with_grace(create_app(db_options={"session_options": {"scopefunc": scope}}))
+    session = app.db.session
+    with app.app.test_request_context("/", headers=logged_in_as(1)):
+        flushing = session()
+        tag = app.models.Tag(name="a")
+        session.add(tag)
+        session.commit()
+        assert session() is flushing and tag in session
+        tag.name = "b"
+        session.commit()
+    assert actors(app, table_name="tags") == [(1, "Grace")] * 2
+
+
+def test_no_end_of_a_context_is_seen_in_the_middle_of_a_request(create_app):
+    """What the application does when a context ends is done when its own ends, and once."""
+    app = with_grace(create_app())
+    ends = []
+    with app.app.app_context():
+        own = scoped_session(sessionmaker(bind=app.db.engine))
+
+    @app.app.teardown_appcontext
+    def end(error):
+        ends.append(TENANT.get())
+        own.remove()
+        TENANT.set(None)
+
+    with app.app.test_request_context("/", headers=logged_in_as(1)):
+        TENANT.set("acme")
+        own.add(app.models.Tag(name="in a session of its own"))
+        own.flush()
+        app.db.session.add(app.models.Tag(name="x"))
+        app.db.session.commit()
+        own.commit()
+        assert (TENANT.get(), ends) == ("acme", [])
+    assert ends == ["acme"]
+    assert actors(app, table_name="tags") == [(1, "Grace")] * 2
+
+
+def test_the_loader_leaves_nothing_behind(create_app):
+    """What a user loader keeps in ``g`` belongs to the session it was loaded in, so the request doesn't get it."""
+    app = with_grace(create_app())
+
+    @LoginManager(app.app).request_loader
+    def load(request):
+        g.account = app.db.session.get(app.models.User, 1)
+        return g.account
+
+    with app.app.test_request_context("/"):
+        app.db.session.add(app.models.Tag(name="x"))
+        app.db.session.commit()
+        assert "account" not in g and "_login_user" not in g
+        assert current_user.name == "Grace" and g.account in app.db.session
+    assert actors(app, table_name="tags") == [(1, "Grace")]
+
+
+@pytest.mark.parametrize("callback", ["get_actor_id", "get_actor_label", "get_client_addr"])
+@pytest.mark.parametrize("does", ["fails", "commits", "removes", "flushes"])
+def test_a_callback_that_uses_the_session_disturbs_no_write(create_app, callback, does):
+    """A query that fails would abort the transaction of the write, a commit would end it."""
+
+    def ask():
+        session = app.db.session
+        if does == "fails":
+            session.execute(sa.text("SELECT * FROM missing"))
+        elif does == "flushes":
+            session.flush()
+        else:
+            session.scalar(sa.text("SELECT 1"))
+            session.commit() if does == "commits" else session.remove()
+        return {"get_actor_id": 1, "get_actor_label": "Grace", "get_client_addr": "192.0.2.1"}[callback]
+
+    app = create_app(**{"get_actor_id": lambda: 1, callback: ask})
+    with app.app.test_request_context("/"):
+        app.db.session.add(app.models.Tag(name="a"))
+        app.db.session.flush()
+        app.db.session.add(app.models.Tag(name="b"))
+        app.db.session.commit()
+    found = app.activities()
+    assert [a.changed_data["name"] for a in found] == ["a", "b"]
+    assert len({a.native_transaction_id for a in found}) == 1
+    assert {a.transaction.actor_id for a in found} == {None if (does, callback) == ("fails", "get_actor_id") else 1}
