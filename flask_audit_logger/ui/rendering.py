@@ -16,6 +16,7 @@ from flask import Flask, current_app, make_response, render_template, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..query.diff.pieces import visible
 from .contexts import Page
 from .state import UIState, current_state
 from .texts import gettext, install, language
@@ -125,6 +126,16 @@ class _Frame:
         if self._state.may("help"):
             found.append((gettext("Help"), self.links.help(), here == "help"))
         return found
+
+    @property
+    def now(self) -> Any:
+        """When this page was made: a print says so."""
+        return self._state.clock.now
+
+    @property
+    def here(self) -> str:
+        """The address of this page: a print says that, too."""
+        return visible(request.url)
 
     def moment(self, instant: Any) -> Any:
         """A logged instant in the viewer's zone."""
