@@ -6,6 +6,8 @@
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0
 #   make bench-pages   time the pages on a log of two million changes
+#   make screenshots   pictures of the example's pages into screenshots/; also those of the documentation, if
+#                      IMAGES=docs/images is given
 #   make coverage      branch coverage of one test run
 #   make translations  collect the texts of the pages, bring the catalogues up to date and compile them
 #   make clean         remove the environments and caches (the demo's data in instance/ stays)
@@ -31,7 +33,7 @@ ALEMBICS := 1.17 1.18
 CATALOGUES := flask_audit_logger/translations
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage translations bench \
+.PHONY: help demo test test-current test-oldest test-alembic old-packages lint format coverage screenshots translations bench \
     bench-pages clean
 
 help:
@@ -68,6 +70,9 @@ old-packages: $(OLD_PACKAGES)/.dev
 
 coverage: $(VENV)/.dev
 	$(VENV)/bin/python -m pytest -n $(JOBS) --cov --cov-report=term --cov-report=html $(PYTEST_ARGS)
+
+screenshots: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.support.screenshots screenshots $(if $(IMAGES),--docs $(IMAGES))
 
 # A text that is new has no translation yet: write it into the .po file, then run this once more.
 translations: $(VENV)/.dev
