@@ -1,0 +1,69 @@
+"""Promise: a print says who made it, when, of which address, what was filtered, and whether there is more."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from flask_audit_logger.ui import Viewer
+from tests.ui.browsing import IN_A_BROWSER, served, tab
+from tests.ui.shop import make_history, text_of
+
+MORE, ALL = "More rows exist than are on this page.", "All rows that match are on this page."
+
+
+def printed(html):
+    return text_of(html.partition('<p class="audit-print">')[2].partition("</p>")[0])
+
+
+@pytest.fixture
+def long_shop(new_shop):
+    shop = make_history(new_shop())
+    shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1000, 1059) i")
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/?table=products", MORE),
+        ("/?table=categories", ALL),
+        ("/?table=products&after=0.0", MORE),
+        ("/transactions", ALL),
+        ("/record/products/42", ALL),
+        ("/actor/~none?table=products&limit=25", MORE),
+    ],
+)
+def test_a_print_says_where_it_comes_from(long_shop, path, words):
+    text = printed(long_shop.page(path))
+    assert re.match(r"Ann Price · 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d \+00:00 · http://localhost/audit/", text)
+    assert path in text and text.endswith(words)
+
+
+def test_a_page_without_rows_says_nothing_of_rows(long_shop):
+    for path in ("/?table=nothing", "/?since=x", "/help", "/activity/3"):
+        assert "rows" not in printed(long_shop.get(path).text), path
+
+
+def test_a_viewer_and_an_address_are_text(new_shop):
+    shop = make_history(new_shop(viewer=lambda: Viewer("1", "<b>\u202eAnn"), permission=lambda action, target: True))
+    html = shop.page("/?table=%3Cimg%20src=x%3E")
+    assert "<b>" not in html and "<img" not in html and "&lt;b&gt;" in html
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(IN_A_BROWSER[1].args[0], reason="there is no Chromium")
+def test_it_is_seen_on_paper_only_where_all_is_unfolded(chromium, long_shop):
+    page, problems = tab(chromium)
+    with served(long_shop.application.app) as address:
+        page.goto(f"{address}/audit/activity/{long_shop.activity(record_key='42', verb='update').id}")
+        foot, raw = page.locator(".audit-print"), page.locator("pre").first
+        assert not foot.is_visible() and not raw.is_visible()
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        assert foot.is_visible() and raw.is_visible() and "Ann Price" in foot.inner_text()
+        page.emulate_media(media="screen")
+        page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert not foot.is_visible() and not raw.is_visible()
+    assert problems == []
