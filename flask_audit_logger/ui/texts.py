@@ -69,16 +69,15 @@ _ENGLISH = Language("en", catalogues.NullTranslations())
 
 def language() -> Language:
     """The language of this request: the viewer's, or the one that Flask-Babel selects, if there are texts in it."""
-    babel = current_app.extensions.get("babel") if has_app_context() else None
-    if babel is None or g.get("audit_language_failed"):
+    if not has_app_context():
         return _ENGLISH
-    try:
-        locale = _viewer_locale() or _selected_locale()
-    except Exception:  # the page that says that the database is down must not need it to find its language
-        g.audit_language_failed = True
-        logger.exception("the language of the request can't be told")
-        return _ENGLISH
-    return _load(locale, (*map(str, babel.translation_directories), str(FOLDER))) if locale else _ENGLISH
+    context = g._get_current_object()
+    viewer, known = context.get("audit_viewer"), context.get("audit_language")
+    # each text asks, so the answer is kept until it is known who looks
+    if known is None or known[0] is not viewer:
+        known = context.audit_language = viewer, _find(viewer)
+    found: Language = known[1]
+    return found
 
 
 def gettext(text: str, **values: Any) -> str:
@@ -196,11 +195,23 @@ def _filled(translated: Any, source: Any, values: Mapping[str, Any]) -> Any:
         return source % values
 
 
-def _viewer_locale() -> str | None:
-    given = getattr(g.get("audit_viewer"), "locale", None)
+def _locale_of(viewer: Any) -> str | None:
+    given = getattr(viewer, "locale", None)
     text = str(given).replace("-", "_") if given else ""
     # it becomes part of a file's name
     return text if re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", text) else None
+
+
+def _find(viewer: Any) -> Language:
+    babel = current_app.extensions.get("babel")
+    if babel is None:
+        return _ENGLISH
+    try:
+        locale = _locale_of(viewer) or _selected_locale()
+    except Exception:  # the page that says that the database is down must not need it to find its language
+        logger.exception("the language of the request can't be told")
+        return _ENGLISH
+    return _load(locale, (*map(str, babel.translation_directories), str(FOLDER))) if locale else _ENGLISH
 
 
 def _selected_locale() -> str | None:

@@ -46,13 +46,15 @@ def read(name: str, locale: str | None = None) -> Any:
 
 
 def untranslated(html: str, allowed: set[str]) -> list[str]:
-    """The texts of a page with words that are neither in ⟦brackets⟧ nor allowed, nor names_with_underscores.
+    """The texts of a page with words that are not in ⟦brackets⟧, but for addresses and names_with_underscores.
 
     :param allowed: words that are data.
     """
     found = []
     for text in _Texts.of(html):
-        words = {word for word in re.findall(r"[^\W\d]{2,}", _outside(text)) if "_" not in word}
+        words = {
+            word for word in re.findall(r"[^\W\d]{2,}", re.sub(r"https?://\S+", "", _outside(text))) if "_" not in word
+        }
         if words - allowed:
             found.append(" ".join(text.split()))
     return found
