@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.sql import FUNCTIONS, function_signature
 from tests.capture.tables import audited, logged, run, short
+from tests.support.server import both_drivers
 
 
 @pytest.fixture
@@ -125,6 +126,57 @@ def test_casts_of_others_are_not_called(outside, mallory, type_, rows):
         ["fine"],
     )
     assert (after.old_data["m"], after.old_data["p"], after.old_data["ms"]) == ("fine", "(fine)", "{fine}")
+
+
+@pytest.fixture
+def keeper(server, outside, mallory):
+    """The role that owns the log and its functions, and is not the owner of the table."""
+    with server.role() as name:
+        run(outside, f'GRANT USAGE ON SCHEMA public TO "{name}"')
+        for table in ("activity", "transaction"):
+            run(outside, f'ALTER TABLE {table} OWNER TO "{name}"')
+        for function, _ in FUNCTIONS:
+            run(outside, f'ALTER FUNCTION {function_signature(function, "public")} OWNER TO "{name}"')
+        yield name
+        run(outside, f'REASSIGN OWNED BY "{name}" TO CURRENT_USER; DROP OWNED BY "{name}" CASCADE')
+
+
+def contexts(engine):
+    """The contexts of the transactions, oldest first."""
+    with engine.connect() as connection:
+        return list(connection.execute(sa.text("SELECT context FROM transaction ORDER BY id")).scalars())
+
+
+HIDDEN = {
+    "no right": "SELECT",
+    "no right on the schema": 'GRANT SELECT ON t TO "@keeper@"; CREATE SCHEMA data; ALTER TABLE t SET SCHEMA data',
+    "row security": 'GRANT SELECT ON t TO "@keeper@"; ALTER TABLE t ENABLE ROW LEVEL SECURITY;'
+    'CREATE POLICY visible ON t FOR SELECT TO "@keeper@" USING (id = 1)',
+    "forced row security": 'ALTER TABLE t OWNER TO "@keeper@"; ALTER TABLE t FORCE ROW LEVEL SECURITY;'
+    "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY visible ON t FOR SELECT USING (id = 1)",
+}
+
+
+@both_drivers
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_rows_that_the_log_may_not_read_are_emptied_with_a_note(outside, mallory, keeper, hidden):
+    """TRUNCATE with truncate="rows" neither fails for want of a right, nor logs some of the rows as if they were all."""
+    audited(outside, "t", truncate="rows")
+    run(outside, "INSERT INTO t VALUES (1, 1), (2, 1)")
+    run(outside, HIDDEN[hidden].replace("@keeper@", keeper))
+    schema = "data" if "schema" in hidden else "public"
+    run(outside, f"TRUNCATE {schema}.t; TRUNCATE {schema}.t")
+    assert [(a.verb, a.old_data) for a in logged(outside)[2:]] == [("truncate", {})] * 2
+    assert contexts(outside) == [{}, {"rows_unread": [f"{schema}.t"]}]
+
+
+def test_rows_that_the_log_may_read_are_logged(outside, mallory, keeper):
+    """A right to read the table is all that the owner of the log needs."""
+    audited(outside, "t", truncate="rows")
+    run(outside, f'INSERT INTO t VALUES (1, 1), (2, 1); GRANT SELECT ON t TO "{keeper}"')
+    run(outside, "TRUNCATE t", role=mallory)
+    assert short(logged(outside)[2:]) == [("delete", "t", "1"), ("delete", "t", "2")]
+    assert contexts(outside) == [{}, {}]
 
 
 def test_switching_capture_off_tells_by_whom(outside, mallory):

@@ -155,6 +155,38 @@ def test_truncate_of_partitions(outside):
     assert [(a.verb, a.table_name) for a in logged(outside)] == [("truncate", "p")] * 4
 
 
+def test_truncate_of_a_table_and_its_partition_in_one_text(outside):
+    """Rows that came in between make the second one another activity."""
+    run(outside, PARTITIONED)
+    audited(outside, "p", partitioned=True)
+    run(outside, "TRUNCATE p; INSERT INTO p VALUES (1, 'north', 0); TRUNCATE p_north; TRUNCATE p")
+    assert [a.verb for a in logged(outside)] == ["truncate", "insert", "truncate", "truncate"]
+
+
+def test_truncate_of_partitions_by_rows(outside):
+    """Each row is logged once, whether its partition is emptied or the whole; hidden is only what a partition hides."""
+    run(outside, PARTITIONED)
+    audited(outside, "p", partitioned=True, truncate="rows")
+    rows = "INSERT INTO p VALUES (1, 'north', 0), (2, 'south', 0), (101, 'south', 0)"
+    run(outside, f"{rows}; ALTER TABLE p ENABLE ROW LEVEL SECURITY")
+    run(outside, f"TRUNCATE p; {rows}; TRUNCATE deep.high")
+    deleted = [(a.record_key, a.table_name) for a in logged(outside, verb="delete")]
+    keys = ['["1", "north"]', '["2", "south"]', '["101", "south"]']
+    assert deleted == [(key, "p") for key in [*keys, keys[2]]]
+
+
+def test_truncate_by_rows_with_a_partition_that_has_no_triggers_yet(outside):
+    """Its rows can't be told one by one, so there is a marker, and a note of the transaction."""
+    run(outside, PARTITIONED)
+    audited(outside, "p", partitioned=True, truncate="rows")
+    run(outside, "CREATE TABLE p_west PARTITION OF p FOR VALUES IN ('west')")
+    run(outside, "INSERT INTO p VALUES (7, 'west', 0), (8, 'north', 0)")
+    run(outside, "TRUNCATE p")
+    marker, row = logged(outside)[2:]
+    assert (marker.verb, marker.table_name, marker.context) == ("truncate", "p", {"rows_unread": ["public.p"]})
+    assert (row.verb, row.record_key) == ("delete", '["8", "north"]')
+
+
 def test_a_move_that_a_trigger_suppresses(outside):
     """If a BEFORE trigger drops some of the rows that move to another partition, no row gets the values of another."""
     run(outside, PARTITIONED)

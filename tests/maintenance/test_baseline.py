@@ -8,9 +8,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from sqlalchemy.exc import DBAPIError
 
+from flask_audit_logger.maintenance.baseline import baseline as record
+from flask_audit_logger.schema.declared import declared_triggers
 from tests.alembic.conftest import declare_table
 from tests.support.models import Models
+from tests.support.server import both_drivers, plain_engine
 
 OPTIONS = {"exclude": ["hair"], "mask": ["email"]}
 
@@ -134,6 +138,32 @@ def test_partitions_are_recorded_as_their_table(create_app, execute):
         ("measures", "snapshot", '["1", "2025"]'),
         ("measures", "snapshot", '["2", "2026"]'),
     ]
+
+
+@both_drivers
+def test_rows_that_row_security_hides_are_an_error(users, execute, server, database_url):
+    """A snapshot of some of the rows would look like one of all."""
+    with server.role("LOGIN BYPASSRLS") as seeing, server.role() as role:
+        try:
+            for name in (role, seeing):
+                execute(
+                    f'GRANT SELECT, UPDATE ON users TO "{name}"; GRANT SELECT, INSERT, UPDATE ON activity TO "{name}"',
+                    f'GRANT SELECT, INSERT, UPDATE ON transaction TO "{name}"',
+                    f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO "{name}"',
+                )
+            execute(
+                "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+                "CREATE POLICY visible ON users USING (id <> 3)",
+            )
+            triggers = [t for t in declared_triggers(users.db.metadata) if t.table == "users"]
+            hint = r"\(audit_logger\) row security hides rows of users"
+            with pytest.raises(DBAPIError, match=hint):
+                list(record(plain_engine(database_url.set(username=role)), *triggers))
+            assert logged(users) == EXPECTED[:1]
+            list(record(plain_engine(database_url.set(username=seeing)), *triggers))
+            assert logged(users) == [EXPECTED[0], *EXPECTED[2:]]
+        finally:
+            execute(f'DROP OWNED BY "{role}", "{seeing}"')
 
 
 def test_a_change_under_way_comes_before_the_snapshot_of_what_came_of_it(users, outside):

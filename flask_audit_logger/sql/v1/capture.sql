@@ -18,6 +18,9 @@ AS $function$
 DECLARE
     options jsonb := coalesce(TG_ARGV[0], '{}');
     is_part boolean := options ?| '{exclude,only}';
+    is_marker boolean;
+    is_parent boolean;
+    note text;
     is_short boolean := coalesce(options ->> 'old_data' = 'changed', false);
     mask jsonb := '{}';
     is_projected boolean;
@@ -82,36 +85,75 @@ BEGIN
         WHERE c.oid = coalesce(pg_partition_root(TG_RELID), TG_RELID);
     END IF;
 
-    IF TG_OP = 'TRUNCATE' AND options ->> 'truncate' = 'refuse' THEN
-        RAISE EXCEPTION '(audit_logger) TRUNCATE of the audited table %.% is refused', schema_name, table_name
-            USING
-                ERRCODE = 'object_not_in_prerequisite_state',
-                HINT = 'Use DELETE, or change the option "truncate" of this table.';
+    IF TG_OP = 'TRUNCATE' THEN
+        is_marker := coalesce(options ->> 'truncate', 'marker') = 'marker';
+        IF options ->> 'truncate' = 'refuse' THEN
+            RAISE EXCEPTION '(audit_logger) TRUNCATE of the audited table %.% is refused', schema_name, table_name
+                USING
+                    ERRCODE = 'object_not_in_prerequisite_state',
+                    HINT = 'Use DELETE, or change the option "truncate" of this table.';
+        ELSIF NOT is_marker THEN
+            -- Rows that we may not read, or not all of them, are no reason to let TRUNCATE fail, nor may they be missing
+            -- unseen. The rows of partitions are logged by their own triggers, if they have them by now.
+            SELECT
+                c.relkind = 'p',
+                CASE
+                    WHEN c.relkind = 'p' THEN EXISTS (
+                        SELECT
+                        FROM pg_partition_tree(c.oid) AS p
+                        WHERE p.isleaf
+                            AND NOT EXISTS (
+                                SELECT
+                                FROM pg_trigger AS t
+                                WHERE t.tgrelid = p.relid
+                                    AND t.tgname = TG_NAME
+                                    AND t.tgenabled <> 'D'
+                            )
+                    )
+                    ELSE NOT has_schema_privilege(c.relnamespace, 'USAGE')
+                        OR NOT has_table_privilege(c.oid, 'SELECT')
+                        OR row_security_active(c.oid)
+                END
+            INTO is_parent, is_marker
+            FROM pg_class AS c
+            WHERE c.oid = TG_RELID;
+            IF is_marker THEN
+                note := 'rows_unread';
+            ELSIF is_parent THEN
+                RETURN NULL;
+            END IF;
+        END IF;
     END IF;
 
     -- Only these words switch capture off, and they leave a mark; anything else leaves it on.
     IF lower(current_setting('flask_audit_logger.enable_versioning', true)) IN ('false', 'off', 'no', '0') THEN
+        note := 'capture_off';
+    END IF;
+    IF note IS NOT NULL THEN
         transaction_id := @schema@.audit_logger_current_transaction();
         remembered := current_setting('flask_audit_logger.transaction');
         UPDATE @schema@.transaction AS t
         SET context = t.context || jsonb_build_object(
-            'capture_off',
-            coalesce(t.context -> 'capture_off', '[]') || to_jsonb(concat(capture.schema_name, '.', capture.table_name))
+            capture.note,
+            coalesce(t.context -> capture.note, '[]') || to_jsonb(concat(capture.schema_name, '.', capture.table_name))
         )
         WHERE t.ctid = split_part(capture.remembered, ' ', 1)::tid
             AND t.id = capture.transaction_id
-            AND NOT coalesce(t.context -> 'capture_off', '[]') ? concat(capture.schema_name, '.', capture.table_name)
+            AND NOT coalesce(t.context -> capture.note, '[]') ? concat(capture.schema_name, '.', capture.table_name)
         RETURNING concat(t.ctid, substr(capture.remembered, strpos(capture.remembered, ' '))) INTO remembered;
         IF FOUND THEN
             -- the row has moved
             PERFORM set_config('flask_audit_logger.transaction', remembered, true);
         END IF;
-        RETURN NULL;
+        IF note = 'capture_off' THEN
+            RETURN NULL;
+        END IF;
     END IF;
 
-    IF TG_OP = 'TRUNCATE' AND coalesce(options ->> 'truncate', 'marker') = 'marker' THEN
+    IF is_marker THEN
         transaction_id := @schema@.audit_logger_current_transaction();
-        -- Whoever empties a partitioned table empties its partitions; their triggers fire after its own.
+        -- Whoever empties a partitioned table empties its partitions; their triggers fire after its own. An entry made
+        -- since tells that this is another statement of the same text.
         IF options ? 'partition' THEN
             PERFORM
             FROM @schema@.activity AS a
@@ -119,7 +161,15 @@ BEGIN
                 AND a.verb = 'truncate'
                 AND a.issued_at = statement_timestamp()
                 AND a.relid <> TG_RELID
-                AND a.relid IN (SELECT p.relid FROM pg_partition_ancestors(TG_RELID) AS p (relid));
+                AND a.relid IN (SELECT p.relid FROM pg_partition_ancestors(TG_RELID) AS p (relid))
+                AND NOT EXISTS (
+                    SELECT
+                    FROM @schema@.activity AS b
+                    WHERE b.transaction_id = a.transaction_id
+                        AND b.id > a.id
+                        AND b.table_name = a.table_name
+                        AND b.schema = a.schema
+                );
             IF FOUND THEN
                 RETURN NULL;
             END IF;

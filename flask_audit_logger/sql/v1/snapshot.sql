@@ -62,6 +62,12 @@ BEGIN
             OR coalesce(p.relid, root) = only_leaf
         ORDER BY 1
     LOOP
+        IF row_security_active(leaf) THEN
+            RAISE EXCEPTION '(audit_logger) row security hides rows of % from %', leaf, current_user
+                USING
+                    ERRCODE = 'insufficient_privilege',
+                    HINT = 'Use the owner of the table without FORCE ROW LEVEL SECURITY, or a role with BYPASSRLS.';
+        END IF;
         leaf_blocks := coalesce(last_block, pg_relation_size(leaf) / current_setting('block_size')::bigint);
         FOR block IN coalesce(first_block, 0) .. leaf_blocks BY batch_blocks LOOP
             -- FOR SHARE waits for a change that is under way, and reads what came of it: a snapshot never stands after
