@@ -160,7 +160,7 @@ HIDDEN = {
 @both_drivers
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_rows_that_the_log_may_not_read_are_emptied_with_a_note(outside, mallory, keeper, hidden):
-    """TRUNCATE with truncate="rows" neither fails for want of a right, nor logs some of the rows as if they were all."""
+    """With truncate="rows" TRUNCATE neither fails without a right, nor logs some of the rows as if they were all."""
     audited(outside, "t", truncate="rows")
     run(outside, "INSERT INTO t VALUES (1, 1), (2, 1)")
     run(outside, HIDDEN[hidden].replace("@keeper@", keeper))
