@@ -456,7 +456,8 @@ def test_s09_hostile_values_in_a_file(shop):
 
 @pytest.fixture
 def revertible(new_shop):
-    return make_history(new_shop(revert=RevertPolicy()))
+    """Everything that can be switched on is on."""
+    return make_history(new_shop(revert=RevertPolicy(), config={"AUDIT_UI_POLL_SECONDS": 30}))
 
 
 def browser_at_the_price(shop, user=ANN):
@@ -745,7 +746,18 @@ def test_s19_nothing_is_skipped_or_searched_as_text(tenants):
             assert not re.search(r"\bI?LIKE '%|\bILIKE\b", statement), (path, statement)
 
 
-#: UI.md 0.2: what pins a worker for a minute and more if texts are compared the obvious way.
+def test_s19_heavy_reads_of_one_process_are_limited(new_shop):
+    shop = make_history(new_shop(max_concurrent=1))
+    sending = shop.application.app.test_client().get("/audit/export.csv", headers=logged_in_as(ANN), buffered=False)
+    for path in ("/panel/facets", "/panel/histogram", "/export.jsonl"):
+        response = answer(shop, path)
+        assert (response.status_code, response.headers["Retry-After"]) == (429, "5"), path
+    shop.page("/")  # a list has a limit of its own
+    sending.close()
+    assert answer(shop, "/export.jsonl").status_code == 200
+
+
+#: What pins a worker for a minute and more if texts are compared the obvious way.
 SLOW_TEXTS = {
     "repetitive": ("a " * 1000, "b a " * 1000),
     "prose": (" ".join(f"word{n}" for n in range(4000)), " ".join(f"word{n + (n % 20 == 0)}" for n in range(4000))),
