@@ -75,12 +75,12 @@ LOOKS = (
     ("phone", (320, 700), "light", "screen"),
     ("print", (1000, 900), "light", "print"),
 )
-#: Pictures of the documentation: file, page, size of the window, theme, and down to which part it is cut.
+#: Pictures of the documentation: file, page, size of the window, theme.
 BEST = (
-    ("list", "list", (1280, 860), "light"),
-    ("record", "record", (1280, 860), "light"),
+    ("list", "list", (1280, 1000), "light"),
+    ("record", "record", (1280, 1000), "light"),
     ("activity", "activity-text", (1280, 720), "light"),
-    ("transaction", "transaction-many", (1280, 760), "dark"),
+    ("transaction", "transaction-many", (1280, 960), "dark"),
     ("revert", "revert", (1280, 560), "light"),
     ("phone", "list-filtered", (360, 720), "light"),
 )
@@ -150,6 +150,8 @@ def picture_the_best(chromium: Any, address: str, paths: dict[str, str], folder:
     for file, name, size, theme in BEST:
         page = open_page(chromium, address, size, theme)
         page.goto(f"{address}{paths[name]}", wait_until="networkidle")
+        if file == "phone":
+            page.evaluate("document.querySelector('#audit-results').scrollIntoView()")
         target = folder / f"{file}.png"
         page.screenshot(path=target)
         page.close()
