@@ -800,7 +800,7 @@ STRANGE = ("%00", "%ED%A0%80", "99999999999999999999", "-1", "~ED~A0~80", "0000-
 
 def test_s21_strange_input_is_an_answer_of_400_or_404(shop):
     names = "table key actor since until tz addr tx req before after col limit from to time".split()
-    for path in ("/", "/transactions", "/record/products/42", "/actor/1", "/export.csv", "/record/products/42/at"):
+    for path in ("/", "/transactions", "/record/products/42/at", "/export.csv"):
         for name in names:
             for value in STRANGE:
                 with shop.get(f"{path}?{name}={value}") as response:
