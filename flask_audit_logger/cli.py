@@ -29,7 +29,7 @@ def status_command(with_probe: bool, strict: bool) -> None:
         with engine.connect() as connection:
             found = status(connection, metadata)
             for item in found:
-                faults += _show(item.name, item.problems)
+                faults += _show(item)
             if with_probe:
                 faults += _probe_all(connection, found)
             can = powers(connection, metadata)
@@ -77,11 +77,12 @@ def _name(triggers: Triggers) -> str:
     return f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table
 
 
-def _show(name: str, problems: tuple[str, ...]) -> int:
-    click.echo(f"{'ok  ' if not problems else 'FAIL'}  {name}")
-    for problem in problems:
-        click.echo(f"        {problem}")
-    return len(problems)
+def _show(item: Status) -> int:
+    word = "FAIL" if item.problems else "note" if item.note else "ok  "
+    click.echo(f"{word}  {item.name}")
+    for line in item.problems or filter(None, [item.note]):
+        click.echo(f"        {line}")
+    return len(item.problems)
 
 
 def _probe_all(connection: Any, found: list[Status]) -> int:

@@ -30,15 +30,17 @@ class Status:
     :param name: the log or a table, with its schema unless it is the default one.
     :param problems: what is wrong, in words.
     :param triggers: the triggers that a table should have.
+    :param note: what is worth knowing, and no fault: nothing is missing in the log.
     """
 
     name: str
     problems: tuple[str, ...] = ()
     triggers: Triggers | None = None
+    note: str | None = None
 
 
 def status(connection: Connection, metadata: MetaData) -> list[Status]:
-    """The log of ``metadata`` and each audited table, in order of schema and name."""
+    """The log of ``metadata``, each audited table in order of schema and name, and the tables that are too many."""
     declaration = declaration_of(metadata)
     functions = declared_functions(metadata)
     if declaration is None or functions is None:
@@ -60,9 +62,11 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
         triggers = as_in_catalog(declared, default)
         name = (triggers.schema, triggers.table)
         wanted = _with_partitions(triggers, connection, default)
-        missing = ("the table is missing",) if name not in there else tuple(_differences(wanted, existing.get(name)))
+        differences = tuple(_differences(wanted, existing.pop(name, None)))
+        missing = differences if name in there else ("the table is missing",)
         found.append(Status(".".join(filter(None, name)), missing, wanted))
-    return found
+    note = "no audited model has this table, but its triggers write to the log"
+    return found + [Status(".".join(filter(None, name)), note=note) for name in existing]
 
 
 def powers(connection: Connection, metadata: MetaData) -> list[str]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
-from ..sql import FUNCTIONS, VERBS, function_signature, quote_ident, quote_literal, render
+from ..sql import FUNCTIONS, GUARD, VERBS, function_signature, quote_ident, quote_literal, render
 from .options import TableOptions
 
 #: Stands for "no schema was given" where SQL needs a name and no connection can be asked.
 DEFAULT_SCHEMA = "public"
+
+#: What somebody reads who looks up the function that keeps the tables.
+_GUARD_COMMENT = (
+    ". Keeps the tables of the log while triggers write to them. To remove the log, take AuditLogger out of the "
+    'application, leave "import flask_audit_logger" in it, and let "flask db migrate" write the migration again.'
+)
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,23 @@ class Functions:
         made = [render(name, self.version, schema) for name, _ in FUNCTIONS]
         # A function may be called by everybody unless this is taken away: with it, anyone could write to the log.
         revoked = [f"REVOKE ALL ON FUNCTION {function_signature(name, schema)} FROM PUBLIC" for name, _ in FUNCTIONS]
-        comments = [
-            f"COMMENT ON FUNCTION {function_signature(name, schema)} IS 'flask-audit-logger, version {self.version}'"
-            for name, _ in FUNCTIONS
-        ]
-        return made + revoked + comments
+        return made + revoked + [self._comment(name, schema) for name, _ in FUNCTIONS]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
-        """Statements that drop the functions, if they are there."""
+        """Statements that drop the functions, if they are there, and whatever triggers still call them.
+
+        No model may know the table of such a trigger: a partition that was detached, somebody's copy. Only triggers
+        depend on a trigger function, so CASCADE takes nothing else along.
+        """
         schema = self.schema or default_schema
-        return [f"DROP FUNCTION IF EXISTS {function_signature(name, schema)}" for name, _ in reversed(FUNCTIONS)]
+        return [
+            f"DROP FUNCTION IF EXISTS {function_signature(name, schema)}{' CASCADE' if name == 'capture' else ''}"
+            for name, _ in reversed(FUNCTIONS)
+        ]
+
+    def _comment(self, name: str, schema: str) -> str:
+        comment = f"flask-audit-logger, version {self.version}{_GUARD_COMMENT if name == GUARD else ''}"
+        return f"COMMENT ON FUNCTION {function_signature(name, schema)} IS {quote_literal(comment)}"
 
 
 @dataclass(frozen=True)

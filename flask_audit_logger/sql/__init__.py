@@ -9,6 +9,10 @@ from importlib.resources import files
 #: The newest version of the SQL in this package.
 CURRENT_VERSION = 1
 
+#: The function that keeps the tables from being dropped before the triggers. The error of PostgreSQL says its name,
+#: so that is what leads on.
+GUARD = "import_flask_audit_logger_and_migrate_again"
+
 #: Functions in the order in which they are made; each uses only those before it.
 FUNCTIONS = (
     ("current_transaction", ""),
@@ -18,6 +22,7 @@ FUNCTIONS = (
     ("projection", "oid, jsonb"),
     ("whole_row", "anyelement, text[]"),
     ("capture", ""),
+    (GUARD, ""),
 )
 
 _PLACEHOLDER = re.compile("@([a-z_]+)@")

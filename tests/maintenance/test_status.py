@@ -42,7 +42,7 @@ def test_a_right_log_is_no_fault(blog):
             "ALTER FUNCTION audit_logger_capture() SECURITY INVOKER",
             "its functions are of another version or were changed",
         ),
-        ("DROP TABLE activity", "its tables are missing"),
+        ("DROP TABLE activity CASCADE", "its tables are missing"),
         ("DROP TABLE users CASCADE", "the table is missing"),
         ("DROP FUNCTION audit_logger_capture() CASCADE", "its functions are missing"),
     ],
@@ -73,6 +73,22 @@ def test_a_partition_without_triggers_is_a_fault(create_app, execute):
     code, output = status(application)
     assert code == 1
     assert "a partition has other triggers" in output
+
+
+def test_triggers_on_a_table_outside_the_models_are_mentioned_and_no_fault(create_app, execute):
+    def declare(db):
+        table = declare_table(db.metadata, "measures", audit=True, key=["id", "year"], partition_by="RANGE (year)")
+        return Models(measures=table)
+
+    application = create_app(declare=declare)
+    execute("CREATE TABLE measures_2026 PARTITION OF measures FOR VALUES FROM (2026) TO (2027)")
+    with application.app.app_context():
+        application.db.create_all()
+    assert "note" not in status(application)[1]
+    execute("ALTER TABLE measures DETACH PARTITION measures_2026")
+    code, output = status(application, "--probe")
+    assert code == 0
+    assert "note  measures_2026\n        no audited model has this table, but its triggers write to the log" in output
 
 
 def test_a_probe_tries_each_verb_and_leaves_nothing(blog, execute, outside):
