@@ -39,6 +39,7 @@ from .ops import (
     RemoveAuditLoggerSchemaOp,
     RemoveAuditLoggerTriggersOp,
 )
+from .partitions import keep_partitions
 from .registration import CONTINUE, FIRST, LAST, put_first, put_last
 from .tables import dropped_tables, metadatas, restore_collations, table_of
 
@@ -107,7 +108,9 @@ def _compare(
         (found.triggers.schema, found.triggers.table): found
         for found in existing_triggers(connection, declaration.schema)
     }
-    for triggers in _wanted(context, connection, metadata, upgrade_ops):
+    wanted = _wanted(context, connection, metadata, upgrade_ops)
+    keep_partitions(connection, wanted, upgrade_ops)
+    for triggers in wanted:
         found = existing.pop((triggers.schema, triggers.table), None)
         if not _is_same(found, triggers):
             # Nothing worked before: then there is nothing to go back to.

@@ -274,6 +274,43 @@ def test_partitions_added_since_get_the_triggers(project, measures, execute):
     ]
 
 
+@pytest.mark.parametrize("include_schemas", [False, True])
+def test_partitions_are_not_dropped_though_no_model_has_them(project, measures, execute, query, include_schemas):
+    """Nothing keeps Alembic itself from it, and it would take the rows along."""
+    del project.options["include_name"]
+    project.options["include_schemas"] = include_schemas
+    execute(
+        "CREATE SCHEMA archive",
+        "CREATE TABLE archive.measures_2023 PARTITION OF measures FOR VALUES FROM (2023) TO (2024) "
+        "PARTITION BY HASH (id)",
+        "CREATE TABLE measures_2023_0 PARTITION OF archive.measures_2023 FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+        "CREATE INDEX ON measures_2024 (value)",
+        "INSERT INTO measures VALUES (1, 2023, 'a'), (1, 2024, 'b')",
+    )
+    written = project.migrate_and_upgrade(measures)
+    assert upgrade_part(written) == [
+        "op.init_audit_logger_triggers('measures', key_columns=['id', 'year'], partitioned=True, version=1)"
+    ]
+    assert query("SELECT year FROM measures ORDER BY year") == [(2023,), (2024,)]
+
+
+def test_other_tables_without_a_model_are_dropped_as_ever(project, measures, execute):
+    del project.options["include_name"]
+    execute("CREATE TABLE strays (id int) PARTITION BY RANGE (id)", "CREATE TABLE others (id int)")
+    written = project.migrate(measures)
+    assert sorted(upgrade_part(written)) == ["op.drop_table('others')", "op.drop_table('strays')"]
+
+
+def test_a_partition_that_was_detached_is_a_table_as_any(project, measures, execute):
+    del project.options["include_name"]
+    execute("ALTER TABLE measures DETACH PARTITION measures_2024")
+    written = project.migrate_and_upgrade(measures)
+    assert upgrade_part(written) == [
+        "op.remove_audit_logger_triggers('measures_2024')",
+        "op.drop_table('measures_2024')",
+    ]
+
+
 def test_partitions_of_partitions_get_the_triggers(project, measures, execute):
     execute(
         "CREATE TABLE measures_2027 PARTITION OF measures FOR VALUES FROM (2027) TO (2028) PARTITION BY HASH (id)",
