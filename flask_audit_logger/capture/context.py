@@ -16,7 +16,7 @@ from ..exceptions import ConfigurationError
 from .actors import Actor, identify
 
 #: Keys of ``transaction.context`` that only the database writes.
-RESERVED = frozenset({"capture_off", "unreadable"})
+RESERVED = frozenset({"capture_off", "rows_unread", "unreadable"})
 
 #: Stands for "nothing was said of the actor", which is not the same as "nobody".
 UNSET: Any = object()

@@ -38,7 +38,9 @@ def test_the_pages_are_in_the_layout_of_the_shop(shop, ink):
     assert "no-store" in page.headers["Cache-Control"]
 
 
-@pytest.mark.parametrize(("username", "sees"), [("admin", True), ("auditor", True), ("support", True), ("clerk", False)])
+@pytest.mark.parametrize(
+    ("username", "sees"), [("admin", True), ("auditor", True), ("support", True), ("clerk", False)]
+)
 def test_a_product_shows_its_last_changes_to_who_may_see_them(username, sees, shop, ink):
     text = log_in(shop, username).get(ink).text
     assert ("Last changes" in text, "dearer ink" in text) == (sees, sees)
