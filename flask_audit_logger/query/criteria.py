@@ -61,6 +61,7 @@ class Criteria:
 
     :param until: the first instant that is no longer included.
     :param hidden: (table, column) pairs the reader may not see: column filters never match them.
+    :param searchable: if given, column filters match in these tables only: what may be seen of others is not known.
     """
 
     tables: tuple[TableRef, ...] = ()
@@ -78,6 +79,7 @@ class Criteria:
     transactions: tuple[int, ...] = ()
     requests: tuple[str, ...] = ()
     hidden: frozenset[tuple[TableRef, str]] = frozenset()
+    searchable: tuple[TableRef, ...] = ()
 
     @property
     def is_timed(self) -> bool:
@@ -227,7 +229,10 @@ def _column_value(models: AuditModels, wanted: ColumnValue, criteria: Criteria) 
 
 def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElement[bool]:
     tables = [table for table, name in criteria.hidden if name == column]
-    return ~_tables(models, tables) if tables else and_(True)
+    found = [~_tables(models, tables)] if tables else []
+    if criteria.searchable:
+        found.append(_tables(models, criteria.searchable))
+    return and_(True, *found)
 
 
 def _of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:

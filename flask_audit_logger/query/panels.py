@@ -125,7 +125,11 @@ def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt
         .group_by(start)
     )
     numbers = {row[0].astimezone(dt.timezone.utc): row[1] for row in log.all(statement)}
-    bars = [Bar(begin, end, numbers.get(begin, 0)) for begin, end in _intervals(unit, since, until, zone)]
+    # the first and the last bar are as long as the period has a part in them
+    bars = [
+        Bar(max(begin, since), min(end, until), numbers.get(begin, 0))
+        for begin, end in _intervals(unit, since, until, zone)
+    ]
     return Histogram(unit, tuple(bars))
 
 
@@ -160,7 +164,8 @@ def _truncated(unit: str, local: dt.datetime) -> dt.datetime:
 def _next(unit: str, begin: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
     if unit in ("minute", "hour"):
         return begin + dict(_UNITS)[unit]  # an hour is an hour, also when clocks are changed
-    local = begin.astimezone(zone).replace(tzinfo=None)
+    # a day can begin at one o'clock, where clocks are changed at midnight; the next one doesn't
+    local = begin.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
     if unit in ("day", "week"):
         following = local + dict(_UNITS)[unit]
     elif unit == "month":

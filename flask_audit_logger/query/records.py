@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import ColumnElement, Select, func, or_
 
 from .activities import Count, capped
 from .criteria import Criteria, conditions
@@ -56,13 +56,39 @@ def renamed_to(version: ActivityRow, key: Sequence[str]) -> tuple[str, ...] | No
     return tuple(str(row.get(column)) for column in key)
 
 
+def renamed_from(log: Log, record: RecordRef, key: Sequence[str]) -> ActivityRow | None:
+    """The last change that gave another record the key of this one.
+
+    No index leads to it: the changes of the table are read until it is found, so this needs a time limit.
+
+    :param key: names of the key's columns.
+    """
+    a = log.models.activity.c
+    parts = [
+        func.coalesce(a.changed_data[str(name)].astext, a.old_data[str(name)].astext) == text
+        for name, text in zip(key, record.components, strict=False)
+    ]
+    statement = _of_table(log, record).where(
+        a.verb == "update",
+        a.record_key != record.key,
+        or_(*(a.changed_data.has_key(str(name)) for name in key)),
+        *parts,
+    )
+    row = log.first(statement.order_by(a.id.desc()).limit(1))
+    return None if row is None else read_activity(row)
+
+
 def _versions(log: Log, record: RecordRef, *, whole: bool) -> Select[Any]:
+    return _of_table(log, record, whole=whole).where(log.models.activity.c.record_key == record.key)
+
+
+def _of_table(log: Log, record: RecordRef, *, whole: bool = False) -> Select[Any]:
     a, t = log.models.activity, log.models.transaction
     return log.activities(
         *activity_columns(log.models, whole=whole),
         *transaction_columns(log.models),
         source=a.outerjoin(t, a.c.transaction_id == t.c.id),
-    ).where(*is_record(log, record))
+    ).where(a.c.table_name == record.table.name, a.c.schema == record.table.schema)
 
 
 def is_record(log: Log, record: RecordRef) -> list[ColumnElement[bool]]:

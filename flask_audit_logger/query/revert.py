@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, Text, cast, column, func, literal, li
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, registry
+from sqlalchemy.types import NullType
 
 from .diff.fields import differs
 from .diff.kinds import Kind, settled
@@ -117,7 +118,8 @@ def put_back(
     try:
         _write(session, mappers, info, record, values, is_new=live.row is None)
         session.flush()
-    except SQLAlchemyError as error:
+    # psycopg2 raises the plain errors for dates and numbers that Python has no value for
+    except (SQLAlchemyError, ValueError, OverflowError) as error:
         objection = _objection(error)
         raise Refused(f"the database refused it: {objection}", objection) from error
 
@@ -176,7 +178,23 @@ def _typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict
         literal_column(f"NULL::{table}"), cast(literal(dump(dict(values)), Text), JSONB)
     ).table_valued(*(column(name, _column(info, name).type) for name in names), name="then")
     found = session.execute(select(*(row.c[name] for name in names))).one()
-    return dict(zip(names, found, strict=True))
+    typed = dict(zip(names, found, strict=True))
+    lost = _lost(session, info, typed, values)
+    if lost:
+        raise Refused(f"the values of {lost} can't be written back exactly", ", ".join(lost))
+    return typed
+
+
+def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Columns whose values Python can't hold as they were: an interval of a month, infinity, long numbers in JSON."""
+    types = {name: _column(info, name).type for name in typed}
+    names = [name for name, value in typed.items() if value is not None and not isinstance(types[name], NullType)]
+    if not names:
+        return []
+    sent = ((name, cast(literal(typed[name], types[name]), types[name])) for name in names)
+    row = session.execute(select(*(cast(func.jsonb_build_object(name, value), Text) for name, value in sent))).one()
+    seen = {name: value for text in row for name, value in load(text).items()}
+    return [name for name in names if differs(value_of(seen, name), as_value(values[name]))]
 
 
 def _identity(session: Session, info: TableInfo, record: RecordRef) -> list[Any]:
@@ -189,7 +207,7 @@ def _column(info: TableInfo, name: str) -> Any:
     return next(found for found in info.table.columns if found.name == name)
 
 
-def _objection(error: SQLAlchemyError) -> str:
+def _objection(error: Exception) -> str:
     """What the database objects to: the constraint, without the values."""
     diagnosis = getattr(getattr(error, "orig", None), "diag", None)
     constraint = getattr(diagnosis, "constraint_name", None)

@@ -94,6 +94,11 @@ class TableCatalog:
         return list(names) if table is None else table.ordered(names)
 
     @property
+    def refs(self) -> tuple[TableRef, ...]:
+        """All tables that the models know."""
+        return tuple(self._tables)
+
+    @property
     def audited(self) -> tuple[TableInfo, ...]:
         """The audited tables by name, those of the default schema first."""
         found = [table for table in self._tables.values() if table.is_audited]

@@ -344,6 +344,8 @@ class SnapshotPage(Page):
     older: str | None = None
     newer: str | None = None
     compare_href: str | None = None
+    #: That there are columns besides the values.
+    more: str | None = None
 
 
 @dataclass(frozen=True)
@@ -400,6 +402,8 @@ class ComparePage(Page):
     swap_href: str
     all_href: str | None
     live_href: str | None = None
+    #: What is not compared or not shown.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

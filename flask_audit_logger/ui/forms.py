@@ -225,7 +225,7 @@ class FilterForm(Form):
 
     def validate_addr(self, field: Any) -> None:
         if field.data and not self.can_see_address:
-            raise ValidationError("Addresses can't be searched for here.")
+            raise ValidationError(gettext("Addresses can't be searched for here."))
         for value in field.data or []:
             network(value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import url_for
@@ -10,6 +10,7 @@ from flask import url_for
 from ..query.refs import RecordRef, TableRef
 from ..query.tables import TableCatalog
 from .keys import NOBODY, encode, encode_key, encode_table
+from .periods import ABSOLUTE, has_offset
 
 RESULTS = "audit-results"
 
@@ -19,11 +20,13 @@ class Links:
 
     :param blueprint: its name.
     :param catalog: tells which schema needs no mention.
+    :param zone: name of the viewer's time zone.
     """
 
-    def __init__(self, blueprint: str, catalog: TableCatalog) -> None:
+    def __init__(self, blueprint: str, catalog: TableCatalog, zone: Callable[[], str]) -> None:
         self._blueprint = blueprint
         self._catalog = catalog
+        self._zone = zone
 
     def activities(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """The list of activities."""
@@ -42,7 +45,7 @@ class Links:
         return self._record("record", record, _anchor=RESULTS if anchor else None, **(filters or {}))
 
     def record_at(self, record: RecordRef, **filters: Any) -> str:
-        """A record as of a time."""
+        """A record as of a time, or right after a change."""
         return self._record("record_at", record, **filters)
 
     def compare(self, record: RecordRef, **filters: Any) -> str:
@@ -103,4 +106,13 @@ class Links:
         return self._url(endpoint, table=table, key=encode_key(record.components), **filters)
 
     def _url(self, endpoint: str, **values: Any) -> str:
+        # so that the address means the same to somebody in another zone
+        if not values.get("tz") and any(_is_local(values.get(name)) for name in ("period", "since", "until")):
+            values["tz"] = self._zone()
         return url_for(f"{self._blueprint}.{endpoint}", **values)
+
+
+def _is_local(value: Any) -> bool:
+    """Whether a period or a typed time depends on the time zone."""
+    text = str(value[0] if isinstance(value, list) and value else value or "")
+    return bool(text) and text not in ABSOLUTE and not has_offset(text)

@@ -50,6 +50,9 @@ PERIOD_WORDS = Texts(
 _SPANS = {"1h": _HOUR, "24h": 24 * _HOUR, "7d": 168 * _HOUR, "30d": 720 * _HOUR, "90d": 2160 * _HOUR}
 _TYPED = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)\s*(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 
+#: The periods that are the same everywhere.
+ABSOLUTE = frozenset({"all", *_SPANS})
+
 Bounds = tuple["dt.datetime | None", "dt.datetime | None"]
 
 
@@ -117,3 +120,9 @@ def _offset(text: str) -> dt.tzinfo:
     hours, minutes = int(text[1:3]), int(text[-2:])
     span = dt.timedelta(hours=hours, minutes=minutes)
     return dt.timezone(-span if text[0] == "-" else span)
+
+
+def has_offset(text: str) -> bool:
+    """Whether a typed time says how far from UTC it is."""
+    match = _TYPED.fullmatch(text.strip())
+    return match is not None and match[3] is not None

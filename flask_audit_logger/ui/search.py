@@ -208,13 +208,8 @@ def _check_column(state: UIState, form: FilterForm, name: str) -> None:
         raise ValidationError(gettext("There is no column %(value)s to search by.", value=repr(name)))
 
 
-def _hidden(state: UIState, names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
-    return frozenset(
-        (info.ref, name)
-        for info in state.catalog.audited
-        for name in names
-        if not state.sight.can_search(info.ref, name)
-    )
+def _hidden(state: UIState, tables: Collection[TableRef], names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
+    return frozenset((ref, name) for ref in tables for name in names if not state.sight.can_search(ref, name))
 
 
 def _assumed(form: FilterForm, given: MultiDict[str, str], rules: SearchRules) -> str | None:
@@ -232,6 +227,10 @@ def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Crite
         if form.field.data and text:
             values.append(ColumnValue(form.field.data, side, scalars(text)))
     tables = tuple(state.catalog.ref(text) for text in form.table.data or []) or base.tables
+    names = {*columns, *(value.column for value in values)}
+    # tables that were dropped, or are audited no longer, still have their values in the log
+    known = tuple(dict.fromkeys([*tables, *state.catalog.refs]))
+    has_rule = bool(state.ui.mask) or state.ui.can_see_column is not None
     return Criteria(
         tables=tables,
         record_key=_record_key(state, tables, form.key.data) if form.key.data else base.record_key,
@@ -247,7 +246,8 @@ def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Crite
         until=until,
         transactions=tuple(int(text) for text in form.tx.data or ()) or base.transactions,
         requests=tuple(form.req.data or ()),
-        hidden=_hidden(state, {*columns, *(value.column for value in values)}),
+        hidden=_hidden(state, known, names),
+        searchable=known if has_rule and names else (),
     )
 
 

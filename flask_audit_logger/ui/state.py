@@ -91,7 +91,7 @@ class UIState:
     @property
     def links(self) -> Links:
         """Addresses of the pages."""
-        return Links(self.name, self.catalog)
+        return Links(self.name, self.catalog, lambda: self.clock.name)
 
     @property
     def clock(self) -> Clock:

@@ -13,6 +13,7 @@ from sqlalchemy.types import (
     Date,
     DateTime,
     Enum,
+    Float,
     Integer,
     LargeBinary,
     Numeric,
@@ -53,6 +54,7 @@ def kind_of_type(column_type: TypeEngine[Any]) -> Kind:
         (Boolean, Kind.BOOLEAN),
         (Integer, Kind.NUMBER),
         (Numeric, Kind.NUMBER),
+        (Float, Kind.NUMBER),  # since SQLAlchemy 2.1 no Numeric
         (Date, Kind.DATE),
         (LargeBinary, Kind.BINARY),
         (Enum, Kind.PLAIN),

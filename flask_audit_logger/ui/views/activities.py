@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 from flask import abort, request, send_file
@@ -39,6 +40,8 @@ from .facts import transaction_facts
 from .panels import facets_shown, histogram_shown
 from .poll import poll_href
 
+#: How PostgreSQL writes a value of ``bytea``.
+_BYTES = re.compile(r"\\x(?:[0-9a-fA-F]{2})*")
 #: Characters of a logged row that are shown as JSON.
 MAX_RAW = 20_000
 
@@ -136,12 +139,13 @@ def value_file(activity_id: int, column: str) -> Any:
         abort(404)
     info = state.catalog.column(row.table, name)
     text = as_text(value.data)
-    if info is not None and info.kind is Kind.BINARY:
-        if not allowed(state, "download_binary", row.record):
-            abort(404)
-        data, ending = bytes.fromhex(text[2:]) if text.startswith("\\x") else text.encode(), "bin"
-    else:
-        data, ending = text.encode("utf-8", "surrogatepass"), "txt"
+    may_be_binary = info is not None and info.kind is Kind.BINARY
+    if may_be_binary and not allowed(state, "download_binary", row.record):
+        abort(404)
+    # the column may have held texts once
+    is_binary = may_be_binary and _BYTES.fullmatch(text) is not None
+    data = bytes.fromhex(text[2:]) if is_binary else text.encode("utf-8", "surrogatepass")
+    ending = "bin" if is_binary else "txt"
     return send_file(
         io.BytesIO(data),
         mimetype="application/octet-stream",
@@ -166,8 +170,7 @@ def _actions(state: UIState, row: ActivityRow) -> tuple[Option, ...]:
         found.append(
             Option(gettext("Compare with the newest version"), links.compare(record, **{"from": row.id, "to": "last"}))
         )
-    time = row.issued_at.isoformat(timespec="microseconds")
-    found.append(Option(gettext("State after this change"), links.record_at(record, time=time)))
+    found.append(Option(gettext("State after this change"), links.record_at(record, change=row.id)))
     if row.verb in ("update", "delete") and state.can_revert(record):
         columns = row.changed_columns if row.verb == "update" else ()
         found.append(Option(gettext("Put back …"), links.revert(record, row.id, "before", *columns)))

@@ -21,7 +21,7 @@ from ..messages import crumbs
 from ..periods import PERIOD_WORDS
 from ..search import ParsedSearch, SearchRules, chips, parse, pinned
 from ..state import UIState
-from ..texts import gettext, marked
+from ..texts import gettext, marked, ngettext
 from ..words import CHANGES, VERB_NOUNS, amount, joined
 
 #: Most actors that the filter offers as a list.
@@ -95,9 +95,16 @@ def page_title(state: UIState, text: str) -> str:
     return f"{title} – {state.config.home[0]}" if state.config.home else title
 
 
+def more_columns(number: int) -> str | None:
+    """That a page does not show all columns."""
+    if number <= 0:
+        return None
+    return ngettext("%(number)s more column is not shown.", "%(number)s more columns are not shown.", number)
+
+
 def viewer_name(state: UIState) -> str | None:
     """How the viewer is called, for print."""
-    return (state.viewer.label or state.viewer.id) if state.viewer else None
+    return visible(state.viewer.label or state.viewer.id) if state.viewer else None
 
 
 def record_name(record: RecordShown, table: TableShown) -> str:

@@ -123,6 +123,8 @@ def _facet(state: UIState, parsed: ParsedSearch, name: str, found: Facet | None)
         text, parameter = _value(presenter, name, value)
         is_current = parameter in parsed.args.getlist(name)
         filters = without(parsed.args, name, parameter) if is_current else added(parsed.args, name, parameter)
+        if name == "table" and not is_current:
+            filters.pop("key", None)  # a key needs exactly one table
         href = state.links.activities(filters, anchor=True) if parameter else ""
         values.append((Option(visible(text), href, is_current), number(value.number)))
     return FacetShown(_NAMES[name], tuple(values), found.has_more)

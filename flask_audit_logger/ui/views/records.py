@@ -14,21 +14,22 @@ from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
 from ...query.paging import Page
 from ...query.reader import Log
-from ...query.records import count_versions, renamed_to, versions
+from ...query.records import count_versions, renamed_from, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.standings import LastSet, newest, standings
 from ...query.values import ABSENT
-from ..contexts import Crumb, CurrentValue, Pager, RecordPage, SparklineShown
+from ..contexts import Crumb, CurrentValue, Option, Pager, RecordPage, SparklineShown
 from ..gate import action, allowed
-from ..present import Presenter
+from ..messages import message
+from ..present import MANY, Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, pager
 from ..sparkline import sparkline
 from ..state import UIState, current_state
 from ..texts import gettext
 from ..words import CHANGES, amount
-from .common import actor_choices, frame, is_all, open_search, record_name
+from .common import actor_choices, frame, is_all, more_columns, open_search, record_name
 
 FIXED = ("table", "key", "tx", "req", "sort")
 
@@ -43,6 +44,11 @@ class History:
     drift: Drift
     count: Count | None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the page shows how the record came into being."""
+        return self.page is not None and any(row.verb in ("insert", "snapshot") for row in self.page.rows)
+
 
 @action("record")
 def history_page(table: str, key: str) -> Any:
@@ -54,6 +60,10 @@ def history_page(table: str, key: str) -> Any:
     with state.reader().reading() as log:
         actors = actor_choices(state, log)
         found = _read(presenter, log, record, parsed)
+        begins = found is None or (found.page is not None and is_all(found.page) and not found.is_whole)
+        origin = _origin(state, log, record) if begins else None
+    if found is None:
+        return _without_history(state, presenter, record, origin)
     last, page = found.last, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
@@ -78,12 +88,17 @@ def history_page(table: str, key: str) -> Any:
         status=_status(presenter, last),
         status_kind="deleted" if last.verb == "delete" else "exists",
         key_parts=_key_parts(state, record),
-        current=tuple(current),
-        never_changed=tuple(never),
+        current=tuple(current[:MANY]),
+        never_changed=tuple(never[: max(0, MANY - len(current))]),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
         total="" if parsed.errors else amount(found.count, CHANGES),
-        notes=(*_notes(state, record, last), *_drift_notes(state, record, found.drift)),
+        notes=(
+            *_notes(state, record, last),
+            *((_origin_note(state, origin),) if origin is not None else ()),
+            *_drift_notes(state, record, found.drift),
+            *((more, None) for more in [more_columns(len(current) + len(never) - MANY)] if more),
+        ),
         related=presenter.related(record),
         chart=_chart(state, record, parsed, page),
         at_action=state.links.record_at(record),
@@ -92,12 +107,12 @@ def history_page(table: str, key: str) -> Any:
     return render(context, 400 if parsed.errors else 200)
 
 
-def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History:
+def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
     """Everything the page needs. What may fail comes last, as nothing can be read after it."""
     state = presenter.state
     (standing,) = standings(log, record, newest(log, record))
     if standing is None:
-        abort(404)
+        return None
     last = standing.version
     page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
     setters = [] if standing.is_deleted else standing.setters
@@ -111,6 +126,37 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
     elif page is not None and found.kind != "unknown":
         count = _counted(log, record, parsed, state.config.count_cap)
     return History(last, page, setters, found, count)
+
+
+def _origin(state: UIState, log: Log, record: RecordRef) -> ActivityRow | None:
+    """The change by which the record got its key, if it had another one and that is found in time."""
+    info = state.catalog.get(record.table)
+    if info is None or not info.key or not all(state.sight.can_search(record.table, name) for name in info.key):
+        return None
+    try:
+        with translated():
+            log.limit(state.config.panel_timeout_ms)
+            return renamed_from(log, record, info.key)
+    except ReadTimeout:
+        return None
+
+
+def _origin_note(state: UIState, origin: ActivityRow) -> tuple[str, str | None]:
+    record = origin.record
+    assert record is not None  # noqa: S101 - its key is not the one that was looked for, so it has one
+    since = state.clock.moment(origin.issued_at).text
+    text = gettext("Before %(time)s this record had key %(key)s", time=since, key=visible(", ".join(record.components)))
+    return text, state.links.record(record)
+
+
+def _without_history(state: UIState, presenter: Presenter, record: RecordRef, origin: ActivityRow | None) -> Any:
+    """The page of a key that a record has since its last change."""
+    if origin is None:
+        abort(404)
+    text, href = _origin_note(state, origin)
+    heading = record_name(presenter.record(record), presenter.table(record.table))
+    said = gettext("No change has been recorded under this key yet.")
+    return message(state, 200, heading, said, options=[Option(text, href or "")])
 
 
 def _drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[tuple[str, str | None]]:
@@ -147,6 +193,9 @@ def _status(presenter: Presenter, newest: ActivityRow) -> str:
     who = gettext("somebody not recorded") if actor.kind == "none" else actor.label
     if newest.verb == "delete":
         return gettext("Deleted %(time)s by %(actor)s", time=moment.text, actor=who)
+    info = presenter.state.catalog.get(newest.table)
+    if info is not None and renamed_to(newest, info.key) is not None:
+        return gettext("Got another key %(time)s by %(actor)s", time=moment.text, actor=who)
     return gettext("Exists. Last change %(ago)s by %(actor)s", ago=moment.ago, actor=who)
 
 
@@ -163,7 +212,9 @@ def _values(
     """The values a record has now: those that were changed since it was made, and the others."""
     state, table = presenter.state, newest.table
     row = newest.state_after
-    can_revert = newest.record is not None and state.can_revert(newest.record)
+    info = state.catalog.get(table)
+    is_renamed = info is not None and renamed_to(newest, info.key) is not None
+    can_revert = newest.record is not None and not is_renamed and state.can_revert(newest.record)
     if row is None:
         return [], []
     by_column = {entry.column: entry.activity for entry in setters}

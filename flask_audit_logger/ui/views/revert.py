@@ -12,7 +12,7 @@ from wtforms.csrf.session import SessionCSRF
 
 from ...query.diff.pieces import visible
 from ...query.reader import Log
-from ...query.records import last_version
+from ...query.records import last_version, renamed_to
 from ...query.refs import RecordRef
 from ...query.revert import Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
 from ...query.rows import ActivityRow
@@ -75,6 +75,9 @@ def revert_page(table: str, key: str) -> Any:
     with state.reader().reading() as log:
         version, target = _target(log, record, side)
         presenter = Presenter(state)
+        last = last_version(log, record)
+        if last is not None and renamed_to(last, info.key) is not None:
+            abort(404)  # it exists under another key; making it again would be a second one
         try:
             live = read_live(log.connection, info, record)
         except Refused:

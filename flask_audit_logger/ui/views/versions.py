@@ -28,11 +28,11 @@ from ..gate import action, allowed
 from ..ids import activity_id_of
 from ..messages import crumbs
 from ..periods import typed_time
-from ..present import Presenter
+from ..present import MANY, Presenter
 from ..rendering import render
 from ..state import UIState, current_state
-from ..texts import gettext
-from .common import page_title, record_name, viewer_name
+from ..texts import gettext, ngettext
+from .common import more_columns, page_title, record_name, viewer_name
 
 
 @action("record")
@@ -41,6 +41,9 @@ def at_page(table: str, key: str) -> Any:
     state = current_state()
     record = state.record_from(table, key)
     typed = request.args.get("time", "").strip(" ")
+    change = activity_id_of(request.args["change"]) if "change" in request.args else None
+    if "change" in request.args and (typed or change is None):
+        abort(404)
     moment, error = None, None
     try:
         moment = typed_time(typed[:100], state.clock.zone, end_of_day=True) if typed else state.clock.now
@@ -48,7 +51,12 @@ def at_page(table: str, key: str) -> Any:
         error = str(problem)
     presenter = Presenter(state)
     with state.reader().reading() as log:
-        found = standings(log, record, begun_by(log, record, moment))[0] if moment is not None else None
+        found = None
+        if change is not None:
+            found = standings(log, record, exactly(log, record, change))[0]
+            moment = found.version.issued_at if found is not None else abort(404)
+        elif moment is not None:
+            found = standings(log, record, begun_by(log, record, moment))[0]
         newer = found.newer if found is not None else first_after(log, record, moment)
         if found is None and newer is None:
             abort(404)
@@ -56,6 +64,7 @@ def at_page(table: str, key: str) -> Any:
         rows = [found.version, *(entry.activity for entry in setters)] if found is not None else []
         presenter.learn(log, rows, [record])
     by_column = {entry.column: entry.activity for entry in setters}
+    columns = _columns(presenter, found) if found is not None else []
     version = found.version if found is not None else None
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     name = record_name(shown, shown_table)
@@ -78,9 +87,8 @@ def at_page(table: str, key: str) -> Any:
         action=state.links.record_at(record),
         typed=typed,
         error=error,
-        values=tuple(_value(presenter, found, column, by_column) for column in _columns(presenter, found))
-        if found is not None
-        else (),
+        values=tuple(_value(presenter, found, column, by_column) for column in columns[:MANY]) if found else (),
+        more=more_columns(len(columns) - MANY),
         version=presenter.activity(version) if version is not None else None,
         older=_at(state, record, found.older if found is not None else None),
         newer=_at(state, record, newer if moment is not None else None),
@@ -117,9 +125,10 @@ def compare_page(table: str, key: str) -> Any:
         presenter.learn(log, rows, [record, *_targets(presenter, record, sides.values())])
     before, after = sides["from"], sides["to"]
     columns = presenter.ordered(record.table, {**before.row, **after.row})
-    differing = [c for c in columns if differs(value_of(before.row, c), value_of(after.row, c))]
-    # whether two masked values are equal is not known
-    equal = [c for c in columns if c not in differing and state.sight.can_search(record.table, c)]
+    # whether two hidden values are equal must not be known either, or one could be tried against another
+    compared = [c for c in columns if state.sight.can_search(record.table, c)]
+    differing = [c for c in compared if differs(value_of(before.row, c), value_of(after.row, c))]
+    equal = [c for c in compared if c not in set(differing)]
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     name = record_name(shown, shown_table)
 
@@ -140,14 +149,30 @@ def compare_page(table: str, key: str) -> Any:
         before=_shown(presenter, before, "from", link),
         after=_shown(presenter, after, "to", link),
         changes=tuple(
-            presenter.compared(record.table, c, value_of(before.row, c), value_of(after.row, c)) for c in differing
+            presenter.compared(record.table, c, value_of(before.row, c), value_of(after.row, c))
+            for c in differing[:MANY]
         ),
-        equal=tuple(presenter.value(record.table, c, value_of(after.row, c)) for c in equal) if show_all else (),
+        equal=tuple(presenter.value(record.table, c, value_of(after.row, c)) for c in equal[:MANY]) if show_all else (),
+        notes=_compare_notes(len(columns) - len(compared), differing, equal if show_all else []),
         swap_href=state.links.compare(record, **{"from": wanted["to"], "to": wanted["from"]}),
         all_href=None if show_all or not equal else link(all="1"),
         live_href=link(to="now") if allowed(state, "live", record) and wanted["to"] != "now" else None,
     )
     return render(context)
+
+
+def _compare_notes(hidden: int, *shown: list[str]) -> tuple[str, ...]:
+    """What the page doesn't say: of how many columns, and why."""
+    notes = [more_columns(sum(max(0, len(names) - MANY) for names in shown))]
+    if hidden:
+        notes.append(
+            ngettext(
+                "%(number)s column is not compared, as its values are hidden.",
+                "%(number)s columns are not compared, as their values are hidden.",
+                hidden,
+            )
+        )
+    return tuple(note for note in notes if note)
 
 
 def _note(state: UIState, found: Standing | None, error: str | None) -> str | None:
@@ -178,8 +203,8 @@ def _value(presenter: Presenter, found: Standing, column: str, setters: dict[str
 def _at(state: UIState, record: RecordRef, version: Step | None) -> str | None:
     if version is None:
         return None
-    # to the microsecond and with the offset, so that the link means this very version
-    return state.links.record_at(record, time=version.issued_at.isoformat(timespec="microseconds"))
+    # not by its time: the changes of one statement have the same
+    return state.links.record_at(record, change=version.id)
 
 
 def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) -> dict[str, Side]:
