@@ -22,12 +22,18 @@ class Count:
     is_capped: bool = False
 
 
+#: Changes of a transaction up to which the place of one among them is told.
+MOST_COUNTED = 1000
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """Ids of the activities before and after one, in time."""
 
     previous: int | None
     next: int | None
+    #: Which of how many this one is, if they were counted and aren't too many.
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,14 +152,21 @@ def neighbours_in_record(log: Log, activity: ActivityRow) -> Neighbours:
 
 
 def neighbours_in_transaction(log: Log, activity: ActivityRow) -> Neighbours:
-    """The changes of the same transaction before and after this one."""
+    """The changes of the same transaction before and after this one, and its place among them."""
     a = log.models.activity.c
-    return _neighbours(log, log.activities(a.id).where(a.transaction_id == activity.transaction_id), activity.id)
+    same = log.activities(a.id).where(a.transaction_id == activity.transaction_id)
+    some = same.limit(MOST_COUNTED + 1).subquery()
+    place = select(func.count()).select_from(some).where(some.c.id <= activity.id).scalar_subquery()
+    total = select(func.count()).select_from(some).scalar_subquery()
+    return _neighbours(log, same, activity.id, place, total)
 
 
-def _neighbours(log: Log, same: Select[Any], activity_id: int) -> Neighbours:
+def _neighbours(log: Log, same: Select[Any], activity_id: int, *counts: Any) -> Neighbours:
     a = log.models.activity.c
     before = same.where(a.id < activity_id).order_by(a.id.desc()).limit(1).scalar_subquery()
     after = same.where(a.id > activity_id).order_by(a.id).limit(1).scalar_subquery()
-    row = log.first(select(before, after))
-    return Neighbours(None, None) if row is None else Neighbours(row[0], row[1])
+    row = log.first(select(before, after, *counts))
+    if row is None:
+        return Neighbours(None, None)
+    is_counted = len(counts) == 2 and row[3] <= MOST_COUNTED
+    return Neighbours(row[0], row[1], place=(row[2], row[3]) if is_counted else None)

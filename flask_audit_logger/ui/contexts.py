@@ -269,6 +269,8 @@ class ActivityPage(Page):
     raw: tuple[tuple[str, str], ...]
     in_record: tuple[str | None, str | None] = (None, None)
     in_transaction: tuple[str | None, str | None] = (None, None)
+    #: "3 of 12", if the transaction is not too large.
+    place: str | None = None
     actions: tuple[Option, ...] = ()
     done: bool = False
 

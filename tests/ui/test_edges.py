@@ -241,3 +241,28 @@ def test_links_mean_the_same_in_every_zone(new_shop):
         ]
         assert found
         assert {"tz=Europe/Berlin" in href for href in found if "all" not in href} == {says}, query
+
+
+# What the pages say besides
+
+
+def test_a_change_has_its_place_in_the_transaction(odd):
+    odd.sql("INSERT INTO odds (id) SELECT generate_series(1, 12)")
+    third = odd.application.activities(table_name="odds")[2]
+    assert f"Transaction {third.transaction_id} : 3 of 12 · previous row" in text_of(odd.page(f"/activity/{third.id}"))
+    odd.sql("INSERT INTO odds (id) SELECT generate_series(100, 1100)")
+    assert not re.search(r"\d of [\d,]+ ·", text_of(odd.page(f"/activity/{odd.activity(table_name='odds').id}")))
+
+
+def test_a_reference_to_what_is_gone_is_not_offered(odd):
+    odd.sql("INSERT INTO categories (id, name) VALUES (5, 'c'), (6, 'd')")
+    odd.sql("INSERT INTO products (id, name, category_id) VALUES (9, 'p', 5)")
+    odd.sql("UPDATE products SET category_id = 6, name = 'q'")
+    change = odd.activity(table_name="products")
+    assert "what it points to is gone" not in Browser(odd).preview(path_of(change))
+    odd.sql("DELETE FROM categories WHERE id = 5")
+    browser = Browser(odd)
+    assert "what it points to is gone" in browser.preview(path_of(change))
+    assert browser.fields["column"] == ["name"]
+    assert browser.send(path_of(change)).status_code == 303
+    assert odd.sql("SELECT name, category_id FROM products") == [("p", 6)]

@@ -33,7 +33,7 @@ from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
 from ..state import UIState, current_state
-from ..texts import gettext
+from ..texts import gettext, number
 from ..viewlog import note_rows
 from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
 from .facts import transaction_facts
@@ -121,6 +121,7 @@ def detail_page(activity_id: int) -> Any:
         done=request.args.get("done") == "1",
         in_record=_hrefs(links, in_record),
         in_transaction=_hrefs(links, in_transaction),
+        place=_place(in_transaction),
     )
     return render(context)
 
@@ -182,6 +183,13 @@ def _hrefs(links: Links, found: Neighbours) -> tuple[str | None, str | None]:
         links.activity(found.previous) if found.previous is not None else None,
         links.activity(found.next) if found.next is not None else None,
     )
+
+
+def _place(found: Neighbours) -> str | None:
+    if found.place is None:
+        return None
+    place, total = (number(value) for value in found.place)
+    return gettext("%(place)s of %(total)s", place=place, total=total)
 
 
 def _facts(state: UIState, row: ActivityRow) -> tuple[Fact, ...]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Any
 
 from flask import abort, current_app, redirect, request, session
 from wtforms import Form, StringField, ValidationError
 from wtforms.csrf.session import SessionCSRF
 
+from ...query.diff.fields import as_text
 from ...query.diff.pieces import visible
 from ...query.reader import Log
 from ...query.records import last_version, renamed_to
-from ...query.refs import RecordRef
+from ...query.refs import RecordRef, stored_key
 from ...query.revert import Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
 from ...query.rows import ActivityRow
 from ...query.standings import exactly, standings
@@ -84,9 +86,24 @@ def revert_page(table: str, key: str) -> Any:
             abort(404)
         planned = plan(info, live, target, _hidden(state, record, target))
         presenter.learn(log, [version], [record])
+        planned = [_checked(state, log, record, column) for column in planned]
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
         return _preview(presenter, record, version, live, planned, RevertForm())
     return _post(presenter, info, record, version, live, planned)
+
+
+def _checked(state: UIState, log: Log, record: RecordRef, column: PlannedColumn) -> PlannedColumn:
+    """A foreign key whose row is gone can't be put back."""
+    declared = state.catalog.column(record.table, column.name)
+    ref, key = declared.target if declared is not None and declared.target is not None else (None, None)
+    info = state.catalog.get(ref) if ref is not None else None
+    if ref is None or info is None or column.obstacle or column.then is None or info.key != (key,):
+        return column
+    try:
+        is_gone = read_live(log.connection, info, RecordRef(ref, stored_key((as_text(column.then),)))).row is None
+    except Refused:
+        return column  # the database says so when the value is written
+    return replace(column, obstacle=marked("what it points to is gone")) if is_gone else column
 
 
 def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
