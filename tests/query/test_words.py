@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_audit_logger.query.diff.fields import unmarked
 from flask_audit_logger.query.diff.words import Run, folded, word_runs
+from tests.support.work import at_most
 
 PROSE = st.lists(
     st.sampled_from(["a", "bb", "c ", " ", "\n", "\t", "ä", "é", "…", ".", ",", "ccc\n\n"]), max_size=60
@@ -65,11 +64,10 @@ def test_marks_are_minimal_for_one_word():
         ("é" * 100_000, "e\u0301" * 50_000),
     ],
 )
-def test_adversarial_texts_take_a_fraction_of_a_second(old, new):
+def test_adversarial_texts_take_little_work(old, new):
     """S20: with difflib the second pair takes 46 s."""
-    begin = time.process_time()
-    runs = word_runs(old, new)
-    assert time.process_time() - begin < 0.6
+    with at_most(calls=500_000):
+        runs = word_runs(old, new)
     assert runs is None or unmarked(runs) == (old, new)
 
 

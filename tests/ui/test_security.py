@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from flask_audit_logger.ui.views import revert
 from tests.support.apps import logged_in_as, make_app
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers
+from tests.support.work import at_most
 from tests.ui.previews import Browser, change_of, path_of, product
 from tests.ui.shop import ANN, BOB, CLEO, declare_shop, links, listed, make_history, may_read, text_of
 from tests.ui.test_export import objects_of, rows_of
@@ -722,15 +722,15 @@ def test_s18_what_can_not_be_logged_is_not_shown_if_it_has_to_be(new_shop):
 
 
 def sleep():
-    return sa.func.pg_sleep(20).is_not(None)
+    """Sleep in the database, if that is told to end a statement after three seconds."""
+    limit = sa.func.current_setting("statement_timeout")
+    return sa.case((limit == "3s", sa.func.pg_sleep(20).is_not(None)), else_=sa.true())
 
 
 def test_s19_a_search_that_takes_too_long_is_stopped(new_shop):
-    """Within half a second of the limit of three, and the connection can be used afterwards."""
+    """By the database, and the connection can be used afterwards."""
     shop = make_history(new_shop(scope=lambda select, viewer: select.where(sleep())))
-    started = time.monotonic()
     response = answer(shop, "/?period=all")
-    assert time.monotonic() - started < 3.5
     assert response.status_code == 503 and response.headers["Retry-After"] == "5"
     assert "took longer than 3 s" in response.text and "Only the last 24 hours" in response.text
     with shop.application.app.app_context():
@@ -768,15 +768,14 @@ SLOW_TEXTS = {
 
 
 @pytest.mark.parametrize("name", SLOW_TEXTS)
-def test_s20_hostile_texts_are_compared_in_no_time(shop, name):
+def test_s20_hostile_texts_are_compared_with_little_work(shop, name):
     before, after = SLOW_TEXTS[name]
     shop.change(ANN, "Product", 42, description=before)
     shop.change(ANN, "Product", 42, description=after)
     change = shop.activity(record_key="42")
     for path in (f"/activity/{change.id}", "/record/products/42", "/", "/record/products/42/compare"):
-        started = time.process_time()
-        html = shop.page(path)
-        assert time.process_time() - started < 1, path
+        with at_most(calls=2_000_000):
+            html = shop.page(path)
         assert len(html) < 1_500_000, path
 
 
@@ -788,9 +787,8 @@ def test_s20_hostile_json_and_very_many_columns(shop):
     for data in (*nested, wide):
         shop.sql(f"UPDATE activity SET changed_data = {data} WHERE id = {change.id}")
         for path in (f"/activity/{change.id}", "/record/products/42", "/?period=all"):
-            started = time.process_time()
-            html = shop.page(path)
-            assert time.process_time() - started < 2, path
+            with at_most(calls=1_250_000):
+                html = shop.page(path)
             assert len(html) < 1_500_000, path
 
 

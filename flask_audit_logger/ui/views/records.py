@@ -70,7 +70,7 @@ def history_page(table: str, key: str) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.record(record, args, anchor=anchor)
 
-    current, never = _values(presenter, last, found.setters, link)
+    current, never, unshown = _values(presenter, last, found.setters, link)
     can_compare = page is not None and len(page.rows) > 1 and allowed(state, "compare", record)
     context = RecordPage(
         **frame(
@@ -88,8 +88,8 @@ def history_page(table: str, key: str) -> Any:
         status=_status(presenter, last),
         status_kind="deleted" if last.verb == "delete" else "exists",
         key_parts=_key_parts(state, record),
-        current=tuple(current[:MANY]),
-        never_changed=tuple(never[: max(0, MANY - len(current))]),
+        current=tuple(current),
+        never_changed=tuple(never),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
         total="" if parsed.errors else amount(found.count, CHANGES),
@@ -97,7 +97,7 @@ def history_page(table: str, key: str) -> Any:
             *_notes(state, record, last),
             *((_origin_note(state, origin),) if origin is not None else ()),
             *_drift_notes(state, record, found.drift),
-            *((more, None) for more in [more_columns(len(current) + len(never) - MANY)] if more),
+            *((more, None) for more in [more_columns(unshown)] if more),
         ),
         related=presenter.related(record),
         chart=_chart(state, record, parsed, page),
@@ -208,35 +208,41 @@ def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]
 
 def _values(
     presenter: Presenter, newest: ActivityRow, setters: list[LastSet], link: Any
-) -> tuple[list[CurrentValue], list[CurrentValue]]:
-    """The values a record has now: those that were changed since it was made, and the others."""
+) -> tuple[list[CurrentValue], list[CurrentValue], int]:
+    """The values a record has now: those that were changed since it was made, the others, and how many aren't shown."""
     state, table = presenter.state, newest.table
     row = newest.state_after
+    if row is None:
+        return [], [], 0
     info = state.catalog.get(table)
     is_renamed = info is not None and renamed_to(newest, info.key) is not None
-    can_revert = newest.record is not None and not is_renamed and state.can_revert(newest.record)
-    if row is None:
-        return [], []
+    record = None if is_renamed else newest.record
+    can_revert = record is not None and state.can_revert(record)
     by_column = {entry.column: entry.activity for entry in setters}
-    changed: list[CurrentValue] = []
-    never: list[CurrentValue] = []
-    for column in presenter.ordered(table, {**row, **{name: None for name in by_column}}):
+
+    def shown(column: str) -> CurrentValue:
         setter = by_column.get(column)
         value = newest.after(column) if column in row else setter.after(column) if setter else ABSENT
         is_change = setter is not None and setter.verb == "update"
-        shown = CurrentValue(
+        can_search = state.sight.can_search(table, column)
+        return CurrentValue(
             now=presenter.value(table, column, value, brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
             set_by=presenter.actor(setter.transaction) if setter else None,
             set_at=state.clock.moment(setter.issued_at) if setter else None,
             set_href=state.links.activity(setter.id) if setter else None,
-            revert_href=state.links.revert(newest.record, setter.id, "before", column)
-            if can_revert and newest.record and setter and is_change and state.sight.can_search(table, column)
+            revert_href=state.links.revert(record, setter.id, "before", column)
+            if can_revert and record and setter and is_change and can_search
             else None,
-            history_href=link({"col": column}, True) if state.sight.can_search(table, column) else "",
+            history_href=link({"col": column}, True) if can_search else "",
         )
-        (changed if is_change else never).append(shown)
-    return changed, never
+
+    columns = presenter.ordered(table, {**row, **by_column})
+    changed = {name for name, setter in by_column.items() if setter.verb == "update"}
+    first = [name for name in columns if name in changed][:MANY]
+    others = [name for name in columns if name not in changed][: MANY - len(first)]
+    unshown = len(columns) - len(first) - len(others)
+    return [shown(name) for name in first], [shown(name) for name in others], unshown
 
 
 def _notes(state: UIState, record: RecordRef, newest: ActivityRow) -> list[tuple[str, str | None]]:
