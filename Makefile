@@ -10,7 +10,7 @@
 #                      IMAGES=docs/images is given
 #   make coverage      branch coverage of one test run
 #   make translations  collect the texts of the pages, bring the catalogues up to date and compile them
-#   make clean         remove the environments and caches (the demo's data in instance/ stays)
+#   make clean         remove the environments, caches and pictures (the demo's data in instance/ stays)
 #
 # Variables: PYTHON (default python3), PORT, PG_BINDIR (PostgreSQL binaries for the run on the oldest
 # versions, default: PostgreSQL 15 where Debian puts it), PYTEST_ARGS, JOBS (test processes).
@@ -90,7 +90,7 @@ bench-pages: $(VENV)/.dev
 	$(VENV)/bin/python -m benchmarks.pages $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv .venv-* build dist htmlcov .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist htmlcov screenshots .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # An environment is a folder; the files in it say which extras it has and are older than a changed pyproject.toml.
 define make_venv

@@ -1,201 +1,33 @@
-"""What the pages show, as frozen values: one class per page, and the parts they share."""
+"""What each page shows, as a frozen value: one class per page with the name of its template."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..query.diff import FieldDiff
-from ..query.diff.fields import Shown
-from .clock import Moment
-
-
-@dataclass(frozen=True)
-class Crumb:
-    """One step of the breadcrumb; the last one has no link."""
-
-    text: str
-    href: str | None = None
-
-
-@dataclass(frozen=True)
-class Chip:
-    """An active filter and the address without it."""
-
-    name: str
-    value: str
-    href: str
-
-
-@dataclass(frozen=True)
-class Pager:
-    """Addresses of the pages around this one."""
-
-    newest: str | None = None
-    newer: str | None = None
-    older: str | None = None
-    oldest: str | None = None
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is more than this page."""
-        return bool(self.newer or self.older)
-
-
-@dataclass(frozen=True)
-class Option:
-    """A link that narrows or changes the view."""
-
-    text: str
-    href: str
-    is_current: bool = False
-
-
-@dataclass(frozen=True)
-class TableShown:
-    """A table: its name for people, its own name, and its activities."""
-
-    label: str
-    name: str
-    href: str
-
-
-@dataclass(frozen=True)
-class RecordShown:
-    """A record: how it is called, its key, its history, and its page in the application."""
-
-    label: str
-    key: str
-    href: str
-    host_url: str | None = None
-    is_deleted: bool = False
-    #: Whether ``label`` is more than the key.
-    is_named: bool = True
-
-
-@dataclass(frozen=True)
-class ActorShown:
-    """Who made a change; ``id`` is ``None`` if it was not recorded."""
-
-    label: str
-    id: str | None
-    href: str | None
-    kind: str
-    impersonator: str | None = None
-    is_deleted: bool = False
-    host_url: str | None = None
-    #: What is known about a change without actor: the job, the command, or the database user.
-    hint: str | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """One changed column."""
-
-    label: str
-    diff: FieldDiff
-    before: RecordShown | None = None
-    after: RecordShown | None = None
-    #: How an application's formatter calls the two values.
-    before_text: str | None = None
-    after_text: str | None = None
-    #: Addresses of the two values as downloads.
-    before_href: str | None = None
-    after_href: str | None = None
-
-
-@dataclass(frozen=True)
-class ValueShown:
-    """One value on its own."""
-
-    label: str
-    shown: Shown
-    kind: str
-    text: str | None = None
-    target: RecordShown | None = None
-
-
-@dataclass(frozen=True)
-class ActivityShown:
-    """One change as a row of a list or on its own page."""
-
-    id: int
-    href: str
-    time: Moment
-    verb: str
-    verb_name: str
-    #: The same within a sentence.
-    verb_word: str
-    table: TableShown
-    record: RecordShown | None
-    changes: tuple[Change, ...]
-    more: int
-    actor: ActorShown
-    address: str | None
-    transaction_id: int
-    transaction_href: str | None
-    description: str | None = None
-    #: Why, as whoever made the change said.
-    reason: str | None = None
-    cells: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FacetShown:
-    """The most frequent values of one kind, each with the address that adds or removes it."""
-
-    name: str
-    options: tuple[tuple[Option, str], ...]
-    has_more: bool
-    timed_out: bool = False
-
-
-@dataclass(frozen=True)
-class BarShown:
-    """A bar of the chart, in its units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str
-    href: str
-
-
-@dataclass(frozen=True)
-class HistogramShown:
-    """The chart of changes over time.
-
-    ``caption`` says what a bar stands for: changes by day.
-    """
-
-    caption: str
-    bars: tuple[BarShown, ...]
-    most: int
-    width: int
-    height: int
-    timed_out: bool = False
-
-
-@dataclass(frozen=True)
-class SparklineShown:
-    """The course of a number: the points of its line, and the same in words."""
-
-    points: str
-    text: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A line of a list of facts."""
-
-    name: str
-    value: str
-    href: str | None = None
-    is_code: bool = False
-    moment: Moment | None = None
+from .parts import (
+    ONE_PAGE,
+    ActivityShown,
+    ActorShown,
+    Change,
+    Chip,
+    ComparedSide,
+    Crumb,
+    CurrentValue,
+    FacetShown,
+    Fact,
+    HistogramShown,
+    Option,
+    Pager,
+    RecordShown,
+    RevertColumn,
+    SameShown,
+    SparklineShown,
+    TableShown,
+    TallyShown,
+    TransactionShown,
+    ValueShown,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,13 +63,19 @@ class SearchPage(Page):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActivitiesPage(SearchPage):
+class ListPage(SearchPage):
+    """A page with rows, and links to more of them."""
+
+    pager: Pager = ONE_PAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivitiesPage(ListPage):
     """The list of activities."""
 
     template = "audit/activities.html"
 
     rows: tuple[ActivityShown, ...] = ()
-    pager: Pager = Pager()
     count_note: str | None = None
     sort_href: str = ""
     oldest_first: bool = False
@@ -275,21 +113,8 @@ class ActivityPage(Page):
     done: bool = False
 
 
-@dataclass(frozen=True)
-class CurrentValue:
-    """A column of a record as the log last saw it."""
-
-    now: ValueShown
-    was: ValueShown | None = None
-    set_by: ActorShown | None = None
-    set_at: Moment | None = None
-    set_href: str | None = None
-    history_href: str = ""
-    revert_href: str | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
-class RecordPage(SearchPage):
+class RecordPage(ListPage):
     """The history of one record."""
 
     template = "audit/record.html"
@@ -302,7 +127,6 @@ class RecordPage(SearchPage):
     current: tuple[CurrentValue, ...]
     never_changed: tuple[CurrentValue, ...]
     rows: tuple[ActivityShown, ...] = ()
-    pager: Pager = Pager()
     total: str = ""
     notes: tuple[tuple[str, str | None], ...] = ()
     related: tuple[Option, ...] = ()
@@ -312,7 +136,7 @@ class RecordPage(SearchPage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransactionPage(SearchPage):
+class TransactionPage(ListPage):
     """One transaction."""
 
     template = "audit/transaction.html"
@@ -321,7 +145,6 @@ class TransactionPage(SearchPage):
     facts: tuple[Fact, ...]
     tallies: tuple[TallyShown, ...]
     rows: tuple[ActivityShown, ...] = ()
-    pager: Pager = Pager()
     total: str = ""
     same: tuple[SameShown, ...] = ()
     same_note: str | None = None
@@ -350,16 +173,6 @@ class SnapshotPage(Page):
     more: str | None = None
 
 
-@dataclass(frozen=True)
-class RevertColumn:
-    """A column on the preview of putting values back."""
-
-    name: str
-    change: Change
-    is_ticked: bool
-    obstacle: str | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class RevertPage(Page):
     """What would be put back."""
@@ -376,18 +189,6 @@ class RevertPage(Page):
     hidden: tuple[tuple[str, str], ...]
     reason_required: bool
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class ComparedSide:
-    """One of the two versions that are compared."""
-
-    name: str
-    time: Moment | None
-    actor: ActorShown | None
-    href: str | None
-    older: str | None = None
-    newer: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,37 +209,13 @@ class ComparePage(Page):
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class SameShown:
-    """A change that many rows had in common."""
-
-    number: str
-    sample: ActivityShown
-
-
-@dataclass(frozen=True)
-class TransactionShown:
-    """One transaction as a row of a list."""
-
-    id: int
-    href: str
-    time: Moment
-    actor: ActorShown
-    request: str | None
-    address: str | None
-    tables: tuple[tuple[TableShown, str], ...]
-    rows: str
-    reason: str | None
-
-
 @dataclass(frozen=True, kw_only=True)
-class TransactionsPage(SearchPage):
+class TransactionsPage(ListPage):
     """The list of transactions."""
 
     template = "audit/transactions.html"
 
     rows: tuple[TransactionShown, ...] = ()
-    pager: Pager = Pager()
     sort_href: str = ""
     oldest_first: bool = False
     all_time_href: str | None = None
@@ -468,20 +245,8 @@ class ExportPage(SearchPage):
     back_href: str
 
 
-@dataclass(frozen=True)
-class TallyShown:
-    """So many rows of a table were changed in one way."""
-
-    table: TableShown
-    verb: str
-    verb_name: str
-    number: str
-    columns: tuple[str, ...]
-    href: str
-
-
 @dataclass(frozen=True, kw_only=True)
-class ActorPage(SearchPage):
+class ActorPage(ListPage):
     """One actor."""
 
     template = "audit/actor.html"
@@ -496,7 +261,6 @@ class ActorPage(SearchPage):
     hours: tuple[tuple[str, tuple[int, ...]], ...] = ()
     options: tuple[Option, ...] = ()
     rows: tuple[ActivityShown, ...] = ()
-    pager: Pager = Pager()
     count_note: str | None = None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from flask import current_app, request
 
-from .contexts import Crumb, MessagePage, Option
+from .contexts import MessagePage
+from .parts import Crumb, Option
 from .rendering import render
 from .state import UIState
 from .texts import gettext

@@ -16,9 +16,9 @@ from ..query.paging import ORIGIN, Cursor, Page, Paging
 from ..query.refs import TableRef, stored_key
 from ..query.tables import TableInfo
 from .clock import known_zone
-from .contexts import Chip, Pager
 from .forms import KIND_NAMES, MAX_LENGTH, VERB_NAMES, FilterForm, actor_of, network
 from .keys import NOBODY, BadKey, decode_key
+from .parts import ONE_PAGE, Chip, Pager
 from .periods import PERIODS, period_bounds, typed_time
 from .state import UIState
 from .texts import Texts, gettext, marked
@@ -164,11 +164,14 @@ def filled(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "", [], [""])}
 
 
-def pager(parsed: ParsedSearch, page: Page[Any], link: Any, cursor: Any) -> Pager:
+def pager(parsed: ParsedSearch, page: Page[Any] | None, link: Any, cursor: Any) -> Pager:
     """Addresses of the pages around one.
 
+    :param page: ``None`` if the search can't be run.
     :param cursor: gives the position of a row.
     """
+    if page is None:
+        return ONE_PAGE
     args, paging = parsed.args, parsed.paging
 
     def at(**position: Any) -> str:

@@ -10,7 +10,7 @@ from ..query.diff.fields import as_text
 from ..query.diff.pieces import visible
 from ..query.rows import ActivityRow
 from .clock import Clock
-from .contexts import SparklineShown
+from .parts import SparklineShown
 from .texts import gettext
 
 #: Size of the chart in its own units, and the room that keeps the line from being cut at its edges.

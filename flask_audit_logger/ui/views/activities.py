@@ -24,11 +24,12 @@ from ...query.diff.pieces import visible
 from ...query.paging import MAX_ID, Paging
 from ...query.rows import ActivityRow
 from ...query.values import dump
-from ..contexts import ActivitiesPage, ActivityPage, Crumb, Fact, Option, Pager, ValueShown
+from ..contexts import ActivitiesPage, ActivityPage
 from ..gate import action, allowed
 from ..keys import decode
 from ..links import Links
 from ..messages import crumbs
+from ..parts import Crumb, Fact, Option, ValueShown
 from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
@@ -70,7 +71,7 @@ def list_page() -> Any:
         **frame(state, parsed, link, title=title, heading=heading, steps=(), actors=actors),
         rows=tuple(presenter.listed(row) for row in page.rows) if page else (),
         extra_columns=tuple(column.title for column in state.ui.extra_columns if column.cell is not None),
-        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor) if page else Pager(),
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor),
         count_note=None if count or parsed.errors else gettext("Counting took too long."),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,

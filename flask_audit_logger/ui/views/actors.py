@@ -14,10 +14,11 @@ from ...query.criteria import Criteria
 from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
 from ...query.transactions import Tally
-from ..contexts import ActorPage, Crumb, Fact, Option, Pager, TableShown
+from ..contexts import ActorPage
 from ..forms import VERB_NAMES
 from ..gate import action
 from ..keys import NOBODY, decode
+from ..parts import Crumb, Fact, Option, TableShown
 from ..present import Presenter
 from ..rendering import render
 from ..search import SearchRules, changed, pager
@@ -88,7 +89,7 @@ def actor_page(actor: str) -> Any:
         if done.is_cut
         else None,
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
         count_note=sentence(state, parsed, count, {}) if not parsed.errors else None,
     )
     return render(context, 400 if parsed.errors else 200)

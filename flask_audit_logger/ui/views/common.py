@@ -15,9 +15,9 @@ from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.paging import Page
 from ...query.reader import Log
-from ..contexts import Crumb, RecordShown, TableShown
 from ..keys import NOBODY
 from ..messages import crumbs
+from ..parts import Crumb, RecordShown, TableShown
 from ..periods import PERIOD_WORDS
 from ..search import ParsedSearch, SearchRules, chips, parse, pinned
 from ..state import UIState

@@ -13,10 +13,11 @@ from ...query.activities import Count, Search, batches, count_activities
 from ...query.paging import Paging
 from ...query.reader import Log
 from ...query.rows import ActivityRow
-from ..contexts import Crumb, ExportPage
+from ..contexts import ExportPage
 from ..export import csv_lines, json_lines
 from ..gate import action
 from ..messages import bad_value
+from ..parts import Crumb
 from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed

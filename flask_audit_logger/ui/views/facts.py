@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...query.diff.pieces import visible
 from ...query.rows import TransactionRow
 from ...query.values import dump
-from ..contexts import Fact
+from ..parts import Fact
 from ..state import UIState
 from ..texts import gettext
 
@@ -22,6 +22,7 @@ _KNOWN = {
     "reason",
     "impersonator",
     "capture_off",
+    "rows_unread",
 }
 
 
@@ -57,6 +58,8 @@ def transaction_facts(state: UIState, transaction: TransactionRow | None, *, wit
     facts.append(_fact(gettext("Background job"), said("job"), is_code=True))
     facts.append(_fact(gettext("Command"), said("command"), is_code=True))
     facts.append(_fact(gettext("Auditing switched off for"), _listed(transaction.context.get("capture_off"))))
+    unread = _listed(transaction.context.get("rows_unread"))
+    facts.append(_fact(gettext("Single rows not recorded for"), unread))
     for name, value in transaction.context.items():
         if name not in _KNOWN and state.sight.can_see_fact(name):
             facts.append(_fact(name, value if isinstance(value, str) else dump(value), is_code=True))

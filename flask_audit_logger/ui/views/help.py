@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..contexts import Crumb, HelpPage
+from ..contexts import HelpPage
 from ..gate import action
 from ..messages import crumbs
+from ..parts import Crumb
 from ..present import Presenter
 from ..rendering import render
 from ..state import UIState, current_state

@@ -12,10 +12,10 @@ from ...query.errors import ReadTimeout
 from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
 from ..clock import known_zone
-from ..contexts import BarShown, FacetShown, HistogramShown, Option
 from ..forms import VERB_NAMES
 from ..gate import action
 from ..keys import NOBODY
+from ..parts import BarShown, FacetShown, HistogramShown, Option
 from ..present import Presenter
 from ..rendering import fragment
 from ..search import ParsedSearch, SearchRules, added, changed, without

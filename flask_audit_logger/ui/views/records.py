@@ -19,9 +19,10 @@ from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.standings import LastSet, newest, standings
 from ...query.values import ABSENT
-from ..contexts import Crumb, CurrentValue, Option, Pager, RecordPage, SparklineShown
+from ..contexts import RecordPage
 from ..gate import action, allowed
 from ..messages import message
+from ..parts import Crumb, CurrentValue, Option, SparklineShown
 from ..present import MANY, Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, pager
@@ -91,7 +92,7 @@ def history_page(table: str, key: str) -> Any:
         current=tuple(current),
         never_changed=tuple(never),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
         total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(
             *_notes(state, record, last),

@@ -21,11 +21,12 @@ from ...query.rows import ActivityRow
 from ...query.standings import exactly, standings
 from ...query.tables import TableInfo
 from ...query.values import ABSENT, as_value
-from ..contexts import Crumb, RevertColumn, RevertPage
+from ..contexts import RevertPage
 from ..forms import TranslatedMeta
 from ..gate import action
 from ..ids import activity_id_of
 from ..messages import crumbs
+from ..parts import Crumb, RevertColumn
 from ..present import Presenter
 from ..rendering import render
 from ..state import UIState, current_state

@@ -24,9 +24,10 @@ from ...query.transactions import (
     summarized,
     tally_tables,
 )
-from ..contexts import Crumb, Pager, SameShown, TallyShown, TransactionPage, TransactionShown, TransactionsPage
+from ..contexts import TransactionPage, TransactionsPage
 from ..forms import VERB_NAMES, TransactionForm
 from ..gate import action, allowed
+from ..parts import Crumb, SameShown, TallyShown, TransactionShown
 from ..present import Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules, changed, filled, pager
@@ -82,9 +83,7 @@ def list_page() -> Any:
             fixed=NOT_OF_TRANSACTIONS,
         ),
         rows=shown,
-        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: Cursor(row.id, 0))
-        if page
-        else Pager(),
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: Cursor(row.id, 0)),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None))
@@ -133,7 +132,7 @@ def detail_page(transaction_id: int) -> Any:
         facts=tuple(transaction_facts(state, transaction)),
         tallies=_tallies(presenter, summary, link),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor) if page else Pager(),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
         total=total,
         same=same,
         same_note=note,

@@ -23,10 +23,11 @@ from ...query.standings import (
     standings,
 )
 from ...query.values import value_of
-from ..contexts import ComparedSide, ComparePage, Crumb, CurrentValue, SnapshotPage
+from ..contexts import ComparePage, SnapshotPage
 from ..gate import action, allowed
 from ..ids import activity_id_of
 from ..messages import crumbs
+from ..parts import ComparedSide, Crumb, CurrentValue
 from ..periods import typed_time
 from ..present import MANY, Presenter
 from ..rendering import render
