@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Text, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
-from .diff.fields import differs
+from .diff import differs
 from .reader import Log
 from .records import renamed_to
 from .refs import RecordRef

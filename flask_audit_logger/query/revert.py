@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, registry
 from sqlalchemy.types import NullType
 
-from .diff.fields import differs
+from .diff import differs
 from .diff.kinds import Kind, settled
 from .errors import ReadError
 from .reader import SETTINGS

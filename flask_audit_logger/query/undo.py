@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from ..sql import quote_ident, quote_literal
-from .diff.fields import as_text
+from .diff import as_text
 from .reader import SETTINGS
 from .refs import TableRef
 from .rows import ActivityRow

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..query.diff.fields import as_text
+from ..query.diff import as_text
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, Value, dump
 from .present import Presenter

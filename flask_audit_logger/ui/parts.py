@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..query.diff import FieldDiff
-from ..query.diff.fields import Shown
+from ..query.diff import FieldDiff, Shown
 from .clock import Moment
 
 

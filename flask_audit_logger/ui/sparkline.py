@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from ..query.diff.fields import as_text
+from ..query.diff import as_text
 from ..query.diff.pieces import visible
 from ..query.rows import ActivityRow
 from .clock import Clock

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, current_app, g, has_request_context, request
 
 from ..query.criteria import actor_value
-from ..query.diff import Kind
-from ..query.diff.fields import Shown
+from ..query.diff import Kind, Shown
 from ..query.diff.pieces import visible
 from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, everything

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_audit_logger.query.diff.fields import unmarked
-from flask_audit_logger.query.diff.words import Run, folded, word_runs
+from flask_audit_logger.query.diff.words import Run, folded, unmarked, word_runs
 from tests.support.work import at_most
 
 PROSE = st.lists(

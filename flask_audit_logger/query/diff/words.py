@@ -196,3 +196,9 @@ def _shared_blank(one: str, other: str) -> str:
     while length < min(len(first), len(second)) and first[length] == second[length]:
         length += 1
     return str(first[:length])
+
+
+def unmarked(runs: Sequence[Run]) -> tuple[str, str]:
+    """The two texts that runs were made of."""
+    old = "".join(run.text for run in runs if run.kind != "added")
+    return old, "".join(run.text for run in runs if run.kind != "removed")

@@ -18,8 +18,7 @@ from ...query.activities import (
     neighbours_in_transaction,
 )
 from ...query.criteria import Criteria
-from ...query.diff import Kind
-from ...query.diff.fields import as_text
+from ...query.diff import Kind, as_text
 from ...query.diff.pieces import visible
 from ...query.paging import MAX_ID, Paging
 from ...query.rows import ActivityRow

@@ -11,7 +11,7 @@ from flask import abort, current_app, redirect, request, session
 from wtforms import Form, StringField, ValidationError
 from wtforms.csrf.session import SessionCSRF
 
-from ...query.diff.fields import as_text
+from ...query.diff import as_text
 from ...query.diff.pieces import visible
 from ...query.reader import Log
 from ...query.records import last_version, renamed_to

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import abort, request
 
-from ...query.diff.fields import differs
+from ...query.diff import differs
 from ...query.live import live_row
 from ...query.reader import Log
 from ...query.refs import RecordRef
