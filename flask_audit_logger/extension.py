@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -24,6 +24,7 @@ from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
 from .schema import create_all
 from .schema.declared import Declaration, declare, is_declared, patterns, unwatch, watch
+from .schema.mapped import attributes_of, class_called
 from .schema.tables import audited_tables
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class AuditLogger:
                 schema=self.schema,
                 exclude=self._exclude,
                 mask=self._mask,
-                attributes=self._attributes,
+                attributes=lambda table: attributes_of(self._mappers(), table),
                 prepare=self._prepare,
             ),
         )
@@ -275,38 +276,15 @@ class AuditLogger:
 
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
-        wanted_cls = self._called(wanted) if isinstance(wanted, str) else wanted
+        wanted_cls = class_called(self._mappers(), wanted) if isinstance(wanted, str) else wanted
         if wanted_cls is not None and not self._has_actor:
             bind_actor(self._models[self.db.metadata], wanted_cls)
             self._has_actor = True
         return wanted_cls
 
-    def _called(self, name: str) -> type[Any] | None:
-        paths = {m: f"{m.class_.__module__}.{m.class_.__name__}" for m in self._mappers()}
-        found = [m for m, path in paths.items() if f".{path}".endswith(f".{name}")]
-        # Classes that extend each other have one key; otherwise it would be chance who the actors are.
-        first = [m for m in found if all(other.isa(m) for other in found)]
-        if found and not first:
-            named = sorted(paths[m] for m in found)
-            raise ActorClassError(
-                f"Several models are called {name!r}: {', '.join(named)}. "
-                f"Give the class of the actors or its path, as in AuditLogger(db, actor_cls={named[0]!r})."
-            )
-        return first[0].class_ if first else None
-
     def _mappers(self) -> frozenset[Mapper[Any]]:
         mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
         return mappers
-
-    def _attributes(self, table: Table) -> Mapping[str, str]:
-        """The mapped attributes of a table and the columns they stand for."""
-        return {
-            name: column.name
-            for mapper in self._mappers()
-            if table in mapper.tables
-            for name, column in mapper.columns.items()
-            if getattr(column, "table", None) is table
-        }
 
     def _on_app_context(self, app: Flask, **kw: Any) -> None:
         # Engines can be reached only inside an application context, so this comes before any of their statements.
