@@ -5,145 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wtforms import Form, StringField, ValidationError
-from wtforms.i18n import DummyTranslations, get_translations
-from wtforms.meta import DefaultMeta
 
 from ..query.criteria import KINDS, VERBS, scalars
 from ..query.paging import MAX_ID, Cursor
+from .fields import ChoiceField, ChoicesField, TablesField, TextsField, TranslatedMeta, clean
 from .keys import NOBODY
+from .names import KIND_NAMES, VERB_NAMES
 from .periods import PERIODS, typed_time
-from .texts import Texts, gettext, language, marked
+from .texts import Texts, gettext, marked
 
-MAX_VALUES = 20
-MAX_LENGTH = 200
 PAGE_SIZES = (25, 50, 100, 200)
-VERB_NAMES = Texts(
-    {
-        "insert": marked("Created"),
-        "update": marked("Updated"),
-        "delete": marked("Deleted"),
-        "truncate": marked("Emptied"),
-        "snapshot": marked("Snapshot"),
-    }
-)
-#: The same within a sentence.
-VERB_WORDS = Texts(
-    {
-        "insert": marked("created"),
-        "update": marked("updated"),
-        "delete": marked("deleted"),
-        "truncate": marked("emptied"),
-        "snapshot": marked("snapshot"),
-    }
-)
-KIND_NAMES = Texts(
-    {
-        "user": marked("User"),
-        "service": marked("Background job"),
-        "system": marked("Command"),
-        "none": marked("Not recorded"),
-    }
-)
 _IMPERSONATED = Texts({"": marked("Any"), "1": marked("On behalf of somebody"), "0": marked("Directly")})
 _ORDERS = Texts({"-time": marked("Newest first"), "time": marked("Oldest first")})
-
-
-class TranslatedMeta(DefaultMeta):
-    """Labels are marked where a form is written and translated when one is made, as are the messages of WTForms."""
-
-    def bind_field(self, form: Any, unbound_field: Any, options: Any) -> Any:
-        field = super().bind_field(form, unbound_field, options)
-        field.label.text = gettext(field.label.text)
-        return field
-
-    def get_translations(self, form: Any) -> Any:
-        found = language()
-        try:
-            return DummyTranslations() if found.is_source else get_translations([found.locale])
-        except OSError:  # WTForms has no texts in this language
-            return DummyTranslations()
-
-
-def _clean(_form: Form, field: Any) -> None:
-    """Refuse what can't be part of any name or value that is searched for."""
-    values = field.data if isinstance(field.data, list) else [field.data or ""]
-    if len(values) > MAX_VALUES:
-        raise ValidationError(gettext("Give at most %(most)s values.", most=MAX_VALUES))
-    for value in values:
-        if len(value) > MAX_LENGTH:
-            raise ValidationError(gettext("A value can have at most %(most)s characters.", most=MAX_LENGTH))
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-            raise ValidationError(gettext("A value can't contain control characters."))
-
-
-class TextsField(StringField):
-    """A text that may be given several times; ``data`` is the list of those that are not empty."""
-
-    data: list[str] | None  # type: ignore[assignment]
-
-    def process_data(self, value: Any) -> None:
-        self.data = list(value or [])
-
-    def process_formdata(self, valuelist: list[Any]) -> None:
-        self.data = list(dict.fromkeys(value.strip(" ") for value in valuelist if value.strip(" ")))
-
-    def _value(self) -> str:
-        return (self.data or [""])[0]
-
-
-class ChoiceField(StringField):
-    """One of several values; an empty one stands for the default.
-
-    :param options: gives value and name of each.
-    """
-
-    def __init__(self, label: str | None, options: Callable[[], Iterable[tuple[str, str]]], **kwargs: Any) -> None:
-        super().__init__(label, **kwargs)
-        self.options = list(options())
-
-    def process_formdata(self, valuelist: list[Any]) -> None:
-        if valuelist and valuelist[0]:
-            self.data = valuelist[0]
-
-    def assume(self, value: str) -> None:
-        """Offer an option as the default: it is sent as an empty value."""
-        names = dict(self.options)
-        self.options = [("", names[value]), *(option for option in self.options if option[0] not in ("", value))]
-
-    def pre_validate(self, form: Any) -> None:
-        if self.data not in dict(self.options):
-            raise ValidationError(
-                gettext("%(value)s is not one of the choices.", value=repr(str(self.data)[:MAX_LENGTH]))
-            )
-
-
-class ChoicesField(TextsField):
-    """Any number of several values.
-
-    :param options: gives value and name of each.
-    """
-
-    def __init__(self, label: str | None, options: Callable[[], Iterable[tuple[str, str]]], **kwargs: Any) -> None:
-        super().__init__(label, **kwargs)
-        self.options = list(options())
-
-    def pre_validate(self, form: Any) -> None:
-        wrong = [value for value in self.data or [] if value not in dict(self.options)]
-        if wrong:
-            raise ValidationError(gettext("%(value)s is not one of the choices.", value=repr(wrong[0][:MAX_LENGTH])))
-
-
-class TablesField(TextsField):
-    """The audited tables; a table that only the log knows can still be named in the URL."""
-
-    #: Name and label of the tables to offer; set by the view.
-    options: Sequence[tuple[str, str]] = ()
 
 
 class FilterForm(Form):
@@ -152,30 +30,30 @@ class FilterForm(Form):
     class Meta(TranslatedMeta):
         csrf = False
 
-    table = TablesField(marked("Table"), [_clean], id="audit-table")
-    key = StringField(marked("Record key"), [_clean], id="audit-key")
+    table = TablesField(marked("Table"), [clean], id="audit-table")
+    key = StringField(marked("Record key"), [clean], id="audit-key")
     verb = ChoicesField(marked("What happened"), lambda: [(verb, VERB_NAMES[verb]) for verb in VERBS], id="audit-verb")
-    col = TextsField(marked("Changed column"), [_clean], id="audit-col")
-    actor = TextsField(marked("Who"), [_clean], id="audit-actor")
+    col = TextsField(marked("Changed column"), [clean], id="audit-col")
+    actor = TextsField(marked("Who"), [clean], id="audit-actor")
     period = ChoiceField(
         marked("When"), lambda: [("", gettext("Choose…")), *PERIODS.items()], default="", id="audit-period"
     )
-    since = StringField(marked("From"), [_clean], id="audit-since")
-    until = StringField(marked("Until"), [_clean], id="audit-until")
+    since = StringField(marked("From"), [clean], id="audit-since")
+    until = StringField(marked("Until"), [clean], id="audit-until")
     kind = ChoicesField(marked("Made by"), lambda: [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
-    impersonator = TextsField(marked("Impersonated by"), [_clean], id="audit-impersonator")
+    impersonator = TextsField(marked("Impersonated by"), [clean], id="audit-impersonator")
     impersonated = ChoiceField(marked("Impersonation"), _IMPERSONATED.items, default="", id="audit-impersonated")
-    addr = TextsField(marked("Address or network"), [_clean], id="audit-addr")
-    field = StringField(marked("Column"), [_clean], id="audit-field")
-    was = StringField(marked("Was"), [_clean], id="audit-was")
-    became = StringField(marked("Became"), [_clean], id="audit-became")
-    tx = TextsField(marked("Transaction"), [_clean], id="audit-tx")
-    req = TextsField(marked("Request id"), [_clean], id="audit-req")
+    addr = TextsField(marked("Address or network"), [clean], id="audit-addr")
+    field = StringField(marked("Column"), [clean], id="audit-field")
+    was = StringField(marked("Was"), [clean], id="audit-was")
+    became = StringField(marked("Became"), [clean], id="audit-became")
+    tx = TextsField(marked("Transaction"), [clean], id="audit-tx")
+    req = TextsField(marked("Request id"), [clean], id="audit-req")
     sort = ChoiceField(marked("Order"), _ORDERS.items, default="-time")
-    before = StringField(marked("Position"), [_clean], id="audit-before")
-    after = StringField(marked("Position"), [_clean], id="audit-after")
+    before = StringField(marked("Position"), [clean], id="audit-before")
+    after = StringField(marked("Position"), [clean], id="audit-after")
     limit = ChoiceField(marked("Rows"), lambda: [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
-    tz = StringField(marked("Time zone"), [_clean])
+    tz = StringField(marked("Time zone"), [clean])
 
     #: Checks a column name; set by the view, which knows the tables and what the viewer may see.
     check_column: Callable[[FilterForm, str], None]
@@ -311,8 +189,8 @@ def actor_of(text: str) -> str | None:
 class TransactionForm(FilterForm):
     """The filters of a list of transactions."""
 
-    path = StringField(marked("Request path begins with"), [_clean], id="audit-path")
-    min_rows = StringField(marked("At least so many rows"), [_clean], id="audit-min-rows")
+    path = StringField(marked("Request path begins with"), [clean], id="audit-path")
+    min_rows = StringField(marked("At least so many rows"), [clean], id="audit-min-rows")
 
     NARROWING: Sequence[str] = (
         "table", "verb", "actor", "kind", "impersonated", "impersonator", "addr", "period", "since", "until", "req",

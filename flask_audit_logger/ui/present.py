@@ -16,8 +16,8 @@ from ..query.reader import Log
 from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, MASKED, Value, as_value
-from .forms import VERB_NAMES, VERB_WORDS
 from .hooks import Column, Label
+from .names import VERB_NAMES, VERB_WORDS
 from .parts import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .state import UIState
 from .texts import gettext

@@ -23,6 +23,7 @@ from ...query.diff.pieces import visible
 from ...query.paging import MAX_ID, Paging
 from ...query.rows import ActivityRow
 from ...query.values import dump
+from ..arguments import changed, filled, pager
 from ..contexts import ActivitiesPage, ActivityPage
 from ..gate import action, allowed
 from ..keys import decode
@@ -31,7 +32,7 @@ from ..messages import crumbs
 from ..parts import Crumb, Fact, Option, ValueShown
 from ..present import Presenter
 from ..rendering import render
-from ..search import ParsedSearch, SearchRules, changed, filled, pager
+from ..search import ParsedSearch, SearchRules
 from ..state import UIState, current_state
 from ..texts import gettext, number
 from ..viewlog import note_rows

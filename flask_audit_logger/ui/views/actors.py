@@ -14,14 +14,15 @@ from ...query.criteria import Criteria
 from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
 from ...query.transactions import Tally
+from ..arguments import changed, pager
 from ..contexts import ActorPage
-from ..forms import VERB_NAMES
 from ..gate import action
 from ..keys import NOBODY, decode
+from ..names import VERB_NAMES
 from ..parts import Crumb, Fact, Option, TableShown
 from ..present import Presenter
 from ..rendering import render
-from ..search import SearchRules, changed, pager
+from ..search import SearchRules
 from ..state import UIState, current_state
 from ..texts import calendar, gettext
 from ..words import number

@@ -15,11 +15,13 @@ from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.paging import Page
 from ...query.reader import Log
+from ..arguments import pinned
+from ..chips import chips
 from ..keys import NOBODY
 from ..messages import crumbs
 from ..parts import Crumb, RecordShown, TableShown
 from ..periods import PERIOD_WORDS
-from ..search import ParsedSearch, SearchRules, chips, parse, pinned
+from ..search import ParsedSearch, SearchRules, parse
 from ..state import UIState
 from ..texts import gettext, marked, ngettext
 from ..words import CHANGES, VERB_NOUNS, amount, joined

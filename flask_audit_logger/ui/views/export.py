@@ -13,6 +13,7 @@ from ...query.activities import Count, Search, batches, count_activities
 from ...query.paging import Paging
 from ...query.reader import Log
 from ...query.rows import ActivityRow
+from ..arguments import changed
 from ..contexts import ExportPage
 from ..export import csv_lines, json_lines
 from ..gate import action
@@ -20,7 +21,7 @@ from ..messages import bad_value
 from ..parts import Crumb
 from ..present import Presenter
 from ..rendering import render
-from ..search import ParsedSearch, SearchRules, changed
+from ..search import ParsedSearch, SearchRules
 from ..state import UIState, current_state
 from ..texts import gettext
 from ..viewlog import note_rows

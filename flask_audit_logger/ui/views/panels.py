@@ -11,14 +11,15 @@ from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout
 from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
+from ..arguments import added, changed, without
 from ..clock import known_zone
-from ..forms import VERB_NAMES
 from ..gate import action
 from ..keys import NOBODY
+from ..names import VERB_NAMES
 from ..parts import BarShown, FacetShown, HistogramShown, Option
 from ..present import Presenter
 from ..rendering import fragment
-from ..search import ParsedSearch, SearchRules, added, changed, without
+from ..search import ParsedSearch, SearchRules
 from ..state import UIState, current_state
 from ..texts import Texts, calendar, gettext, marked, ngettext
 from ..words import number

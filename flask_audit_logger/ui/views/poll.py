@@ -12,8 +12,9 @@ from flask import abort, jsonify, request
 from ...query.activities import count_after
 from ...query.paging import ORIGIN, Cursor
 from ...query.rows import ActivityRow
+from ..arguments import changed
 from ..gate import action
-from ..search import ParsedSearch, SearchRules, changed
+from ..search import ParsedSearch, SearchRules
 from ..state import UIState, current_state
 from .common import open_search
 

@@ -19,13 +19,14 @@ from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.standings import LastSet, newest, standings
 from ...query.values import ABSENT
+from ..arguments import pager
 from ..contexts import RecordPage
 from ..gate import action, allowed
 from ..messages import message
 from ..parts import Crumb, CurrentValue, Option, SparklineShown
 from ..present import MANY, Presenter
 from ..rendering import render
-from ..search import ParsedSearch, SearchRules, pager
+from ..search import ParsedSearch, SearchRules
 from ..sparkline import sparkline
 from ..state import UIState, current_state
 from ..texts import gettext

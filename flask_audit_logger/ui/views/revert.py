@@ -22,7 +22,7 @@ from ...query.standings import exactly, standings
 from ...query.tables import TableInfo
 from ...query.values import ABSENT, as_value
 from ..contexts import RevertPage
-from ..forms import TranslatedMeta
+from ..fields import TranslatedMeta
 from ..gate import action
 from ..ids import activity_id_of
 from ..messages import crumbs

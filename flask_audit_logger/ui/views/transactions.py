@@ -24,13 +24,15 @@ from ...query.transactions import (
     summarized,
     tally_tables,
 )
+from ..arguments import changed, filled, pager
 from ..contexts import TransactionPage, TransactionsPage
-from ..forms import VERB_NAMES, TransactionForm
+from ..forms import TransactionForm
 from ..gate import action, allowed
+from ..names import VERB_NAMES
 from ..parts import Crumb, SameShown, TallyShown, TransactionShown
 from ..present import Presenter
 from ..rendering import render
-from ..search import ParsedSearch, SearchRules, changed, filled, pager
+from ..search import ParsedSearch, SearchRules
 from ..state import current_state
 from ..texts import gettext, ngettext
 from ..words import ROWS, TRANSACTIONS, amount, number
