@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+logger = logging.getLogger("flask_audit_logger.ui")
 
 
 @dataclass(frozen=True)
@@ -127,3 +131,15 @@ class Audited(Protocol):
 
     def context(self, *, reason: str) -> AbstractContextManager[None]:
         """Say why changes are made."""
+
+
+def asked(name: str, call: Callable[[], T], otherwise: T) -> T:
+    """What a hook of the application answers; one that fails is logged and takes no page with it.
+
+    :param name: which hook of :class:`AuditUI`, for the message.
+    """
+    try:
+        return call()
+    except Exception:
+        logger.exception("the hook %s failed", name)
+        return otherwise

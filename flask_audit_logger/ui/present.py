@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -16,13 +15,12 @@ from ..query.reader import Log
 from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, MASKED, Value, as_value
-from .hooks import Column, Label
+from .hooks import Column, Label, asked
 from .names import VERB_NAMES, VERB_WORDS
 from .parts import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .state import UIState
 from .texts import gettext
 
-logger = logging.getLogger("flask_audit_logger.ui")
 #: Changes in a cell of a list.
 FEW = 3
 #: Related records that are linked.
@@ -57,7 +55,7 @@ class Presenter:
         wanted = {actor for actor in actors if actor is not None} - self.actors.keys()
         hook = self.state.ui.actor_labels
         if hook is not None and wanted:
-            self.actors.update(_ask(hook, wanted))
+            self.actors.update(_named("actor_labels", hook, wanted))
 
     def activity(self, row: ActivityRow, *, whole: bool = False) -> ActivityShown:
         """One activity.
@@ -103,12 +101,12 @@ class Presenter:
         hook = self.state.ui.related_records
         if hook is None:
             return ()
-        try:
-            labels = list(islice(hook(record), MOST_RELATED))
+
+        def options() -> tuple[Option, ...]:
+            labels = islice(hook(record), MOST_RELATED)
             return tuple(Option(visible(label.text), label.safe_url or "") for label in labels)
-        except Exception:
-            logger.exception("the hook related_records failed")
-            return ()
+
+        return asked("related_records", options, ())
 
     def change(self, row: ActivityRow, column: str, *, brief: bool = False) -> Change:
         """What an activity did to a column."""
@@ -255,25 +253,16 @@ class Presenter:
         return self.record(ref) if ref is not None else None
 
     def _formatted(self, table: TableRef, column: str, value: Value) -> str | None:
-        formatter = self.state.ui.formatters.get((self.state.catalog.text(table), column))
+        name = self.state.catalog.text(table)
+        formatter = self.state.ui.formatters.get((name, column))
         if formatter is None or not value.known:
             return None
-        try:
-            return visible(str(formatter(value.data)))
-        except Exception:  # a formatter that fails on an old value must not take the page with it
-            logger.exception("the formatter of %s.%s failed", table, column)
-            return None
+        return asked(f"formatters of {name}.{column}", lambda: visible(str(formatter(value.data))), None)
 
     def _described(self, row: ActivityRow) -> str | None:
         hook = self.state.ui.describe
-        if hook is None:
-            return None
-        try:
-            said = hook(row)
-            return None if said is None else visible(said)
-        except Exception:
-            logger.exception("the hook describe failed")
-            return None
+        said = asked("describe", lambda: hook(row), None) if hook is not None else None
+        return None if said is None else visible(str(said))
 
     def _learn_records(self, log: Log, refs: set[RecordRef]) -> None:
         wanted = refs - self.records.keys()
@@ -281,7 +270,7 @@ class Presenter:
             return
         hook = self.state.ui.record_labels
         if hook is not None:
-            self.records.update(_ask(hook, wanted))
+            self.records.update(_named("record_labels", hook, wanted))
             wanted -= self.records.keys()
         if wanted:
             named = names_of(log, sorted(wanted), self.state.naming_columns)
@@ -294,12 +283,7 @@ def _reason(transaction: TransactionRow | None) -> str | None:
 
 
 def _cell(column: Column, tell: Any, row: ActivityRow) -> str:
-    """What a column of the application says; nothing if it fails, so that the row is still shown."""
-    try:
-        value = tell(row)
-    except Exception:
-        logger.exception("the column %r failed", column.name)
-        return ""
+    value = asked(f"extra_columns, {column.name}", lambda: tell(row), None)
     return "" if value is None else str(value)
 
 
@@ -307,11 +291,11 @@ def _label(found: Named) -> Label:
     return Label(found.name, deleted=found.is_deleted)
 
 
-def _ask(hook: Any, wanted: set[Any]) -> dict[Any, Label]:
-    """Call a hook that names things; if it fails, the page shows keys instead of names."""
-    try:
-        answer: Mapping[Any, Label] = hook(wanted)
-    except Exception:
-        logger.exception("the hook %r failed", getattr(hook, "__name__", hook))
-        return {}
-    return {key: label for key, label in answer.items() if key in wanted and isinstance(label, Label)}
+def _named(name: str, hook: Callable[[set[Any]], Mapping[Any, Label]], wanted: set[Any]) -> dict[Any, Label]:
+    """The names that a hook gives; the page shows keys for the others."""
+
+    def labels() -> dict[Any, Label]:
+        answer = hook(wanted)
+        return {key: label for key, label in answer.items() if key in wanted and isinstance(label, Label)}
+
+    return asked(name, labels, {})

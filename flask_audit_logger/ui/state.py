@@ -20,7 +20,7 @@ from ..query.refs import RecordRef, TableRef, stored_key
 from ..query.tables import TableCatalog
 from .clock import Clock
 from .config import UIConfig
-from .hooks import Audited, Viewer
+from .hooks import Audited, Viewer, asked
 from .keys import decode_key, decode_table
 from .links import Links
 from .sight import Sight
@@ -143,16 +143,18 @@ class UIState:
 
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""
-        given = self.ui.table_label(self.catalog.text(table)) if self.ui.table_label is not None else None
+        hook, name = self.ui.table_label, self.catalog.text(table)
+        given = asked("table_label", lambda: hook(name), None) if hook is not None else None
         if given:
-            return visible(given)
+            return visible(str(given))
         is_default = table.schema == self.catalog.default_schema
         return visible(humanized(table.name) if is_default else f"{humanized(table.name)} ({table.schema})")
 
     def column_label(self, table: TableRef, column: str) -> str:
         """How a column is called: its own name, unless the application has a better one."""
-        given = self.ui.column_label(self.catalog.text(table), column) if self.ui.column_label is not None else None
-        return visible(given or column)
+        hook, name = self.ui.column_label, self.catalog.text(table)
+        given = asked("column_label", lambda: hook(name, column), None) if hook is not None else None
+        return visible(str(given or column))
 
     def naming_columns(self, table: TableRef) -> Sequence[str]:
         """The columns that name a record of a table, if the viewer may see them."""

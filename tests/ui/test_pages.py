@@ -366,12 +366,22 @@ def test_a_hook_that_fails_leaves_keys(new_shop, caplog):
     def broken(*args):
         raise RuntimeError("no names today")
 
-    shop = make_history(
-        new_shop(record_labels=broken, actor_labels=broken, describe=broken, formatters={("products", "price"): broken})
-    )
+    names = ("record_labels", "actor_labels", "describe", "suggest_actors", "table_label", "column_label")
+    hooks = dict.fromkeys(names, broken)
+    shop = make_history(new_shop(**hooks, formatters={("products", "price"): broken}))
     text = text_of(shop.page("/"))
-    assert "10.00 → 12.50" in text and "Ann Price" in text
+    assert "10.00 → 12.50" in text and "Ann Price" in text and "Products" in text
     assert "no names today" in caplog.text
+    assert {name for name in names if f"the hook {name} failed" in caplog.text} == set(names)
+    assert "the hook formatters of products.price failed" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [None, 5, "x", {None: 3}, [("a", "b")]])
+def test_a_hook_that_answers_nonsense_leaves_keys(new_shop, answer):
+    hooks = dict.fromkeys(("record_labels", "actor_labels", "table_label", "column_label"), lambda *_: answer)
+    shop = make_history(new_shop(**hooks, suggest_actors=lambda: answer, related_records=lambda _: answer))
+    for path in ("/", "/record/products/42", "/transactions", f"/actor/{ANN}"):
+        shop.page(path)
 
 
 def test_times_are_the_viewers(new_shop):

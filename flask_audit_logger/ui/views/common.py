@@ -17,6 +17,7 @@ from ...query.paging import Page
 from ...query.reader import Log
 from ..arguments import pinned
 from ..chips import chips
+from ..hooks import asked
 from ..keys import NOBODY
 from ..messages import crumbs
 from ..parts import Crumb, RecordShown, TableShown
@@ -129,7 +130,7 @@ def actor_choices(state: UIState, log: Log) -> list[tuple[str, str]]:
     """Ids and names of actors to choose from."""
     hook = state.ui.suggest_actors
     if hook is not None:
-        return [(str(actor), str(label)) for actor, label in hook().items()]
+        return asked("suggest_actors", lambda: [(str(actor), str(label)) for actor, label in hook().items()], [])
     if log.is_scoped:  # others must not learn who is in the log
         return []
     if state.known_actors is None or time.monotonic() - state.known_actors[0] > ACTORS_AGE:
