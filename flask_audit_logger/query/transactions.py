@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, Text, cast, func, literal, select, true
+from sqlalchemy import ColumnElement, Subquery, func, literal, select, true
 
 from .activities import Count, Search, capped
 from .criteria import Criteria, conditions
@@ -24,6 +24,8 @@ from .rows import (
 
 #: So many rows of a transaction are looked at when it is summed up.
 SUMMARY_ROWS = 50_000
+#: So many kinds of change are told apart in a summary.
+SUMMARY_LINES = 200
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a transaction changed, largest first; ``is_capped`` if only the first rows were counted."""
+    """What a transaction changed, largest first.
+
+    :param rows: how many it changed; ``is_capped`` if only the first were counted.
+    :param untold: so many of these rows were changed in other ways than the tallies say.
+    """
 
     tallies: tuple[Tally, ...]
     rows: Count
+    untold: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,13 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         .limit(cap)
         .subquery()
     )
-    number = func.count()
+    number, total = func.count(), func.sum(func.count()).over()
     sums = (
         select(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns, number.label("number"))
+        .add_columns(total.label("total"))
         .group_by(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
-        .order_by(number.desc())
-        .limit(200)
+        .order_by(number.desc(), seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
+        .limit(SUMMARY_LINES)
         .subquery()
     )
     statement = (
@@ -97,14 +105,22 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         .where(t.c.id == transaction_id)
     )
     rows = log.all(statement)
-    tallies = []
-    for row in rows:
-        if row.verb is not None:
-            updated = tuple(row.columns or ()) if row.verb == "update" else ()
-            tallies.append(Tally(TableRef(row.schema, row.table_name), row.verb, row.number, updated))
-    tallies.sort(key=lambda tally: -tally.number)
-    total = sum(tally.number for tally in tallies)
-    summary = Summary(_together(tallies), Count(total, is_capped=total >= cap))
+    tallies = [
+        Tally(
+            table=TableRef(row.schema, row.table_name),
+            verb=row.verb,
+            number=row.number,
+            columns=tuple(row.columns or ()) if row.verb == "update" else (),
+        )
+        for row in rows
+        if row.verb is not None
+    ]
+    counted = int(rows[0].total) if tallies else 0
+    summary = Summary(
+        tallies=_together(tallies),
+        rows=Count(counted, is_capped=counted >= cap),
+        untold=counted - sum(tally.number for tally in tallies),
+    )
     return (read_transaction(rows[0]) if rows else None), summary
 
 
@@ -122,9 +138,8 @@ def same_changes(log: Log, transaction_id: int, limit: int = 10, cap: int = SUMM
     :param cap: rows that are looked at.
     """
     a, t = log.models.activity, log.models.transaction
-    old = activity_columns(log.models)[7]
     seen = (
-        log.activities(a.c.id, a.c.schema, a.c.table_name, old.label("old"), cast(a.c.changed_data, Text).label("new"))
+        log.activities(*activity_columns(log.models))
         .where(a.c.transaction_id == transaction_id, a.c.verb == "update")
         .order_by(a.c.id)
         .limit(cap)
@@ -132,7 +147,7 @@ def same_changes(log: Log, transaction_id: int, limit: int = 10, cap: int = SUMM
     )
     groups = (
         select(func.min(seen.c.id).label("id"), func.count().label("number"))
-        .group_by(seen.c.schema, seen.c.table_name, seen.c.old, seen.c.new)
+        .group_by(seen.c.schema, seen.c.table_name, seen.c.old_text, seen.c.changed_text)
         .having(func.count() > 1)
         .order_by(func.count().desc(), func.min(seen.c.id))
         .limit(limit)

@@ -144,6 +144,8 @@ class TransactionPage(ListPage):
     actor: ActorShown
     facts: tuple[Fact, ...]
     tallies: tuple[TallyShown, ...]
+    #: That there are more tallies than are shown.
+    untold: str | None = None
     rows: tuple[ActivityShown, ...] = ()
     total: str = ""
     same: tuple[SameShown, ...] = ()

@@ -71,6 +71,18 @@ def test_what_was_done_to_many_rows_alike(busy):
     assert "The same change" not in single
 
 
+def test_many_kinds_of_changes_are_not_all_told_but_all_counted(shop):
+    change = shop.activity(verb="update")
+    columns = "schema, table_name, relid, issued_at, native_transaction_id, verb, old_data, record_key, transaction_id"
+    shop.sql(
+        f"INSERT INTO activity ({columns}, changed_data) SELECT {columns}, jsonb_build_object('c' || n, 1)"
+        f" FROM activity, generate_series(1, 250) AS n WHERE id = {change.id}"
+    )
+    text = text_of(shop.page(f"/transaction/{change.transaction_id}"))
+    assert f"Transaction {change.transaction_id} (251 rows)" in text
+    assert "51 more rows changed in other columns." in text
+
+
 def test_rows_are_not_compared_by_values_a_viewer_may_not_see(new_shop):
     shop = make_history(new_shop(mask=["products.stock"]))
     shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(100, 120) i")

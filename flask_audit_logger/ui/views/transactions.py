@@ -133,6 +133,7 @@ def detail_page(transaction_id: int) -> Any:
         actor=presenter.actor(transaction),
         facts=tuple(transaction_facts(state, transaction)),
         tallies=_tallies(presenter, summary, link),
+        untold=_untold(summary),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
         total=total,
@@ -201,6 +202,16 @@ def _same(
 def _oldest_first(parsed: Any) -> Any:
     """The rows of a transaction are read in the order they were made."""
     return replace(parsed, paging=replace(parsed.paging, oldest_first=True))
+
+
+def _untold(summary: Summary) -> str | None:
+    if not summary.untold:
+        return None
+    return ngettext(
+        "%(number)s more row changed in other columns.",
+        "%(number)s more rows changed in other columns.",
+        summary.untold,
+    )
 
 
 def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallyShown, ...]:
