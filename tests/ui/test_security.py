@@ -101,6 +101,19 @@ def test_s02_a_view_without_action_is_refused(shop):
     assert "everything" not in shop.page("/activity/1", 403)
 
 
+@pytest.mark.parametrize("hook", ["permission", "viewer", "scope", "can_see_column"])
+def test_s02_an_error_of_what_protects_shows_nothing(new_shop, hook):
+    def broken(*args):
+        raise RuntimeError("no rules today")
+
+    shop = make_history(new_shop(**{hook: broken}))
+    shop.application.app.config["PROPAGATE_EXCEPTIONS"] = False
+    for path in ("/", "/record/products/42", f"/activity/{shop.activity().id}", "/export.csv", "/transactions"):
+        if (hook, path) != ("can_see_column", "/transactions"):  # a page without values
+            response = answer(shop, path)
+            assert response.status_code == 500 and "Blue mug" not in response.text, path
+
+
 # S3 and S4: two tenants in one log
 
 HIDDEN = ("Xylophone", "777.77", "Cleo", "198.51.100.77")
