@@ -123,6 +123,8 @@ def test_a_database_that_lacks_a_character(server, driver, encoding, client):
     from tests.capture.shop import declare_shop
     from tests.support.apps import make_app
 
+    if encoding == "SQL_ASCII":
+        driver = "psycopg2"  # psycopg 3 gives bytes there, with which SQLAlchemy can't connect
     name = server.unique_name("db")
     server.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
     try:
