@@ -43,7 +43,8 @@ class AuditLogger:
         ``current_user``. If it raises, the actor is recorded as unknown.
     :param get_client_addr: returns the address of the client. Default: ``request.remote_addr``.
     :param actor_cls: the model of the actors, its name or path; ``"User"`` if there is such a model.
-    :param schema: schema of the log; the default schema of the connection if not given.
+    :param schema: schema of the log; if not given, the one of ``MetaData(schema=…)``, or else the default schema of the
+        connection.
     :param get_actor_label: returns the name of the current actor. Default: ``str()`` of the current user if its class
         defines that, else its display_name, full_name, name, username, email or login.
     :param exclude: patterns (``*password*``) of columns that are never stored, in any table.
@@ -76,7 +77,7 @@ class AuditLogger:
         self._current_stamp = CurrentStamp(self, get_actor_id, get_actor_label, get_client_addr)
         self._exclude = patterns("exclude", exclude)
         self._mask = patterns("mask", mask)
-        #: Schema of the log, or ``None`` for the default schema of the connection.
+        #: Schema of the log as it was given.
         self.schema = schema
         #: The browser pages, if there are any.
         self.ui = ui
@@ -229,16 +230,17 @@ class AuditLogger:
         if is_declared(metadata):
             raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
         try:
-            self._models[metadata] = make_models(metadata, self.schema)
+            models = make_models(metadata, self.schema)
         except InvalidRequestError as error:
             raise ConfigurationError(
                 "The application has a table 'activity' or 'transaction' of its own. "
                 "Give the log a schema: AuditLogger(db, schema='audit_logs')."
             ) from error
+        self._models[metadata] = models
         declare(
             metadata,
             Declaration(
-                schema=self.schema,
+                schema=models.activity.schema,
                 exclude=self._exclude,
                 mask=self._mask,
                 attributes=lambda table: attributes_of(self._mappers(), table),

@@ -112,7 +112,7 @@ def make_models(metadata: MetaData, schema: str | None) -> AuditModels:
     """Make the tables in ``metadata`` and classes mapped to them.
 
     :param metadata: where the tables are added.
-    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    :param schema: schema of the log; ``None`` is the one of ``metadata``, or else the default schema of the connection.
     """
     transaction = _transaction_table(metadata, schema)
     activity = _activity_table(metadata, schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from tests.alembic.project import downgrade_part, upgrade_part
 from tests.support.server import both_drivers
@@ -32,6 +33,20 @@ def test_one_migration_installs_everything(project, release, dump, query, execut
     assert dump() == empty
     project.upgrade()
     assert dump() == full
+
+
+@pytest.mark.parametrize("include_schemas", [False, True])
+def test_the_schema_of_the_metadata_is_the_one_of_the_log(project, release, dump, query, execute, include_schemas):
+    project.options["include_schemas"] = include_schemas
+    metadata = sa.MetaData(schema="app")
+    users = {**USERS, "schema": "public"}  # Alembic finds other schemas only if it is told to
+    application = release(users=users, logger={"db_options": {"metadata": metadata}})
+    empty = dump()
+    project.migrate_and_upgrade(application)
+    execute("INSERT INTO users VALUES (1, 'Ann', 'red')")
+    assert query("SELECT verb, record_key FROM app.activity") == [("insert", "1")]
+    project.downgrade()
+    assert dump() == empty
 
 
 def test_the_operations_come_in_the_order_in_which_they_can_run(project, release):
@@ -69,8 +84,6 @@ def test_an_application_without_a_logger_gets_nothing(project, release):
 
 
 def test_a_database_that_is_not_postgresql_is_left_alone(tmp_path, release):
-    import sqlalchemy as sa
-
     from tests.alembic.project import Project
 
     project = Project(tmp_path / "sqlite", sa.make_url(f"sqlite:///{tmp_path}/some.db"))

@@ -96,3 +96,25 @@ def test_after_detach_nothing_is_made(late, other_url):
         app.db.create_all(bind_key="other")
         app.db.metadatas["other"].tables["events"].drop(app.db.engines["other"])
     assert catalog(plain_engine(other_url)) == empty
+
+
+@both_drivers
+@pytest.mark.parametrize("schema", [None, "audit_logs", sa.schema.BLANK_SCHEMA], ids=["none", "given", "blank"])
+def test_the_log_is_where_the_metadata_is_unless_it_has_a_schema_of_its_own(create_app, outside, schema):
+    with outside.begin() as connection:
+        connection.execute(sa.schema.CreateSchema("app"))
+    application = create_app(db_options={"metadata": sa.MetaData(schema="app")}, schema=schema, create_all=False)
+    User = application.models.User
+    with application.app.app_context():
+        application.db.create_all()
+        application.db.session.add(User(id=7, name="Ann"))
+        application.db.session.commit()
+    assert [(a.schema, a.table_name, a.record_key) for a in application.activities()] == [("app", "users", "7")]
+    log = {None: "app", sa.schema.BLANK_SCHEMA: "public"}.get(schema, schema)
+    with outside.connect() as connection:
+        assert connection.scalar(sa.text(f"SELECT count(*) FROM {log}.activity")) == 1
+    result = application.app.test_cli_runner().invoke(args=["audit", "status"])
+    assert result.exit_code == 0, result.output
+    with application.app.app_context():
+        application.db.drop_all()
+    assert [line for line in catalog(outside) if "audit_logger_" in line] == []
