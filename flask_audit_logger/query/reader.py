@@ -27,6 +27,9 @@ SETTINGS = (
     ("extra_float_digits", "1"),
 )
 
+#: How long a read waits for whoever takes its rows, such as a download that was left alone.
+IDLE_TIMEOUT_MS = 300_000
+
 
 def everything(statement: Select[Any]) -> Select[Any]:
     """The scope of a reader who may see all activities."""
@@ -65,6 +68,7 @@ class AuditReader:
             connection.execute(
                 select(
                     func.set_config("statement_timeout", str(int(timeout_ms or self.timeout_ms)), True),
+                    func.set_config("idle_in_transaction_session_timeout", str(IDLE_TIMEOUT_MS), True),
                     *(func.set_config(name, value, True) for name, value in SETTINGS),
                 )
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +17,8 @@ import pytest
 import sqlalchemy as sa
 
 import flask_audit_logger
+from flask_audit_logger.query import reader
+from flask_audit_logger.query.errors import LogUnavailable
 from flask_audit_logger.query.refs import RecordRef
 from flask_audit_logger.query.revert import put_back
 from flask_audit_logger.ui import AuditUI, Label, Preset, RevertPolicy
@@ -770,6 +773,22 @@ def test_s19_heavy_reads_of_one_process_are_limited(new_shop):
     assert answer(shop, "/export.jsonl").status_code == 200
 
 
+def test_s19_a_download_that_is_left_alone_holds_no_connection(new_shop, monkeypatch):
+    monkeypatch.setattr(reader, "IDLE_TIMEOUT_MS", 100)
+    shop = make_history(new_shop())
+    shop.sql("INSERT INTO products (id) SELECT generate_series(1000, 4000)")
+    sending = shop.application.app.test_client().get("/audit/export.csv", headers=logged_in_as(ANN), buffered=False)
+    lines = iter(sending.response)
+    next(lines)
+    while shop.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'") != [(0,)]:
+        time.sleep(0.05)
+    with pytest.raises(LogUnavailable):
+        list(lines)
+    sending.close()
+    monkeypatch.undo()
+    assert shop.page("/export.csv?period=all").count("\n") > 3000
+
+
 #: What pins a worker for a minute and more if texts are compared the obvious way.
 SLOW_TEXTS = {
     "repetitive": ("a " * 1000, "b a " * 1000),
@@ -1061,10 +1080,8 @@ def test_s30_a_role_that_can_only_select_is_enough(server, database_url, create_
 
 def test_s30_the_connection_of_a_page_can_not_write(shop):
     with shop.application.app.app_context():
-        from flask_audit_logger.query.reader import AuditReader
-
-        reader = AuditReader(shop.db.engine, shop.application.audit_logger.models)
-        with pytest.raises(sa.exc.InternalError, match="read-only"), reader.reading() as log:
+        of_shop = reader.AuditReader(shop.db.engine, shop.application.audit_logger.models)
+        with pytest.raises(sa.exc.InternalError, match="read-only"), of_shop.reading() as log:
             log.connection.execute(sa.text("DELETE FROM activity"))
         with shop.db.engine.connect() as connection:
             assert connection.scalar(sa.text("SHOW transaction_read_only")) == "off"
