@@ -6,8 +6,8 @@
   if (!root) return;
   const all = (selector, scope = root) => Array.from(scope.querySelectorAll(selector));
 
-  // The breakdown of a list comes after the list: same-origin HTML, or the link stays.
-  for (const panel of all("[data-audit-panel]")) {
+  // The breakdown of a list comes after the list, if somebody looks at it: same-origin HTML, or the link stays.
+  const load = (panel) => {
     const before = Array.from(panel.childNodes);
     panel.setAttribute("aria-busy", "true");
     fetch(panel.dataset.auditPanel, { credentials: "same-origin", headers: { Accept: "text/html" } })
@@ -21,13 +21,17 @@
         panel.replaceChildren(...parsed.body.childNodes);
       })
       .catch(() => {
-        if (!before.length) return;
         const note = document.createElement("p");
         note.className = "audit-hint";
         note.textContent = auditFailed;
         panel.replaceChildren(...before, note);
       })
       .finally(() => panel.removeAttribute("aria-busy"));
+  };
+  for (const panel of all("[data-audit-panel]")) {
+    const box = panel.closest("details");
+    if (box) box.addEventListener("toggle", () => load(panel), { once: true });
+    else load(panel);
   }
 
   // Short addresses: fields that are empty are not sent.
