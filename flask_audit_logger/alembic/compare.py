@@ -6,13 +6,15 @@ Reads only what belongs to the log of the metadata at hand, and writes operation
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections import defaultdict
 from typing import Any
 
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import CreateTableOp, UpgradeOps
-from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy import Connection, MetaData
 
 from ..schema.catalog import (
     ExistingTriggers,
@@ -24,11 +26,12 @@ from ..schema.catalog import (
     installed_version,
     is_partitioned,
     tables_in,
+    triggers_of_other_logs,
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions, declared_triggers
 from ..schema.objects import Functions, Triggers
 from .actor_type import replace_actor_type
-from .log_tables import compare_log_tables
+from .log_tables import compare_log_tables, remove_log
 from .neighbours import leave_alone
 from .old_log.compare import convert_old_log, find_old_log
 from .ops import (
@@ -41,7 +44,9 @@ from .ops import (
 )
 from .partitions import keep_partitions
 from .registration import CONTINUE, FIRST, LAST, put_first, put_last
-from .tables import dropped_tables, metadatas, restore_collations, table_of
+from .tables import dropped_tables, is_looked_after, metadatas, restore_collations, table_of
+
+_log = logging.getLogger("alembic.autogenerate")
 
 
 @comparators.dispatch_for("schema", **FIRST)
@@ -66,7 +71,9 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
     for metadata in metadatas(context):
         first, last = _abandoned(connection, upgrade_ops)
         declaration = declaration_of(metadata)
-        if declaration is not None:
+        if declaration is None:
+            first += _unseen(context, connection, metadata, upgrade_ops, schemas)
+        else:
             before, after = _compare(context, connection, metadata, declaration, upgrade_ops, schemas)
             first, last = [*first, *before], [*after, *last]
         upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
@@ -110,16 +117,39 @@ def _compare(
     }
     wanted = _wanted(context, connection, metadata, upgrade_ops)
     keep_partitions(connection, wanted, upgrade_ops)
+    moved = _in_other_logs(connection, declaration, upgrade_ops)
     for triggers in wanted:
-        found = existing.pop((triggers.schema, triggers.table), None)
+        name = (triggers.schema, triggers.table)
+        found = existing.pop(name, None)
         if not _is_same(found, triggers):
+            previous = moved.get(name) if found is None else found.triggers
+            if previous is not None and previous.audit_schema != triggers.audit_schema:
+                _log.warning(
+                    "Changes of %r are logged in schema %r; the migration lets them be logged in schema %r instead",
+                    triggers.table,
+                    previous.audit_schema or default_schema(connection),
+                    triggers.audit_schema or default_schema(connection),
+                )
             # Nothing worked before: then there is nothing to go back to.
-            previous = found.triggers if found is not None and found.triggers.options.verbs else None
+            if previous is not None and not previous.options.verbs:
+                previous = None
             last.append(InitAuditLoggerTriggersOp(triggers, previous=previous))
     ours = _ours_to_remove(context, connection, metadata, upgrade_ops)
     # Before the table is dropped, so that a downgrade makes them after the table is back.
     first += [RemoveAuditLoggerTriggersOp(found.triggers) for name, found in existing.items() if name in ours]
     return first, last
+
+
+def _in_other_logs(
+    connection: Connection, declaration: Declaration, upgrade_ops: UpgradeOps
+) -> dict[tuple[str | None, str], Triggers]:
+    """The triggers of logs that stay; those of a log that is dropped go with it."""
+    dropped = dropped_tables(upgrade_ops, default_schema(connection))
+    return {
+        (triggers.schema, triggers.table): triggers
+        for triggers in triggers_of_other_logs(connection, declaration.schema)
+        if (triggers.audit_schema, "activity") not in dropped
+    }
 
 
 def _functions_op(connection: Connection, functions: Functions) -> MigrateOperation:
@@ -145,9 +175,7 @@ def _wanted(
     wanted = []
     for declared in declared_triggers(metadata):
         triggers = as_in_catalog(declared, default)
-        if (triggers.schema, triggers.table) not in there or not _is_looked_after(
-            context, table_of(metadata, declared)
-        ):
+        if (triggers.schema, triggers.table) not in there or not is_looked_after(context, table_of(metadata, declared)):
             continue
         partitioned = triggers.options.partitioned or is_partitioned(
             connection, triggers.schema or default, triggers.table
@@ -165,13 +193,28 @@ def _ours_to_remove(
     in_models = {
         (None if table.schema == default else table.schema, table.name)
         for table in metadata.tables.values()
-        if _is_looked_after(context, table)
+        if is_looked_after(context, table)
     }
     return in_models | dropped_tables(upgrade_ops, default)
 
 
-def _is_looked_after(context: AutogenContext, table: Table) -> bool:
-    return context.run_object_filters(table, table.name, "table", False, None)
+def _unseen(
+    context: AutogenContext, connection: Connection, metadata: MetaData, upgrade_ops: UpgradeOps, schemas: Any
+) -> list[MigrateOperation]:
+    """What removes the log of a logger that is gone, if Alembic doesn't look at its schema.
+
+    It was ours if all its triggers are on tables of ours.
+    """
+    ours = _ours_to_remove(context, connection, metadata, upgrade_ops)
+    tables: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
+    for triggers in triggers_of_other_logs(connection, None):
+        tables[str(triggers.audit_schema)].add((triggers.schema, triggers.table))
+    return [
+        op
+        for schema, names in tables.items()
+        if schema not in schemas and names <= ours
+        for op in remove_log(context, connection, schema)
+    ]
 
 
 def _abandoned(

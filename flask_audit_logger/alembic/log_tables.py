@@ -12,12 +12,12 @@ from alembic.autogenerate import produce_migrations
 from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
 from alembic.operations import MigrateOperation
-from alembic.operations.ops import UpgradeOps
+from alembic.operations.ops import DropTableOp, UpgradeOps
 from sqlalchemy import Connection, MetaData
 
 from ..schema.catalog import default_schema
 from ..schema.declared import Declaration
-from .tables import LOG_TABLES
+from .tables import LOG_TABLES, is_looked_after
 
 
 def compare_log_tables(
@@ -36,6 +36,19 @@ def compare_log_tables(
     alone = MetaData(naming_convention=metadata.naming_convention)
     for name in LOG_TABLES:
         metadata.tables[f"{schema}.{name}"].to_metadata(alone)
+    return _compare_alone(context, connection, alone, schema)
+
+
+def remove_log(context: AutogenContext, connection: Connection, schema: str) -> list[MigrateOperation]:
+    """What drops the tables of a log and all that goes with them, unless the environment leaves them out."""
+    ops = _compare_alone(context, connection, MetaData(), schema)
+    tables = [op.to_table() for op in ops if isinstance(op, DropTableOp)]
+    return ops if all(is_looked_after(context, table, reflected=True) for table in tables) else []
+
+
+def _compare_alone(
+    context: AutogenContext, connection: Connection, alone: MetaData, schema: str
+) -> list[MigrateOperation]:
     opts = {key: value for key, value in context.opts.items() if key in ("compare_type", "compare_server_default")}
     opts |= {
         "target_metadata": alone,

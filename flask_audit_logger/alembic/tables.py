@@ -25,6 +25,14 @@ def table_of(metadata: MetaData, triggers: Triggers) -> Table:
     return metadata.tables[f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table]
 
 
+def is_looked_after(context: AutogenContext, table: Table, *, reflected: bool = False) -> bool:
+    """Whether the environment doesn't leave the table out.
+
+    :param reflected: whether it is one of the database, and not of the models.
+    """
+    return context.run_object_filters(table, table.name, "table", reflected, None)
+
+
 def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[tuple[str | None, str]]:
     """The tables that a migration drops by schema and name; the schema is ``None`` for the default one."""
     return {

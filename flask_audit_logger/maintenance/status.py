@@ -17,6 +17,7 @@ from ..schema.catalog import (
     installed_version,
     is_partitioned,
     tables_in,
+    triggers_of_other_logs,
 )
 from ..schema.declared import declaration_of, declared_functions, declared_triggers
 from ..schema.objects import Triggers
@@ -50,6 +51,7 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
     log = declaration.schema or default
     there = tables_in(connection)
     existing = {(f.triggers.schema, f.triggers.table): f for f in existing_triggers(connection, declaration.schema)}
+    elsewhere = {(t.schema, t.table): t for t in triggers_of_other_logs(connection, declaration.schema)}
     problems = []
     if not {(None if log == default else log, name) for name in ("activity", "transaction")} <= there:
         problems.append("its tables are missing")
@@ -63,6 +65,8 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
         name = (triggers.schema, triggers.table)
         wanted = _with_partitions(triggers, connection, default)
         differences = tuple(_differences(wanted, existing.pop(name, None)))
+        if name in elsewhere:
+            differences = (f"its changes are logged in schema {elsewhere[name].audit_schema or default}",)
         missing = differences if name in there else ("the table is missing",)
         found.append(Status(".".join(filter(None, name)), missing, wanted))
     note = "no audited model has this table, but its triggers write to the log"

@@ -51,6 +51,17 @@ _TRIGGERS = text(
     """
 )
 
+_LOGS = text(
+    """
+    SELECT DISTINCT n.nspname
+    FROM pg_catalog.pg_proc AS p
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = p.oid
+    WHERE p.proname = 'audit_logger_capture' AND p.pronargs = 0
+    ORDER BY n.nspname
+    """
+)
+
 _PARTITIONS = text(
     """
     SELECT count(*)
@@ -190,6 +201,17 @@ def existing_triggers(connection: Connection, audit_schema: str | None) -> list[
         )
         found.append(ExistingTriggers(triggers, is_complete))
     return found
+
+
+def triggers_of_other_logs(connection: Connection, audit_schema: str | None) -> list[Triggers]:
+    """The triggers that write to any log but the one in ``audit_schema``: whose it is, no catalog can tell.
+
+    A table has the triggers of one log only, because of their names.
+    """
+    default = default_schema(connection)
+    schemas = [None if schema == default else schema for schema in connection.scalars(_LOGS)]
+    others = [schema for schema in schemas if schema != (None if audit_schema == default else audit_schema)]
+    return [found.triggers for schema in others for found in existing_triggers(connection, schema)]
 
 
 def _are_alike(rows: list[Row[Any]], options: TableOptions, partitions: int) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, Table, event, inspect, text
 from sqlalchemy.schema import CreateSchema
 
+from ..exceptions import ConfigurationError
+from .catalog import as_in_catalog, default_schema, has_schema, triggers_of_other_logs
 from .declared import declaration_of, declared_functions, declared_triggers
-from .objects import DEFAULT_SCHEMA
 
 
 def attach(metadata: MetaData) -> None:
@@ -33,8 +34,9 @@ def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> Non
     if declaration is None:
         return
     declaration.prepare()
-    if declaration.schema is not None:
-        connection.execute(CreateSchema(declaration.schema, if_not_exists=True))
+    if declaration.schema is not None and not has_schema(connection, declaration.schema):
+        # IF NOT EXISTS asks for the right to make one even where somebody else has made it.
+        connection.execute(CreateSchema(declaration.schema))
     for table in late:
         table.create(connection, checkfirst=True)
 
@@ -46,10 +48,17 @@ def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> No
     existing = inspect(connection)
     if not existing.has_table("activity", schema=functions.schema):
         return  # create_all() was asked for other tables only
-    default = _default_schema(connection)
+    default = default_schema(connection)
     _run(connection, functions.create(default))
+    elsewhere = {(t.schema, t.table): t for t in triggers_of_other_logs(connection, functions.schema)}
     for triggers in declared_triggers(metadata):
         if existing.has_table(triggers.table, schema=triggers.schema):
+            other = elsewhere.get((as_in_catalog(triggers, default).schema, triggers.table))
+            if other is not None:
+                raise ConfigurationError(
+                    f"Changes of {triggers.table!r} are logged in schema {other.audit_schema or default!r}, and no "
+                    "table has two logs. Use that one, or drop its triggers first if nobody needs them."
+                )
             _run(connection, triggers.create(default))
 
 
@@ -65,7 +74,7 @@ def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None
     dropped = [*(kw.get("tables") or metadata.tables.values()), *late]
     if not any(table.name == "activity" and table.schema == functions.schema for table in dropped):
         return
-    default = _default_schema(connection)
+    default = default_schema(connection)
     for triggers in declared_triggers(metadata):
         if existing.has_table(triggers.table, schema=triggers.schema):
             _run(connection, triggers.drop(default))
@@ -89,10 +98,6 @@ def _run(connection: Connection, statements: list[str]) -> None:
 
 def _is_postgresql(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
-
-
-def _default_schema(connection: Connection) -> str:
-    return connection.dialect.default_schema_name or DEFAULT_SCHEMA
 
 
 _LISTENERS = (

@@ -365,6 +365,39 @@ def test_the_logger_moved_to_another_schema(project, users, release, goes, execu
     goes(moved)
 
 
+def test_the_logger_moved_from_a_schema_that_alembic_does_not_look_at(project, release, goes, execute, query, caplog):
+    """The old log stays, with its entries; the way back lets it go on."""
+    project.migrate_and_upgrade(release(users=USERS, logger={"schema": "audit_logs"}))
+    execute("INSERT INTO users (id, name) VALUES (1, 'Ann')")
+    moved = release(users=USERS)
+    goes(moved)
+    assert (
+        "'users' are logged in schema 'audit_logs'; the migration lets them be logged in schema 'public'" in caplog.text
+    )
+    execute("INSERT INTO users (id, name) VALUES (2, 'Ben')")
+    assert [a.record_key for a in moved.activities()] == ["2"]
+    project.downgrade("-1")
+    execute("INSERT INTO users (id, name) VALUES (3, 'Cid')")
+    assert query("SELECT record_key FROM audit_logs.activity ORDER BY id") == [("1",), ("3",)]
+
+
+def test_the_logger_removed_that_had_a_schema_alembic_does_not_look_at(project, release, goes, dump):
+    project.migrate_and_upgrade(release(users=USERS, logger={"schema": "audit_logs"}))
+    goes(release(users=USERS, audited=False))
+    assert not [line for line in dump() if "audit" in line]
+
+
+def test_a_log_that_others_write_to_is_not_removed_with_a_logger(project, release, execute, dump):
+    project.migrate_and_upgrade(release(users=USERS, logger={"schema": "audit_logs"}))
+    execute(
+        "CREATE SCHEMA theirs",
+        "CREATE TABLE theirs.books (id int)",
+        "CREATE TRIGGER audit_logger_truncate AFTER TRUNCATE ON theirs.books EXECUTE FUNCTION "
+        "audit_logs.audit_logger_capture('{}')",
+    )
+    assert project.migrate(release(users=USERS, audited=False)) == ""
+
+
 def test_a_table_that_the_environment_leaves_out_is_left_alone(project, users, release):
     project.options["include_object"] = lambda item, name, kind, reflected, compare_to: name != "users"
     for audit in (None, {"exclude": ["email"]}, True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from flask_audit_logger import ConfigurationError
 from flask_audit_logger.schema.declared import declared_triggers
 from tests.alembic.catalog import catalog
 from tests.support.models import AUDITED, Models
@@ -118,3 +119,31 @@ def test_the_log_is_where_the_metadata_is_unless_it_has_a_schema_of_its_own(crea
     with application.app.app_context():
         application.db.drop_all()
     assert [line for line in catalog(outside) if "audit_logger_" in line] == []
+
+
+def test_a_table_has_one_log(create_app, outside):
+    """A second application can't take the first one's changes over unnoticed."""
+    first = create_app(schema="log_a")
+    before = catalog(outside)
+    with pytest.raises(ConfigurationError, match="Changes of 'article_tags' are logged in schema 'log_a'"):
+        create_app(schema="log_b", init=False)
+    assert [line for line in catalog(outside) if "log_b" not in line] == before
+    second = create_app(schema="log_b", create_all=False)
+    output = second.app.test_cli_runner().invoke(args=["audit", "status"]).output
+    assert "FAIL  users\n        its changes are logged in schema log_a\n" in output
+    assert first.app.test_cli_runner().invoke(args=["audit", "status"]).exit_code == 0
+
+
+def test_a_schema_of_the_log_that_somebody_else_made(server, create_app, database_url, outside):
+    """Who owns it need not have the right to make one."""
+    with server.role() as role:
+        with outside.begin() as connection:
+            connection.execute(sa.text(f'CREATE SCHEMA audit_logs AUTHORIZATION "{role}"'))
+            connection.execute(sa.text(f'GRANT CREATE ON SCHEMA public TO "{role}"'))
+        application = create_app(database_url.set(username=role), schema="audit_logs", create_all=False)
+        with application.app.app_context():
+            application.db.create_all()
+        assert application.app.test_cli_runner().invoke(args=["audit", "status"]).exit_code == 0
+        application.dispose()
+        with outside.begin() as connection:
+            connection.execute(sa.text(f'DROP OWNED BY "{role}" CASCADE'))
