@@ -124,11 +124,7 @@ def _is_actor(log: Log, actor: str | None) -> ColumnElement[bool]:
 
 
 def _visible(log: Log, statement: Select[Any]) -> Select[Any]:
-    if not log.is_scoped:
-        return statement
-    a, t = log.models.activity.c, log.models.transaction
-    inside = log.activities(literal(1)).where(a.transaction_id == t.c.id).correlate(t)
-    return statement.where(inside.exists())
+    return statement.where(log.touched()) if log.is_scoped else statement
 
 
 def _newest_label(log: Log, actor_id: ColumnElement[Any]) -> Any:

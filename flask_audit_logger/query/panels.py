@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal, null, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, null, select
 
 from .activities import Search
 from .criteria import Criteria, conditions
@@ -102,7 +102,7 @@ def facet(log: Log, search: Search, name: str) -> Facet:
 
 
 def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt.datetime) -> Histogram | None:
-    """Activities by minute, hour, day, week, month or year, whichever gives at most 60 bars.
+    """Activities by minute, hour, day, week, month or year, whichever gives at most 60 bars; ``None`` for none.
 
     :param zone: the zone whose days these are, and its IANA name.
     :param now: the end of a period that has none.
@@ -111,12 +111,11 @@ def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt
         return None
     a, t = log.models.activity, log.models.transaction
     criteria = search.criteria
-    since, until = criteria.since, criteria.until
-    if since is None:
-        since = log.scalar(select(func.min(t.c.issued_at)))
+    since = criteria.since or log.scalar(_seen(log).order_by(t.c.issued_at).limit(1))
     if since is None:
         return None
-    until = until or max(now, log.scalar(select(func.max(t.c.issued_at))) + dt.timedelta(microseconds=1))
+    newest = log.scalar(_seen(log).order_by(t.c.issued_at.desc()).limit(1)) if criteria.until is None else None
+    until = criteria.until or (now if newest is None else max(now, newest + dt.timedelta(microseconds=1)))
     unit = _unit(until - since)
     start = func.date_trunc(literal(unit, Text), t.c.issued_at, literal(zone_name, Text)).label("start")
     statement = (
@@ -125,12 +124,19 @@ def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt
         .group_by(start)
     )
     numbers = {row[0].astimezone(dt.timezone.utc): row[1] for row in log.all(statement)}
+    if not numbers:  # as if nobody had done anything, also if somebody did whom the reader may not see
+        return None
     # the first and the last bar are as long as the period has a part in them
     bars = [
         Bar(max(begin, since), min(end, until), numbers.get(begin, 0))
         for begin, end in _intervals(unit, since, until, zone)
     ]
     return Histogram(unit, tuple(bars))
+
+
+def _seen(log: Log) -> Select[Any]:
+    """The times of transactions of which the reader may see something."""
+    return select(log.models.transaction.c.issued_at).where(log.touched())
 
 
 def _unit(span: dt.timedelta) -> str:

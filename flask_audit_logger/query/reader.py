@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, FromClause, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, literal, select
 
 from ..config import READS_ONLY
 from ..models import AuditModels
@@ -94,6 +94,14 @@ class Log:
         Every select that touches the activity table starts here.
         """
         return self.scope(select(*columns).select_from(self.models.activity if source is None else source))
+
+    def touched(self, *extra: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Whether a row of the transaction table has an activity that the reader may see.
+
+        :param extra: what the activity must be.
+        """
+        a, t = self.models.activity.c, self.models.transaction
+        return self.activities(literal(1)).where(a.transaction_id == t.c.id, *extra).correlate(t).exists()
 
     @property
     def is_scoped(self) -> bool:

@@ -252,7 +252,7 @@ def _conditions(log: Log, search: Search, wanted: TransactionCriteria) -> list[C
         found.append(func.starts_with(t.context["path"].astext, wanted.path))
     of_activity = conditions(log.models, replace(criteria, **_NO_TRANSACTION), None)
     if of_activity or log.is_scoped:
-        found.append(_has_activity(log, t.id, of_activity))
+        found.append(log.touched(*of_activity))
     if wanted.minimum > 1 and _is_narrow(wanted):
         nth = log.activities(literal(1)).where(a.transaction_id == t.id).correlate(log.models.transaction)
         found.append(nth.offset(wanted.minimum - 1).limit(1).exists())
@@ -280,16 +280,6 @@ _NO_TRANSACTION: dict[str, Any] = {
     "transactions": (),
     "requests": (),
 }
-
-
-def _has_activity(log: Log, transaction_id: Any, extra: list[ColumnElement[bool]]) -> ColumnElement[bool]:
-    a = log.models.activity.c
-    return (
-        log.activities(literal(1))
-        .where(a.transaction_id == transaction_id, *extra)
-        .correlate(log.models.transaction)
-        .exists()
-    )
 
 
 def _together(tallies: Sequence[Tally]) -> tuple[Tally, ...]:

@@ -15,6 +15,7 @@ from .config import UIConfig
 from .embed import audit_recent_changes, audit_stylesheet
 from .hooks import Audited, Column, Label, Preset, RevertPolicy, Viewer, ViewEvent
 from .rendering import make_environment
+from .sight import refuse_masked_keys
 from .state import UIState, add_state
 from .urls import audit_actor_url, audit_record_url
 
@@ -102,8 +103,8 @@ class AuditUI:
 
         :param audit_logger: the log to read.
         :param url_prefix: where the pages are, if not where ``AuditUI(url_prefix=…)`` says.
-        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key, of ``foreign_keys`` or of
-            ``max_concurrent``.
+        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key, of ``foreign_keys``, of
+            ``max_concurrent``, or for a ``mask`` that hides a key.
         """
         if self.foreign_keys != "auto" and not isinstance(self.foreign_keys, Mapping):
             raise ConfigurationError(
@@ -118,7 +119,11 @@ class AuditUI:
         prefix = self.url_prefix if url_prefix is None else url_prefix
         blueprint = make_blueprint(self.name)
         app.register_blueprint(blueprint, url_prefix=prefix)
-        add_state(app, UIState(self, audit_logger, config, make_environment(app), self.name))
+        state = UIState(self, audit_logger, config, make_environment(app), self.name)
+        if self.mask:
+            with app.app_context():
+                refuse_masked_keys(state.catalog, self.mask)
+        add_state(app, state)
         app.jinja_env.globals.update(
             audit_record_url=audit_record_url,
             audit_actor_url=audit_actor_url,

@@ -103,15 +103,15 @@ def _check_column(state: UIState, form: FilterForm, name: str) -> None:
     tables = [state.catalog.ref(text) for text in form.table.data or []]
     infos = [state.catalog.get(ref) for ref in tables] if tables else list(state.catalog.audited)
     # a table that only the log knows has columns that only the log knows
-    if any(info is None and state.sight.can_search(ref, name) for info, ref in zip(infos, tables, strict=False)):
+    if any(info is None and state.sight.can_see(ref, name) for info, ref in zip(infos, tables, strict=False)):
         return
     known: Sequence[TableInfo] = [info for info in infos if info is not None]
-    if not any(name in info.columns and state.sight.can_search(info.ref, name) for info in known):
+    if not any(name in info.columns and state.sight.can_see(info.ref, name) for info in known):
         raise ValidationError(gettext("There is no column %(value)s to search by.", value=repr(name)))
 
 
 def _hidden(state: UIState, tables: Collection[TableRef], names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
-    return frozenset((ref, name) for ref in tables for name in names if not state.sight.can_search(ref, name))
+    return frozenset((ref, name) for ref in tables for name in names if not state.sight.can_see(ref, name))
 
 
 def _assumed(form: FilterForm, given: MultiDict[str, str], rules: SearchRules) -> str | None:

@@ -23,7 +23,7 @@ from .config import UIConfig
 from .hooks import Audited, Viewer, asked
 from .keys import decode_key, decode_table
 from .links import Links
-from .sight import Sight
+from .sight import Sight, refuse_masked_keys
 from .words import humanized
 
 if TYPE_CHECKING:
@@ -58,13 +58,18 @@ class UIState:
 
     @property
     def catalog(self) -> TableCatalog:
-        """The tables of the application, read again when there are more of them."""
+        """The tables of the application, read again when there are more of them.
+
+        :raises ConfigurationError: if the key of a table is masked.
+        """
         metadatas = list(self.audit_logger.db.metadatas.values())
         # the driver knows the default schema only after its first connection
         default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
         known = (sum(len(metadata.tables) for metadata in metadatas), default)
         if self._catalog is None or self._catalog[0] != known:
-            self._catalog = (known, TableCatalog(metadatas, default, self.references))
+            catalog = TableCatalog(metadatas, default, self.references)
+            refuse_masked_keys(catalog, self.ui.mask)
+            self._catalog = (known, catalog)
         return self._catalog[1]
 
     @property
@@ -159,7 +164,7 @@ class UIState:
     def naming_columns(self, table: TableRef) -> Sequence[str]:
         """The columns that name a record of a table, if the viewer may see them."""
         given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
-        return [column for column in given if self.sight.can_search(table, column)]
+        return [column for column in given if self.sight.can_see(table, column)]
 
     def can_download(self, kind: Kind, shown: Shown) -> bool:
         """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""

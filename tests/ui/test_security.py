@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 import flask_audit_logger
+from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query import reader
 from flask_audit_logger.query.errors import LogUnavailable
 from flask_audit_logger.query.refs import RecordRef
@@ -245,6 +246,22 @@ def test_s04_every_number_is_of_what_is_visible(tenants):
     tenants.page(f"/transaction/{deletion.transaction_id}", 404)
 
 
+def test_s04_the_chart_does_not_tell_when_others_were_active(tenants):
+    """A time at which only others did something looks like one at which nobody did, and the first bar is one's own."""
+    hidden = tenants.activity(record_key="77").transaction_id
+    tenants.sql(f"UPDATE transaction SET issued_at = '2026-03-03 12:34:56+00' WHERE id <= {hidden}")
+    busy, quiet = (f"since=2026-03-03T12:34:{n}&until=2026-03-03T12:34:{n + 1}" for n in (56, 57))
+    for path in ("/panel/histogram", "/panel/facets", "/", "/transactions", "/export"):
+        answers = [
+            re.sub(r"12(:|%3A)34(:|%3A)5\d", "", text_of(tenants.page(f"{path}?{query}"))) for query in (busy, quiet)
+        ]
+        assert answers[0] == answers[1], path
+    assert "<svg" in tenants.page(f"/panel/histogram?{busy}", user=BOB)
+    chart = tenants.page("/panel/histogram?period=all")
+    assert "2026-03" not in chart and "Mar 2026" not in chart and "Changes by minute" in chart
+    assert "Mar 2026" in tenants.page("/panel/histogram?period=all", user=BOB)
+
+
 # S5: columns that may not be seen
 
 
@@ -290,6 +307,25 @@ def test_s05_a_hidden_column_can_not_be_searched(blinded):
     assert blinded.ids("/?table=products&field=stock&became=987654", user=BOB)
     with_others = blinded.page("/?col=name&period=all")  # other tables have a column of that name
     assert listed(with_others) and "Products" not in text_of(with_others.partition("<tbody")[2])
+
+
+def test_s05_what_was_logged_before_the_table_masked_the_column_is_hidden(new_shop):
+    shop = make_history(new_shop(revert=RevertPolicy()))
+    for side in ("old_data", "changed_data"):
+        logged = f"{side} || jsonb_build_object('secret', 's3cret')"
+        shop.sql(f"UPDATE activity SET {side} = {logged} WHERE table_name = 'products' AND {side} <> '{{}}'")
+    change = shop.activity(record_key="42", verb="update")
+    values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "secret"}
+    more = ("/export.csv?shape=field&period=all", "/record/products/42/compare?from=first&to=now&all=1")
+    for path in (*addresses(shop, **values), *more):
+        assert "s3cret" not in answer(shop, path).text, path
+    assert shop.get(f"/activity/{change.id}/value/secret?side=new").status_code == 404
+
+
+def test_s05_a_key_can_not_be_masked(new_shop):
+    """Records are found and linked by it, so it would be shown all the same."""
+    with pytest.raises(ConfigurationError, match=r"names 'order_items\.code', but 'code' is part of the key"):
+        new_shop(mask=["products.name", "order_items.code"])
 
 
 # S6: stored scripts
@@ -1026,12 +1062,19 @@ def test_s28_both_names_and_the_real_address_are_shown_filtered_and_exported(sho
 
 # S29: privacy of those who are watched
 
+FACTS = (("transaction", "client_addr"), ("transaction", "user_agent"))
 
-def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop):
-    facts = ("client_addr", "user_agent")
-    shop = make_history(
-        new_shop(can_see_column=lambda table, column, viewer: table != "transaction" or column not in facts)
-    )
+
+@pytest.mark.parametrize(
+    "hiding",
+    [
+        {"can_see_column": lambda table, column, viewer: (table, column) not in FACTS},
+        {"mask": [".".join(fact) for fact in FACTS]},
+    ],
+    ids=["rule", "mask"],
+)
+def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop, hiding):
+    shop = make_history(new_shop(**hiding))
     change = change_of(shop, "price")
     values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
     for path in (*addresses(shop, **values), "/?panels=1&period=all", "/export.csv?shape=field"):

@@ -199,7 +199,7 @@ def _columns(state: UIState, parsed: ParsedSearch) -> tuple[str, ...]:
     if not refs and parsed.criteria.tables:
         refs = list(parsed.criteria.tables)
     infos = [info for info in (state.catalog.get(ref) for ref in refs) if info is not None]
-    names = [name for info in infos for name in info.columns if state.sight.can_search(info.ref, name)]
+    names = [name for info in infos for name in info.columns if state.sight.can_see(info.ref, name)]
     return tuple(dict.fromkeys(names))
 
 

@@ -133,7 +133,7 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
 def _origin(state: UIState, log: Log, record: RecordRef) -> ActivityRow | None:
     """The change by which the record got its key, if it had another one and that is found in time."""
     info = state.catalog.get(record.table)
-    if info is None or not info.key or not all(state.sight.can_search(record.table, name) for name in info.key):
+    if info is None or not info.key or not all(state.sight.can_see(record.table, name) for name in info.key):
         return None
     try:
         with translated():
@@ -226,7 +226,7 @@ def _values(
         setter = by_column.get(column)
         value = newest.after(column) if column in row else setter.after(column) if setter else ABSENT
         is_change = setter is not None and setter.verb == "update"
-        can_search = state.sight.can_search(table, column)
+        can_see = state.sight.can_see(table, column)
         return CurrentValue(
             now=presenter.value(table, column, value, brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
@@ -234,9 +234,9 @@ def _values(
             set_at=state.clock.moment(setter.issued_at) if setter else None,
             set_href=state.links.activity(setter.id) if setter else None,
             revert_href=state.links.revert(record, setter.id, "before", column)
-            if can_revert and record and setter and is_change and can_search
+            if can_revert and record and setter and is_change and can_see
             else None,
-            history_href=link({"col": column}, True) if can_search else "",
+            history_href=link({"col": column}, True) if can_see else "",
         )
 
     columns = presenter.ordered(table, {**row, **by_column})

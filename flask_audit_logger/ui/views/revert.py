@@ -120,7 +120,7 @@ def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[s
 
 
 def _hidden(state: UIState, record: RecordRef, target: dict[str, Any]) -> set[str]:
-    return {name for name in target if not state.sight.can_search(record.table, name)}
+    return {name for name in target if not state.sight.can_see(record.table, name)}
 
 
 def _post(

@@ -189,8 +189,8 @@ def _same(
     except ReadTimeout:
         return (), gettext("Too large to group by what was changed.")
     # how many rows have a hidden value in common is not for everybody to know
-    can_search = presenter.state.sight.can_search
-    found = [s for s in found if all(can_search(s.sample.table, column) for column in s.sample.changed_columns)]
+    can_see = presenter.state.sight.can_see
+    found = [s for s in found if all(can_see(s.sample.table, column) for column in s.sample.changed_columns)]
     note = (
         gettext("Only the first %(number)s rows were compared.", number=number(50_000))
         if summary.rows.is_capped

@@ -48,7 +48,7 @@ def undo_file(transaction_id: int) -> Any:
         with reading:
             rows = (row for batch in batches(log, search, Paging(), most=MOST) for row in batch)
             yield from undo_script(
-                rows, state.catalog.get, lambda table, column: not sight.can_search(table, column), remarks
+                rows, state.catalog.get, lambda table, column: not sight.can_see(table, column), remarks
             )
 
     response = Response(stream_with_context(stream()), content_type="text/plain; charset=utf-8")

@@ -127,7 +127,7 @@ def compare_page(table: str, key: str) -> Any:
     before, after = sides["from"], sides["to"]
     columns = presenter.ordered(record.table, {**before.row, **after.row})
     # whether two hidden values are equal must not be known either, or one could be tried against another
-    compared = [c for c in columns if state.sight.can_search(record.table, c)]
+    compared = [c for c in columns if state.sight.can_see(record.table, c)]
     differing = [c for c in compared if differs(value_of(before.row, c), value_of(after.row, c))]
     equal = [c for c in compared if c not in set(differing)]
     shown, shown_table = presenter.record(record), presenter.table(record.table)
