@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm import InstanceState, Session
 from werkzeug.local import LocalProxy
 
 logger = logging.getLogger("flask_audit_logger")
@@ -30,11 +30,11 @@ class Actor:
     label: str | None = None
 
 
-def identify(who: Any, *, may_load: bool = False) -> Actor:
+def identify(who: Any, *, refreshed_in: Session | None = None) -> Actor:
     """Key and name of ``who``: a mapped object, an object of Flask-Login, or a key.
 
-    :param may_load: whether a mapped object may be loaded or refreshed for it. Else it may be expired, detached or
-        deleted, and this may be called in the middle of its own flush.
+    :param refreshed_in: the session of which an expired object may be loaded for it. Any other may be expired, detached
+        or deleted, and this may be called in the middle of its own flush.
     """
     if isinstance(who, LocalProxy):  # current_user itself
         who = who._get_current_object()
@@ -45,8 +45,8 @@ def identify(who: Any, *, may_load: bool = False) -> Actor:
     state = _state(who)
     if state is not None:
         key = _key_of_state(state)
-        if may_load and is_expired(who):
-            _refresh(state)
+        if refreshed_in is not None and state.session is refreshed_in and is_expired(who):
+            refreshed_in.refresh(who)
         return Actor(id=key, label=_label_of_state(who, state))
     get_id = getattr(who, "get_id", None)
     if callable(get_id):
@@ -66,12 +66,6 @@ def _state(who: Any) -> InstanceState[Any] | None:
     except NoInspectionAvailable:
         return None
     return state if isinstance(state, InstanceState) else None
-
-
-def _refresh(state: InstanceState[Any]) -> None:
-    session, who = state.session, state.obj()
-    if session is not None and who is not None:
-        session.refresh(who)
 
 
 def _key_of_state(state: InstanceState[Any]) -> str | None:

@@ -9,12 +9,11 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, request, session
-from flask.globals import app_ctx
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, Pool, QueuePool
 from werkzeug.local import LocalProxy
 
 from .actors import Actor, identify, is_expired
+from .apart import apart, is_another_session_possible
 from .context import current_frame
 from .request import default_client_addr, request_facts, split_address
 from .stamp import Stamp, make_stamp
@@ -57,7 +56,7 @@ class CurrentStamp:
         self._owner = owner
         self._get_actor_id = get_actor_id
         self._get_actor_label = get_actor_label
-        self._get_client_addr = get_client_addr or default_client_addr
+        self._get_client_addr = get_client_addr
 
     def __call__(self) -> Stamp:
         frame = current_frame(self._owner)
@@ -66,7 +65,8 @@ class CurrentStamp:
         token = _is_looking_up.set(True)
         try:
             actor = identify(frame.actor) if frame.has_actor else self._actor()
-            address, other_address = split_address(_ask_apart(self._get_client_addr))
+            told = self._get_client_addr
+            address, other_address = split_address(_ask_apart(told) if told else _ask(default_client_addr))
             facts = {**(_ask(request_facts) or {}), **frame.facts}
             if other_address:
                 facts.setdefault("client_addr", other_address)
@@ -78,14 +78,17 @@ class CurrentStamp:
         if self._get_actor_id is None:
             actor = _ask(_logged_in_actor) or Actor()
         else:
-            with _current_user_loaded_apart():
-                actor = _ask_apart(lambda: identify(self._get_actor_id())) or Actor()  # type: ignore[misc]
+            actor = _ask_apart(self._told_actor) or Actor()
             if actor.id is not None and actor.label is None:
                 known = _ask(_logged_in_actor) or Actor()
                 actor = known if known.id == actor.id else actor
         if self._get_actor_label is not None and actor.id is not None:
             return Actor(id=actor.id, label=_ask_apart(self._get_actor_label) or actor.label)
         return actor
+
+    def _told_actor(self) -> Actor:
+        with _current_user_loaded_apart():
+            return identify(self._get_actor_id())  # type: ignore[misc]
 
 
 def _ask(callback: Callable[[], Any]) -> Any:
@@ -103,9 +106,9 @@ def _ask_apart(callback: Callable[[], Any]) -> Any:
 
     A query of it that fails would take the transaction of the write with it, and a commit would end it.
     """
-    if not has_app_context() or not _is_another_session_possible():
+    if not has_app_context() or "sqlalchemy" not in current_app.extensions:
         return _ask(callback)
-    with _session_put_aside():
+    with apart(keeps_globals=True, shares_session=not is_another_session_possible()):
         return _ask(callback)
 
 
@@ -136,61 +139,23 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
     The request has not asked yet who is logged in, and now is no time to run the application's loader in its own
     session: we may be in the middle of a flush.
     """
-    if not _is_another_session_possible():
+    if not is_another_session_possible():
         # Waiting for a connection while we hold one could be for ever; sharing one would roll its transaction back.
         logger.warning("the pool has no second connection to load the current user; the actor is recorded as unknown")
         return None
     try:
-        with _session_put_aside(), _globals_put_aside():
-            return use(current_user._get_current_object())
+        return _load_once(use)
     except DBAPIError:
         # The pool had a dead connection. The one that the application writes on may be alive, so ask again.
         logger.debug("the current user is loaded once more", exc_info=True)
-    with _session_put_aside(), _globals_put_aside():
+    return _load_once(use)
+
+
+def _load_once(use: Callable[[Any], Any]) -> Any:
+    # What the loader keeps in flask.g is of the other session, so the application doesn't get it.
+    with apart(keeps_globals=False):
+        g.pop("_login_user", None)
         return use(current_user._get_current_object())
-
-
-@contextmanager
-def _session_put_aside() -> Iterator[None]:
-    """Give what runs inside a session of its own, whatever the scope of sessions is.
-
-    An application context of its own would do that only for the usual scope, and its end would call what the
-    application does at the end of a request.
-    """
-    scoped = current_app.extensions["sqlalchemy"].session
-    outer = scoped.registry() if scoped.registry.has() else None
-    scoped.registry.clear()
-    try:
-        yield
-    finally:
-        try:
-            scoped.remove()
-        finally:
-            if outer is not None:
-                scoped.registry.set(outer)
-
-
-@contextmanager
-def _globals_put_aside() -> Iterator[None]:
-    """Let the application keep nothing in ``flask.g`` that is of the other session."""
-    context = app_ctx._get_current_object()  # type: ignore[attr-defined]
-    outer, context.g = context.g, current_app.app_ctx_globals_class()
-    try:
-        yield
-    finally:
-        context.g = outer
-
-
-def _is_another_session_possible() -> bool:
-    extension = current_app.extensions.get("sqlalchemy")
-    return extension is not None and all(_has_another_connection(e.pool) for e in extension.engines.values())
-
-
-def _has_another_connection(pool: Pool) -> bool:
-    if isinstance(pool, QueuePool):
-        most = pool.size() + pool._max_overflow
-        return pool._max_overflow < 0 or pool.checkedout() < most
-    return isinstance(pool, NullPool)
 
 
 @contextmanager
@@ -215,13 +180,13 @@ def _current_user_loaded_apart() -> Iterator[None]:
             g.pop("_login_user")
 
 
-def _identify_user(user: Any, *, may_load: bool = False) -> Actor:
+def _identify_user(user: Any, own_session: Any = None) -> Actor:
     is_somebody = user is not None and getattr(user, "is_authenticated", True)
-    return identify(user, may_load=may_load) if is_somebody else Actor()
+    return identify(user, refreshed_in=own_session) if is_somebody else Actor()
 
 
 def _identify_and_load(user: Any) -> Actor:
-    return _identify_user(user, may_load=True)
+    return _identify_user(user, current_app.extensions["sqlalchemy"].session())
 
 
 def _labelled(user: Any) -> Actor:
@@ -233,7 +198,6 @@ def _labelled(user: Any) -> Actor:
     if actor.label is not None:
         labels[actor.id] = actor.label
     elif actor.id not in labels and is_expired(user):
-        labels[actor.id] = None
         loaded = _ask(lambda: _load_apart(_identify_and_load))
         labels[actor.id] = loaded.label if loaded is not None and loaded.id == actor.id else None
     return Actor(id=actor.id, label=labels.get(actor.id))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 
 import pytest
 import sqlalchemy as sa
@@ -84,6 +85,85 @@ def test_the_loader_leaves_nothing_behind(create_app):
         assert "account" not in g and "_login_user" not in g
         assert current_user.name == "Grace" and g.account in app.db.session
     assert actors(app, table_name="tags") == [(1, "Grace")]
+
+
+def test_a_loader_that_reads_g(create_app):
+    """A loader sees what the request has left in ``g``, as the tenant it works for, but no session kept there."""
+    app = with_grace(create_app())
+    seen = []
+
+    @LoginManager(app.app).request_loader
+    def load(request):
+        seen.append((g.tenant, g.get("session")))
+        return app.db.session.get(app.models.User, 1) if g.tenant == "acme" else None
+
+    with app.app.test_request_context("/"):
+        g.tenant, g.session = "acme", app.db.session()
+        app.db.session.add(app.models.Tag(name="x"))
+        app.db.session.commit()
+    assert seen == [("acme", None)]
+    assert actors(app, table_name="tags") == [(1, "Grace")]
+
+
+def test_a_callback_keeps_things_in_g(create_app):
+    """What get_actor_id remembers in ``g`` or takes away is found by the next call and by the request."""
+    calls = []
+
+    def ask():
+        if "actor_id" not in g:
+            calls.append(g.pop("hint"))
+            g.actor_id = 1
+        return g.actor_id
+
+    app = create_app(get_actor_id=ask)
+    with app.app.test_request_context("/"):
+        g.hint = "h"
+        for name in "ab":
+            app.db.session.add(app.models.Tag(name=name))
+            app.db.session.commit()
+        assert (g.actor_id, "hint" in g) == (1, False)
+    assert (calls, actors(app)) == (["h"], [(1, None)] * 2)
+
+
+@pytest.mark.parametrize("by", ["loader", "callback"])
+def test_threads_that_share_a_context_share_no_look_up(create_app, by):
+    """While the user is loaded in threads of a request, the request has its own session, ``g`` and current user."""
+    meeting = threading.Barrier(3, timeout=20)
+    is_meeting = threading.Event()
+    app = with_grace(create_app(**{"get_actor_id": lambda: current_user.id} if by == "callback" else {}))
+    session = app.db.session
+
+    @LoginManager(app.app).request_loader
+    def load(request):
+        if is_meeting.is_set():
+            meeting.wait()  # all of them are being asked
+            meeting.wait()
+        return session.get(app.models.User, 1)
+
+    def work(name):
+        with app.db.engine.begin() as connection:
+            connection.execute(sa.insert(app.models.Tag), {"name": name})
+
+    with app.app.test_request_context("/"), ThreadPoolExecutor(2) as pool:
+        g.tenant = "acme"
+        own = session()
+        session.add(app.models.Tag(name="request"))
+        is_meeting.set()
+        running = [pool.submit(copy_context().run, work, f"worker {number}") for number in range(2)]
+        meeting.wait()
+        assert (session(), g.get("tenant"), g.get("_login_user")) == (own, "acme", None)
+        is_meeting.clear()
+        meeting.wait()
+        for future in running:
+            future.result(20)
+        assert (session(), g.get("tenant")) == (own, "acme")
+        session.commit()
+    assert sorted(a.changed_data["name"] for a in app.activities(table_name="tags")) == [
+        "request",
+        "worker 0",
+        "worker 1",
+    ]
+    assert actors(app, table_name="tags") == [(1, "Grace")] * 3
 
 
 @pytest.mark.parametrize("callback", ["get_actor_id", "get_actor_label", "get_client_addr"])

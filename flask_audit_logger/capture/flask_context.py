@@ -1,0 +1,48 @@
+"""Flask's application context, as far as Flask has no public way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+
+from flask.globals import _cv_app
+from sqlalchemy import Connection
+from sqlalchemy.orm import Session
+
+_MISSING = object()
+
+
+@contextmanager
+def own_context(*, keeps_globals: bool) -> Iterator[None]:
+    """Replace the application context by a copy, for what runs inside the block.
+
+    Threads that run in a copy of the context variables share the application context, so it is never changed itself.
+    Nothing is pushed or popped: that would call what the application does at the end of a context.
+
+    :param keeps_globals: whether what is changed in ``flask.g`` stays. If not, no session is reached through it.
+    """
+    outer = _cv_app.get()
+    inner = copy(outer)
+    inner.g = copy(outer.g)
+    inside = vars(inner.g)
+    if not keeps_globals:
+        for name in [name for name, value in inside.items() if isinstance(value, Session | Connection)]:
+            del inside[name]
+    before = dict(inside)
+    token = _cv_app.set(inner)
+    try:
+        yield
+    finally:
+        _cv_app.reset(token)
+        if keeps_globals:
+            _repeat_changes(before, inside, vars(outer.g))
+
+
+def _repeat_changes(before: dict[str, Any], after: dict[str, Any], target: dict[str, Any]) -> None:
+    for name in before.keys() | after.keys():
+        if name not in after:
+            target.pop(name, None)
+        elif after[name] is not before.get(name, _MISSING):
+            target[name] = after[name]
