@@ -10,6 +10,7 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData
 
+from .exceptions import ConfigurationError
 from .maintenance.baseline import baseline
 from .maintenance.probe import probe
 from .maintenance.status import Status, powers, status
@@ -67,9 +68,12 @@ def baseline_command(tables: tuple[str, ...]) -> None:
     for name in tables or [name for name, (_, triggers) in found.items() if triggers.options.key != ()]:
         recorded = 0
         with audit_logger.context(job="baseline"), click.progressbar(length=1000, label=name) as bar:
-            for step in baseline(*found[name]):
-                recorded += step.recorded
-                bar.update(round(step.done * 1000) - bar.pos)
+            try:
+                for step in baseline(*found[name]):
+                    recorded += step.recorded
+                    bar.update(round(step.done * 1000) - bar.pos)
+            except ConfigurationError as error:
+                raise click.ClickException(str(error)) from error
         click.echo(f"{name}: {recorded} rows recorded")
 
 

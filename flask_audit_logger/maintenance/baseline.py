@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, text
 
-from ..schema.catalog import default_schema
+from ..exceptions import ConfigurationError
+from ..schema.catalog import as_in_catalog, default_schema, tables_in
 from ..schema.objects import Triggers, snapshot
 from ..sql import quote_ident
 
@@ -48,22 +49,32 @@ class Step:
 def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
     """Record the rows of a table that the log knows nothing of, batch by batch.
 
-    Each batch is committed, so an interruption loses nothing, and the next run goes on where the log ends.
+    Each batch is committed, so an interruption loses nothing, and the next run goes on where the log ends. In the end
+    the table is looked at as a whole: an update that nothing logs may have moved rows to where a batch had been before.
+
+    :raises ConfigurationError: if there is no such table.
     """
     with engine.connect() as connection:
         default = default_schema(connection)
+        named = as_in_catalog(triggers, default)
+        if (named.schema, named.table) not in tables_in(connection):
+            raise ConfigurationError(f"There is no table {triggers.table!r} in the database.")
         table = quote_ident(triggers.schema or default, triggers.table)
         leaves = connection.execute(_LEAVES, {"table": table}).all()
         activity = quote_ident(triggers.audit_schema or default, "activity").replace(":", "\\:")
-    total = sum(leaf.blocks + 1 for leaf in leaves)
+    total = sum(2 * (leaf.blocks + 1) for leaf in leaves)
     done = 0
     for leaf in leaves:
-        for first in range(0, leaf.blocks + 1, BATCH):
-            last = min(first + BATCH - 1, leaf.blocks)
+        for first, last in [*_batches(leaf.blocks), (None, None)]:
             with engine.begin() as connection:
                 newest = connection.scalar(text(f"SELECT max(id) FROM {activity}")) or 0  # noqa: S608
                 statement = snapshot(triggers, default, leaf.leaf, first, last)
                 connection.execute(text(statement.replace(":", "\\:")))
                 recorded = connection.scalar(text(_RECORDED.format(activity)), {"newest": newest}) or 0
-            done += last - first + 1
+            done += leaf.blocks + 1 if first is None or last is None else last - first + 1
             yield Step(done / total, recorded)
+
+
+def _batches(blocks: int) -> list[tuple[int | None, int | None]]:
+    """The first and the last block of each batch."""
+    return [(first, min(first + BATCH - 1, blocks)) for first in range(0, blocks + 1, BATCH)]

@@ -37,9 +37,12 @@ def quote_ident(*names: str) -> str:
 
 
 def quote_literal(value: str) -> str:
-    """Quote a text as an SQL string that means the same whatever ``standard_conforming_strings`` is."""
-    quoted = "'" + value.replace("'", "''").replace("\\", "\\\\") + "'"
-    return f" E{quoted}" if "\\" in value else quoted
+    """Quote a text as an SQL string that means the same whatever ``standard_conforming_strings`` is.
+
+    It has no ``$``, which could end the block that the string stands in.
+    """
+    quoted = "'" + value.replace("'", "''").replace("\\", "\\\\").replace("$", "\\044") + "'"
+    return f" E{quoted}" if "\\" in quoted else quoted
 
 
 def render(name: str, version: int, schema: str, **identifiers: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from sqlalchemy.dialects.postgresql import ARRAY, DATERANGE, REGCLASS, TSTZRANGE
 from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.maintenance.baseline import baseline as record
@@ -17,6 +18,15 @@ from tests.support.models import Models
 from tests.support.server import both_drivers, plain_engine
 
 OPTIONS = {"exclude": ["hair"], "mask": ["email"]}
+
+SETTINGS = {
+    "TimeZone": "Asia/Tokyo",
+    "DateStyle": "German",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "escape",
+    "extra_float_digits": "0",
+    "search_path": "public",
+}
 
 
 @pytest.fixture
@@ -95,11 +105,12 @@ def test_what_can_not_be_recorded_is_refused(users, table, said):
 
 def test_the_operation_records_the_same_and_leaves_the_session_as_it_was(users, outside):
     with outside.begin() as connection, Operations.context(MigrationContext.configure(connection)) as op:
-        connection.exec_driver_sql("SET LOCAL TimeZone = 'Asia/Tokyo'")
-        zone = connection.exec_driver_sql("SHOW TimeZone").scalar_one()
+        for setting, value in SETTINGS.items():
+            connection.exec_driver_sql(f"SET LOCAL {setting} = '{value}'")
+        before = [connection.exec_driver_sql(f"SHOW {setting}").scalar_one() for setting in SETTINGS]
         op.snapshot_audit_logger_table("pairs")
         op.snapshot_audit_logger_table("users", excluded_columns=["hair"], masked_columns=["email"])
-        assert connection.exec_driver_sql("SHOW TimeZone").scalar_one() == zone
+        assert [connection.exec_driver_sql(f"SHOW {setting}").scalar_one() for setting in SETTINGS] == before
         connection.exec_driver_sql("UPDATE users SET name = 'later' WHERE id = 1")
     assert logged(users) == [*EXPECTED, ("users", "update", "1", {"name": "later"})]
     contexts = [a.transaction.context for a in users.activities()]
@@ -156,7 +167,7 @@ def test_rows_that_row_security_hides_are_an_error(users, execute, server, datab
                 "CREATE POLICY visible ON users USING (id <> 3)",
             )
             triggers = [t for t in declared_triggers(users.db.metadata) if t.table == "users"]
-            hint = r"\(audit_logger\) row security hides rows of users"
+            hint = r"\(audit_logger\) row security hides rows of public.users"
             with pytest.raises(DBAPIError, match=hint):
                 list(record(plain_engine(database_url.set(username=role)), *triggers))
             assert logged(users) == EXPECTED[:1]
@@ -177,3 +188,94 @@ def test_a_change_under_way_comes_before_the_snapshot_of_what_came_of_it(users, 
         command.join(30)
     states = [a.changed_data["name"] for a in users.activities(record_key="1", table_name="users")]
     assert states == ["new", "new"]
+
+
+def test_a_value_is_recorded_as_the_triggers_record_it_whatever_the_session_says(create_app, outside, execute):
+    types = {
+        "i": sa.Interval,
+        "b": sa.LargeBinary,
+        "f": sa.Double,
+        "r": DATERANGE,
+        "d": ARRAY(sa.Date),
+        "ts": TSTZRANGE,
+    }
+    types |= {"c": REGCLASS}
+
+    def declare(db):
+        columns = [sa.Column(name, type_) for name, type_ in types.items()]
+        return Models(
+            things=sa.Table(
+                "things",
+                db.metadata,
+                sa.Column("id", sa.BigInteger, primary_key=True),
+                *columns,
+                info={"audit_logged": True},
+            )
+        )
+
+    application = create_app(declare=declare)
+    row = (
+        "'1 day 2 hours', 'abc\\001', 0.1::float8 + 0.2::float8, '[2020-01-02,2020-01-05)', '{2020-02-01}', "
+        "'[2020-01-02 10:00,2020-01-05 10:00)', 'things'"
+    )
+    execute(
+        "ALTER TABLE things DISABLE TRIGGER USER",
+        f"INSERT INTO things VALUES (1, {row})",
+        "ALTER TABLE things ENABLE TRIGGER USER",
+        f"INSERT INTO things VALUES (1 + 1, {row})",
+        *(
+            f"DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET {setting} = %L', current_database(), '{value}'); END$$"
+            for setting, value in SETTINGS.items()
+        ),
+    )
+    application.dispose()  # connections from before the settings
+    assert baseline(application)[0] == 0
+    logged_values, recorded = [a.changed_data for a in application.activities()]
+    assert recorded == {**logged_values, "id": 1}
+
+
+def test_a_row_that_moves_while_its_table_is_read_is_recorded(create_app, execute, database_url, monkeypatch):
+    monkeypatch.setattr("flask_audit_logger.maintenance.baseline.BATCH", 1)
+
+    def declare(audit):
+        return lambda db: Models(things=declare_table(db.metadata, "things", audit=audit, columns=["name", "seen"]))
+
+    create_app(declare=declare(None))
+    execute(
+        "INSERT INTO things SELECT n, repeat('x', 1000), 'no' FROM generate_series(1, 40) AS n",
+        "DELETE FROM things WHERE id <= 10",
+    )
+    with plain_engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM things"))
+    application = create_app(declare=declare({"ignore": ["seen"]}))
+    steps = record(plain_engine(database_url), *declared_triggers(application.db.metadata))
+    found = [next(steps), next(steps)]
+    execute("UPDATE things SET seen = 'yes' WHERE id > 30")
+    found += steps
+    assert sum(step.recorded for step in found) == 30
+    assert found[-1].done == 1
+    assert sorted(int(a.record_key) for a in application.activities()) == list(range(11, 41))
+
+
+def test_a_table_that_is_missing_is_an_error(users, execute):
+    execute("DROP TABLE pairs")
+    code, output = baseline(users, "pairs")
+    assert (code, "There is no table 'pairs' in the database." in output) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["a$snapshot$b", "a$sql$b", "a$audit_logger$b", "a$old_migration$b\\"])
+def test_a_name_that_looks_like_the_end_of_a_block(create_app, execute, name):
+    def declare(audit):
+        return lambda db: Models(
+            t=declare_table(db.metadata, name, audit=audit, columns=[name], partition_by="RANGE (id)")
+        )
+
+    create_app(declare=declare(None))
+    execute(f'CREATE TABLE part PARTITION OF "{name}" DEFAULT', f"INSERT INTO \"{name}\" VALUES (1, 'x')")
+    application = create_app(declare=declare({"mask": [name]}))
+    execute("INSERT INTO part VALUES (2, 'y')")
+    assert baseline(application)[0] == 0
+    assert [(a.table_name, a.verb, a.record_key, a.changed_data[name]) for a in application.activities()] == [
+        (name, "insert", "2", MASKED),
+        (name, "snapshot", "1", MASKED),
+    ]

@@ -7,14 +7,23 @@ DECLARE
     only_leaf regclass := @leaf@;
     first_block bigint := @first_block@;
     last_block bigint := @last_block@;
-    batch_blocks bigint := 1000;
     root_schema text;
     root_name text;
     key_columns text[];
     mask jsonb;
     leaf regclass;
-    leaf_blocks bigint;
+    recorded bigint;
     given text := coalesce(current_setting('flask_audit_logger.context', true), '');
+    -- As for the triggers: one value is always logged as one text, whatever the settings of the session.
+    pinned jsonb := '{
+        "search_path": "pg_catalog, pg_temp",
+        "TimeZone": "UTC",
+        "DateStyle": "ISO, MDY",
+        "IntervalStyle": "postgres",
+        "bytea_output": "hex",
+        "extra_float_digits": "1"
+    }';
+    session jsonb := (SELECT jsonb_object_agg(s.name, current_setting(s.name)) FROM jsonb_object_keys(pinned) AS s (name));
 BEGIN
     SELECT n.nspname, c.relname
     INTO root_schema, root_name
@@ -50,9 +59,7 @@ BEGIN
     IF given = '' THEN
         PERFORM set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
     END IF;
-    -- what is recorded as text must not depend on the session
-    PERFORM set_config('flask_audit_logger.session_zone', current_setting('TimeZone'), true);
-    PERFORM set_config('TimeZone', 'UTC', true);
+    PERFORM set_config(p.key, p.value, true) FROM jsonb_each_text(pinned) AS p;
     FOR leaf IN
         SELECT coalesce(p.relid, root)
         FROM (SELECT) AS one
@@ -68,54 +75,62 @@ BEGIN
                     ERRCODE = 'insufficient_privilege',
                     HINT = 'Use the owner of the table without FORCE ROW LEVEL SECURITY, or a role with BYPASSRLS.';
         END IF;
-        leaf_blocks := coalesce(last_block, pg_relation_size(leaf) / current_setting('block_size')::bigint);
-        FOR block IN coalesce(first_block, 0) .. leaf_blocks BY batch_blocks LOOP
-            -- FOR SHARE waits for a change that is under way, and reads what came of it: a snapshot never stands after
-            -- the entry of a change in the log, with values of before it.
-            EXECUTE format(
-                $sql$
-                INSERT INTO @schema@.activity (
-                    schema, table_name, relid, issued_at, native_transaction_id, verb, changed_data, record_key,
-                    transaction_id
-                )
-                SELECT
-                    $1,
-                    $2,
-                    $3,
-                    statement_timestamp(),
-                    pg_current_xact_id()::text::bigint,
-                    'snapshot',
-                    c.record || $5,
-                    c.record_key,
-                    (SELECT @schema@.audit_logger_current_transaction())
-                FROM (
-                    SELECT to_jsonb(r.*) AS record, @schema@.audit_logger_record_key(to_jsonb(r.*), $4) AS record_key
-                    FROM (
-                        SELECT %1$s
-                        FROM ONLY %2$s
-                        WHERE ctid >= '(%3$s,0)' AND ctid < '(%4$s,0)'
-                        FOR SHARE
-                    ) AS r
-                    OFFSET 0
-                ) AS c
-                WHERE NOT EXISTS (
-                    SELECT
-                    FROM @schema@.activity AS a
-                    WHERE a.schema = $1
-                        AND a.table_name = $2
-                        AND a.record_key = c.record_key
-                )
-                $sql$,
-                @schema@.audit_logger_projection(leaf, options),
-                leaf,
-                block,
-                least(block + batch_blocks, leaf_blocks + 1)
+        -- A statement sees each row once, wherever an update moves it meanwhile; the next statement may find it in a block
+        -- that was read before. So whoever reads a table in parts reads the whole of it in the end.
+        -- FOR SHARE waits for a change that is under way, and reads what came of it: a snapshot never stands after the
+        -- entry of a change in the log, with values of before it. Rows that the log knows are not locked.
+        EXECUTE format(
+            $sql$
+            INSERT INTO @schema@.activity (
+                schema, table_name, relid, issued_at, native_transaction_id, verb, changed_data, record_key, transaction_id
             )
-            USING root_schema, root_name, leaf, key_columns, mask;
-            RAISE NOTICE 'audit log: snapshot of %, % of % blocks', leaf, least(block + batch_blocks, leaf_blocks), leaf_blocks;
-        END LOOP;
+            SELECT
+                $1,
+                $2,
+                $3,
+                statement_timestamp(),
+                pg_current_xact_id()::text::bigint,
+                'snapshot',
+                c.record || $5,
+                @schema@.audit_logger_record_key(c.record, $4),
+                (SELECT @schema@.audit_logger_current_transaction())
+            FROM (
+                SELECT to_jsonb(r.*) AS record
+                FROM (
+                    SELECT %1$s
+                    FROM ONLY %2$s
+                    WHERE %3$s
+                        AND (
+                            SELECT NOT EXISTS (
+                                SELECT
+                                FROM @schema@.activity AS a
+                                WHERE a.schema = $1
+                                    AND a.table_name = $2
+                                    AND a.record_key = k.record_key
+                            )
+                            FROM (
+                                SELECT @schema@.audit_logger_record_key(to_jsonb(p.*), $4) AS record_key
+                                FROM (SELECT %4$s) AS p
+                            ) AS k
+                        )
+                    FOR SHARE
+                ) AS r
+                OFFSET 0
+            ) AS c
+            $sql$,
+            @schema@.audit_logger_projection(leaf, options),
+            leaf,
+            CASE
+                WHEN first_block IS NULL THEN 'true'
+                ELSE format('ctid >= ''(%s,0)'' AND ctid < ''(%s,0)''', first_block, last_block + 1)
+            END,
+            @schema@.audit_logger_projection(leaf, jsonb_build_object('only', key_columns))
+        )
+        USING root_schema, root_name, leaf, key_columns, mask;
+        GET DIAGNOSTICS recorded = ROW_COUNT;
+        RAISE NOTICE 'audit log: snapshot of % rows of %', recorded, leaf;
     END LOOP;
-    PERFORM set_config('TimeZone', current_setting('flask_audit_logger.session_zone'), true);
+    PERFORM set_config(s.key, s.value, true) FROM jsonb_each_text(session) AS s;
     PERFORM set_config('flask_audit_logger.context', given, true);
 END;
 $snapshot$;
