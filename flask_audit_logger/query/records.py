@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_
+from sqlalchemy import ColumnElement, Select, Text, cast, func, or_
 
 from .activities import Count, capped
 from .criteria import Criteria, conditions
+from .diff import as_text
 from .paging import Page, Paging, page_of, paged
 from .reader import Log
 from .refs import RecordRef
@@ -52,8 +53,10 @@ def renamed_to(version: ActivityRow, key: Sequence[str]) -> tuple[str, ...] | No
     """
     if version.verb != "update" or not any(column in version.changed_data for column in key):
         return None
-    row = version.state_after or {}
-    return tuple(str(row.get(column)) for column in key)
+    parts = version.record.components if version.record is not None else ()
+    # what stayed as it was is logged with whole rows only; a key too long for the log can't be taken apart
+    old = {**dict(zip(key, parts, strict=False)), **version.old_data} if len(parts) == len(key) else version.old_data
+    return tuple(as_text(value) for value in ({**old, **version.changed_data}.get(column) for column in key))
 
 
 def renamed_from(log: Log, record: RecordRef, key: Sequence[str]) -> ActivityRow | None:
@@ -64,10 +67,12 @@ def renamed_from(log: Log, record: RecordRef, key: Sequence[str]) -> ActivityRow
     :param key: names of the key's columns.
     """
     a = log.models.activity.c
-    parts = [
-        func.coalesce(a.changed_data[str(name)].astext, a.old_data[str(name)].astext) == text
-        for name, text in zip(key, record.components, strict=False)
-    ]
+    named = list(zip(map(str, key), record.components, strict=False))
+    # what a change does not name is as it was, so it is the same in the old key
+    parts = [func.coalesce(a.changed_data[name].astext, a.old_data[name].astext, text) == text for name, text in named]
+    if len(named) > 1:
+        before = (func.coalesce(a.old_data[name].astext, text) for name, text in named)
+        parts.append(cast(func.jsonb_build_array(*before), Text) == a.record_key)
     statement = _of_table(log, record).where(
         a.verb == "update",
         a.record_key != record.key,

@@ -1,183 +1,293 @@
-"""How a record stood right after some of its changes: its row, who set each value, and the changes around."""
+"""How a record stood right after some of its changes: its row, who set each value, and the changes around.
+
+A key may be used again: a life of a record ends when it is deleted, when its table is emptied, and when it gets another
+key. What was before that says nothing about the values of a later life.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     FromClause,
     ScalarSelect,
     Select,
     Text,
+    and_,
     case,
     cast,
+    false,
     func,
     literal,
+    not_,
     null,
+    or_,
     select,
     true,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from .diff import differs
 from .reader import Log
 from .records import is_record
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 from .values import Value, value_of
 
-
-@dataclass(frozen=True)
-class LastSet:
-    """The change that gave a column the value it has (or had at a time)."""
-
-    column: str
-    activity: ActivityRow
+#: No change has a larger id.
+LAST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Step:
-    """A change before or after another one of the same record."""
+class Which:
+    """Which change of a record is meant: the last one under some conditions, one by its id, or the oldest."""
 
-    id: int
-    issued_at: dt.datetime
+    conditions: tuple[ColumnElement[bool], ...] = ()
+    exactly: int | None = None
+    is_oldest: bool = False
 
 
 @dataclass(frozen=True)
 class Standing:
     """A record right after a change.
 
-    :param version: the change, with its whole old row.
-    :param setters: for every column the newest change up to then that touched it.
+    :param version: the change, with its whole old row; or that its table was emptied.
+    :param touched: for every column the newest change of this life, up to then, that touched it.
+    :param later: for columns whose values are not logged with the version: the next change that tells what they were.
+    :param since: id of the last change before this life, or 0.
     """
 
     version: ActivityRow
-    setters: list[LastSet] = field(default_factory=list)
-    older: Step | None = None
-    newer: Step | None = None
+    touched: dict[str, ActivityRow] = field(default_factory=dict)
+    later: dict[str, ActivityRow] = field(default_factory=dict)
+    since: int = 0
+    older: int | None = None
+    newer: int | None = None
 
     @property
     def is_deleted(self) -> bool:
         """Whether the record was gone after the change."""
-        return self.version.verb == "delete"
+        return self.version.state_after is None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether only the changed columns are logged with the version."""
+        return self.version.verb == "update" and self.version.old_data.keys() <= self.version.changed_data.keys()
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether there may be columns whose values nothing in the log tells."""
+        known = [*(entry.verb for entry in self.touched.values()), *(entry.verb for entry in self.later.values())]
+        return self.is_partial and not {"insert", "snapshot", "delete"} & set(known)
 
     @property
     def row(self) -> dict[str, Any] | None:
         """The columns, or ``None`` if the record was gone.
 
-        If only changed columns are logged for the table, the others come from the changes that set them.
+        If only changed columns are logged for the table, the others come from the changes around.
         """
         row = self.version.state_after
-        if row is None or self.version.verb != "update":
+        if row is None or not self.is_partial:
             return row
-        older = {entry.column: entry.activity for entry in self.setters}
-        return {name: entry.changed_data.get(name) for name, entry in older.items() if name not in row} | row
+        later = {name: entry.old_data.get(name) for name, entry in self.later.items()}
+        return later | {name: entry.changed_data.get(name) for name, entry in self.touched.items()} | row
 
     def value(self, column: str) -> Value:
         """The value of a column."""
         return value_of(self.row or {}, column)
 
+    def setter(self, column: str) -> ActivityRow | None:
+        """The change that gave a column its value; ``None`` if that is not in what can be read of the log."""
+        found = self.touched.get(column)
+        return None if found is None or differs(found.after(column), self.value(column)) else found
 
-def newest(log: Log, record: RecordRef) -> Select[Any]:
-    """The id of the last change."""
-    return _ids(log, record).order_by(log.models.activity.c.id.desc())
+    def is_changed(self, column: str) -> bool:
+        """Whether a column was changed since the record was made, even if nobody saw it."""
+        found = self.touched.get(column)
+        return found is not None and (found.verb == "update" or self.setter(column) is None)
 
 
-def oldest(log: Log, record: RecordRef) -> Select[Any]:
-    """The id of the oldest change that the log still has."""
-    return _ids(log, record).order_by(log.models.activity.c.id)
+NEWEST = Which()
+#: The oldest that the log still has.
+OLDEST = Which(is_oldest=True)
 
 
-def exactly(log: Log, record: RecordRef, activity_id: int) -> Select[Any]:
+def exactly(log: Log, activity_id: int) -> Which:
     """A change by its id, if it is one of the record."""
-    return _ids(log, record).where(log.models.activity.c.id == activity_id)
+    return Which((log.models.activity.c.id <= activity_id,), exactly=activity_id)
 
 
-def begun_by(log: Log, record: RecordRef, moment: dt.datetime) -> Select[Any]:
-    """The id of the last change that began at this time or before it."""
-    return newest(log, record).where(log.models.activity.c.issued_at <= moment)
+def begun_by(log: Log, moment: dt.datetime) -> Which:
+    """The last change that began at this time or before it."""
+    return Which((log.models.activity.c.issued_at <= moment,))
 
 
-def standings(log: Log, record: RecordRef, *changes: Select[Any]) -> list[Standing | None]:
+def standings(log: Log, record: RecordRef, *changes: Which, key: Sequence[str] = ()) -> list[Standing | None]:
     """How the record stood after each of some changes, in one statement; ``None`` where there is no such change.
 
-    :param changes: selects of ids made by the functions above.
+    :param changes: each named by what is above.
+    :param key: names of the key's columns.
     """
     a, t = log.models.activity, log.models.transaction
-    wanted = union_all(
-        *(select(literal(place).label("place"), _one(change).label("until")) for place, change in enumerate(changes))
-    ).cte("wanted")
-    name = func.jsonb_object_keys(a.c.changed_data).table_valued("name").render_derived().lateral()
-    of_record = wanted.join(a, a.c.id <= wanted.c.until)
-    setter = union_all(
-        select(wanted.c.place, cast(null(), Text).label("name"), wanted.c.until.label("id")),
-        log.activities(wanted.c.place, name.c.name, func.max(a.c.id), source=of_record.join(name, true()))
-        .where(*is_record(log, record))
-        .group_by(wanted.c.place, name.c.name),
-    ).subquery("setter")
-    is_version = setter.c.name.is_(None)
+    wanted = _wanted(log, record, changes, key)
+    entry = _entries(log, record, wanted)
+    is_version = entry.c.name.is_(None)
     columns: list[ColumnElement[Any]] = [
-        setter.c.place,
-        setter.c.name.label("column"),
+        wanted.c.place,
+        wanted.c.since,
+        wanted.c.older,
+        wanted.c.newer,
+        entry.c.name.label("column"),
+        entry.c.is_later,
         *(c for c in activity_columns(log.models) if c.key not in ("old_text", "changed_text")),
-        _part(is_version, setter.c.name, a.c.old_data).label("old_text"),
-        _part(is_version, setter.c.name, a.c.changed_data).label("changed_text"),
+        _part(is_version, entry.c.name, a.c.old_data).label("old_text"),
+        _part(is_version, entry.c.name, a.c.changed_data).label("changed_text"),
         *transaction_columns(log.models),
-        *_around(log, record, setter),
     ]
-    source = a.join(setter, setter.c.id == a.c.id).outerjoin(t, a.c.transaction_id == t.c.id)
-    rows = log.all(log.activities(*columns, source=source).order_by(setter.c.place, setter.c.name.nulls_first()))
+    source = a.join(entry, entry.c.id == a.c.id).join(wanted, wanted.c.place == entry.c.place)
+    source = source.outerjoin(t, a.c.transaction_id == t.c.id)
+    rows = log.all(log.activities(*columns, source=source).order_by(wanted.c.place, entry.c.name.nulls_first()))
     found: list[Standing | None] = [None] * len(changes)
     for row in rows:
-        activity, place = read_activity(row), row.place
-        standing = found[place]
+        activity, standing = read_activity(row), found[row.place]
         if row.column is None:
-            found[place] = Standing(activity, [], _step(row, "older"), _step(row, "newer"))
+            found[row.place] = Standing(activity, since=row.since, older=row.older, newer=row.newer)
+        elif standing is not None and row.is_later:
+            standing.later[row.column] = activity
         elif standing is not None:
-            standing.setters.append(LastSet(row.column, _without_absent(activity)))
+            standing.touched[row.column] = _without_absent(activity)
     return found
 
 
-def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> Step | None:
+def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> int | None:
     """The first change after a time, or of all."""
     a = log.models.activity.c
-    statement = log.activities(a.id, a.issued_at).where(*is_record(log, record)).order_by(a.id).limit(1)
-    row = log.first(statement if moment is None else statement.where(a.issued_at > moment))
-    return None if row is None else Step(row[0], row[1])
+    statement = log.activities(a.id).where(*is_record(log, record)).order_by(a.id).limit(1)
+    found: int | None = log.scalar(statement if moment is None else statement.where(a.issued_at > moment))
+    return found
 
 
-def _ids(log: Log, record: RecordRef) -> Select[Any]:
-    return log.activities(log.models.activity.c.id).where(*is_record(log, record))
+def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence[str]) -> CTE:
+    """For each change its id, since when and until when the record lived, and the changes before and after.
+
+    The changes of the record and those of its whole table are looked for apart, each by a step in the index of records.
+    """
+    a = log.models.activity
+    numbered = enumerate(_id_of(log, record, which, key).scalar_subquery() for which in changes)
+    until = union_all(
+        *(select(literal(place).label("place"), found.label("id")) for place, found in numbered)
+    ).subquery()
+    is_gone, is_partial = or_(_is_end(a, key), a.c.verb == "truncate"), _is_partial(a)
+    version = log.activities(
+        until.c.place,
+        until.c.id,
+        is_gone.label("is_gone"),
+        is_partial.label("is_partial"),
+        source=until.join(a, a.c.id == until.c.id),
+    ).cte("version")
+    own, whole = log.activities(a.c.id).where(*is_record(log, record)), _emptied(log, record)
+    is_before, is_after = a.c.id < version.c.id, a.c.id > version.c.id
+
+    def end(of: Select[Any], order: ColumnElement[Any]) -> ScalarSelect[Any]:
+        return of.order_by(order).limit(1).correlate(version).scalar_subquery()
+
+    first, last = a.c.id, a.c.id.desc()
+    ends = own.where(_is_end(a, key))
+    since = func.greatest(end(ends.where(is_before), last), end(whole.where(is_before), last))
+    until_end = func.least(end(ends.where(is_after), first), end(whole.where(is_after), first))
+    emptied_next = case((not_(version.c.is_gone), end(whole.where(is_after), first)))
+    return select(
+        version.c.place,
+        version.c.id,
+        func.coalesce(since, 0).label("since"),
+        case((version.c.is_partial, func.coalesce(until_end, LAST_ID))).label("end"),
+        _reached(log, record, key, is_before, of=version).scalar_subquery().label("older"),
+        func.least(end(own.where(is_after), first), emptied_next).label("newer"),
+    ).cte("wanted")
 
 
-def _one(change: Select[Any]) -> ScalarSelect[Any]:
-    return change.limit(1).scalar_subquery()
+def _id_of(log: Log, record: RecordRef, which: Which, key: Sequence[str]) -> Select[Any]:
+    a = log.models.activity.c
+    if which.is_oldest:
+        return log.activities(a.id).where(*is_record(log, record)).order_by(a.id).limit(1)
+    reached = _reached(log, record, key, *which.conditions)
+    if which.exactly is None:
+        return reached
+    found = reached.subquery()
+    return select(found.c.id).where(found.c.id == which.exactly)
+
+
+def _reached(
+    log: Log, record: RecordRef, key: Sequence[str], *conditions: ColumnElement[bool], of: CTE | None = None
+) -> Select[Any]:
+    """The id of the last change; that its table was emptied is one of the record, if there was the record then.
+
+    :param of: what the conditions refer to besides the activities.
+    """
+    a = log.models.activity
+    own = log.activities(a.c.id, _is_end(a, key).label("is_end")).where(*is_record(log, record), *conditions)
+    own = own.order_by(a.c.id.desc()).limit(1)
+    last = (own if of is None else own.correlate(of)).subquery("last")
+    emptied = _emptied(log, record).where(a.c.id > last.c.id, *conditions).order_by(a.c.id).limit(1)
+    emptied = emptied.correlate(last) if of is None else emptied.correlate(last, of)
+    found = case((last.c.is_end, last.c.id), else_=func.coalesce(emptied.scalar_subquery(), last.c.id))
+    return select(found.label("id"))
+
+
+def _emptied(log: Log, record: RecordRef) -> Select[Any]:
+    """Ids of the changes that removed all rows of the record's table at once."""
+    a = log.models.activity.c
+    of_table = (a.table_name == record.table.name, a.record_key.is_(None), a.schema == record.table.schema)
+    return log.activities(a.id).where(*of_table, a.verb == "truncate")
+
+
+def _is_end(a: FromClause, key: Sequence[str]) -> ColumnElement[bool]:
+    """Whether nothing has the record's key after a change."""
+    is_deleted: ColumnElement[bool] = a.c.verb == "delete"
+    if not key:
+        return is_deleted
+    is_renamed = a.c.changed_data.has_any(cast([str(name) for name in key], ARRAY(Text)))
+    return or_(is_deleted, and_(a.c.verb == "update", is_renamed))
+
+
+def _is_partial(a: FromClause) -> ColumnElement[bool]:
+    """Whether an update brings only the old values of what it changed."""
+    name = func.jsonb_object_keys(a.c.old_data).table_valued("name").render_derived()
+    other = select(literal(1)).select_from(name).where(not_(a.c.changed_data.has_key(name.c.name)))
+    return and_(a.c.verb == "update", not_(other.correlate(a).exists()))
+
+
+def _entries(log: Log, record: RecordRef, wanted: CTE) -> FromClause:
+    """What is read for each place: the version, what touched its columns, and what tells the others."""
+    a = log.models.activity
+    touched, told = (
+        func.jsonb_object_keys(data).table_valued("name").render_derived().lateral()
+        for data in (a.c.changed_data, a.c.old_data)
+    )
+    lived = wanted.join(a, and_(a.c.id > wanted.c.since, a.c.id <= wanted.c.id)).join(touched, true())
+    # there is an end only where columns are missing
+    later = wanted.join(a, and_(a.c.id > wanted.c.id, a.c.id <= wanted.c.end)).join(told, true())
+    place = wanted.c.place
+    return union_all(
+        select(place, cast(null(), Text).label("name"), wanted.c.id.label("id"), false().label("is_later")),
+        log.activities(place, touched.c.name, func.max(a.c.id), false(), source=lived)
+        .where(*is_record(log, record))
+        .group_by(place, touched.c.name),
+        log.activities(place, told.c.name, func.min(a.c.id), true(), source=later)
+        .where(*is_record(log, record))
+        .group_by(place, told.c.name),
+    ).subquery("entry")
 
 
 def _part(is_version: ColumnElement[bool], name: ColumnElement[Any], data: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The whole row of a version, and of a change that set a column only that column."""
+    """The whole row of a version, and of another change only one column."""
     return cast(case((is_version, data), else_=func.jsonb_build_object(name, data.op("->")(name))), Text)
-
-
-def _around(log: Log, record: RecordRef, setter: FromClause) -> list[ColumnElement[Any]]:
-    """Id and time of the changes before and after a version; nothing for the other rows."""
-    a = log.models.activity.c
-    ends = (("older", a.id < setter.c.id, a.id.desc()), ("newer", a.id > setter.c.id, a.id))
-    found: list[ColumnElement[Any]] = []
-    for end, beyond, order in ends:
-        for column in (a.id, a.issued_at):
-            nearest = log.activities(column).where(*is_record(log, record), beyond).order_by(order).limit(1)
-            nearest = nearest.correlate(setter)
-            value = case((setter.c.name.is_(None), nearest.scalar_subquery()))
-            found.append(value.label(f"{end}_{column.name}"))
-    return found
-
-
-def _step(row: Any, end: str) -> Step | None:
-    activity_id = getattr(row, f"{end}_id")
-    return None if activity_id is None else Step(activity_id, getattr(row, f"{end}_issued_at"))
 
 
 def _without_absent(activity: ActivityRow) -> ActivityRow:

@@ -80,6 +80,11 @@ class TableCatalog:
         table = self._tables.get(ref)
         return None if table is None else table.columns.get(name)
 
+    def key(self, ref: TableRef) -> tuple[str, ...]:
+        """Names of the columns of a table's key, if the models know it."""
+        table = self._tables.get(ref)
+        return () if table is None else table.key
+
     def target(self, ref: TableRef, name: str) -> TableRef | None:
         """The table that a column points to."""
         if self._references is None:

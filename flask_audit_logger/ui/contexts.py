@@ -161,8 +161,8 @@ class SnapshotPage(Page):
 
     record: RecordShown
     table: TableShown
-    #: What the time means: did not exist yet, deleted, or nothing special.
-    note: str | None
+    #: What the time means, if it is special: did not exist yet, deleted, has another key now.
+    notes: tuple[tuple[str, str | None], ...]
     action: str
     typed: str
     error: str | None = None

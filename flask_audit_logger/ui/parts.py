@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..query.diff import FieldDiff, Shown
 from .clock import Moment
+from .texts import gettext
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,13 @@ class ActorShown:
     #: What is known about a change without actor: the job, the command, or the database user.
     hint: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The name within a sentence: also of whoever acted under it."""
+        if self.impersonator is None:
+            return self.label
+        return gettext("%(impersonator)s as %(actor)s", impersonator=self.impersonator, actor=self.label)
+
 
 @dataclass(frozen=True)
 class ValueShown:
@@ -162,6 +170,8 @@ class CurrentValue:
     set_by: ActorShown | None = None
     set_at: Moment | None = None
     set_href: str | None = None
+    #: Whether it had been set before, and was found at that time.
+    is_found: bool = False
     history_href: str = ""
     revert_href: str | None = None
 

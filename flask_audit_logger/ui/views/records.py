@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import abort
-
 from ...query.activities import Count
 from ...query.diff import Kind
 from ...query.diff.pieces import visible
@@ -14,16 +12,14 @@ from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
 from ...query.paging import Page
 from ...query.reader import Log
-from ...query.records import count_versions, renamed_from, renamed_to, versions
-from ...query.refs import RecordRef, stored_key
+from ...query.records import count_versions, renamed_to, versions
+from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
-from ...query.standings import LastSet, newest, standings
-from ...query.values import ABSENT
+from ...query.standings import NEWEST, Standing, standings
 from ..arguments import pager
 from ..contexts import RecordPage
 from ..gate import action, allowed
-from ..messages import message
-from ..parts import Crumb, CurrentValue, Option, SparklineShown
+from ..parts import Crumb, CurrentValue, SparklineShown
 from ..present import MANY, Presenter
 from ..rendering import render
 from ..search import ParsedSearch, SearchRules
@@ -32,6 +28,8 @@ from ..state import UIState, current_state
 from ..texts import gettext
 from ..words import CHANGES, amount
 from .common import actor_choices, frame, is_all, more_columns, open_search, record_name
+from .record_notes import drift_notes, end_notes, find_origin, origin_note, without_history
+from .setters import incomplete, set_by
 
 FIXED = ("table", "key", "tx", "req", "sort")
 
@@ -40,16 +38,16 @@ FIXED = ("table", "key", "tx", "req", "sort")
 class History:
     """What the page of a record is made of."""
 
-    last: ActivityRow
+    standing: Standing
     page: Page[ActivityRow] | None
-    setters: list[LastSet]
     drift: Drift
     count: Count | None
 
     @property
     def is_whole(self) -> bool:
-        """Whether the page shows how the record came into being."""
-        return self.page is not None and any(row.verb in ("insert", "snapshot") for row in self.page.rows)
+        """Whether the page shows how the record came into being, not another one that had its key."""
+        made = (row for row in self.page.rows if row.verb in ("insert", "snapshot")) if self.page else ()
+        return any(row.id > self.standing.since for row in made)
 
 
 @action("record")
@@ -63,16 +61,16 @@ def history_page(table: str, key: str) -> Any:
         actors = actor_choices(state, log)
         found = _read(presenter, log, record, parsed)
         begins = found is None or (found.page is not None and is_all(found.page) and not found.is_whole)
-        origin = _origin(state, log, record) if begins else None
+        origin = find_origin(state, log, record) if begins else None
     if found is None:
-        return _without_history(state, presenter, record, origin)
-    last, page = found.last, found.page
+        return without_history(state, presenter, record, origin)
+    last, page = found.standing.version, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.record(record, args, anchor=anchor)
 
-    current, never, unshown = _values(presenter, last, found.setters, link)
+    current, never, unshown = _values(presenter, record, found.standing, link)
     can_compare = page is not None and len(page.rows) > 1 and allowed(state, "compare", record)
     context = RecordPage(
         **frame(
@@ -88,7 +86,7 @@ def history_page(table: str, key: str) -> Any:
         record=shown,
         table=shown_table,
         status=_status(presenter, last),
-        status_kind="deleted" if last.verb == "delete" else "exists",
+        status_kind="deleted" if found.standing.is_deleted else "exists",
         key_parts=_key_parts(state, record),
         current=tuple(current),
         never_changed=tuple(never),
@@ -96,10 +94,10 @@ def history_page(table: str, key: str) -> Any:
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
         total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(
-            *_notes(state, record, last),
-            *((_origin_note(state, origin),) if origin is not None else ()),
-            *_drift_notes(state, record, found.drift),
-            *((more, None) for more in [more_columns(unshown)] if more),
+            *end_notes(state, record, last, page.rows if page else ()),
+            *((origin_note(state, origin),) if origin is not None else ()),
+            *drift_notes(state, record, found.drift),
+            *((text, None) for text in (more_columns(unshown), incomplete(found.standing)) if text),
         ),
         related=presenter.related(record),
         chart=_chart(state, record, parsed, page),
@@ -112,13 +110,12 @@ def history_page(table: str, key: str) -> Any:
 def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
     """Everything the page needs. What may fail comes last, as nothing can be read after it."""
     state = presenter.state
-    (standing,) = standings(log, record, newest(log, record))
+    (standing,) = standings(log, record, NEWEST, key=presenter.state.catalog.key(record.table))
     if standing is None:
         return None
     last = standing.version
     page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
-    setters = [] if standing.is_deleted else standing.setters
-    rows = [*(page.rows if page else ()), last, *(entry.activity for entry in setters)]
+    rows = [*(page.rows if page else ()), last, *standing.touched.values(), *standing.later.values()]
     presenter.learn(log, rows, [record])
     info = state.catalog.get(record.table)
     found = drift(log, info, record, last) if info and allowed(state, "live", record) else Drift("none")
@@ -127,58 +124,7 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
         count = Count(len(page.rows))
     elif page is not None and found.kind != "unknown":
         count = _counted(log, record, parsed, state.config.count_cap)
-    return History(last, page, setters, found, count)
-
-
-def _origin(state: UIState, log: Log, record: RecordRef) -> ActivityRow | None:
-    """The change by which the record got its key, if it had another one and that is found in time."""
-    info = state.catalog.get(record.table)
-    if info is None or not info.key or not all(state.sight.can_see(record.table, name) for name in info.key):
-        return None
-    try:
-        with translated():
-            log.limit(state.config.panel_timeout_ms)
-            return renamed_from(log, record, info.key)
-    except ReadTimeout:
-        return None
-
-
-def _origin_note(state: UIState, origin: ActivityRow) -> tuple[str, str | None]:
-    record = origin.record
-    assert record is not None  # noqa: S101 - its key is not the one that was looked for, so it has one
-    since = state.clock.moment(origin.issued_at).text
-    text = gettext("Before %(time)s this record had key %(key)s", time=since, key=visible(", ".join(record.components)))
-    return text, state.links.record(record)
-
-
-def _without_history(state: UIState, presenter: Presenter, record: RecordRef, origin: ActivityRow | None) -> Any:
-    """The page of a key that a record has since its last change."""
-    if origin is None:
-        abort(404)
-    text, href = _origin_note(state, origin)
-    heading = record_name(presenter.record(record), presenter.table(record.table))
-    said = gettext("No change has been recorded under this key yet.")
-    return message(state, 200, heading, said, options=[Option(text, href or "")])
-
-
-def _drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[tuple[str, str | None]]:
-    """Say so if the row is not what the log says."""
-    visible_columns = [name for name in found.columns if state.sight.can_see(record.table, name)]
-    names = ", ".join(state.column_label(record.table, name) for name in visible_columns)
-    texts = {
-        "gone": gettext(
-            "The log says that this record exists, but its row is gone: it was removed while auditing was off."
-        ),
-        "unlogged": gettext(
-            "The log says that this record was deleted, but there is a row: made while auditing was off."
-        ),
-    }
-    if names:
-        texts["columns"] = gettext(
-            "The current row differs from the log in: %(columns)s. It was changed while auditing was off.",
-            columns=names,
-        )
-    return [(texts[found.kind], None)] if found.kind in texts else []
+    return History(standing, page, found, count)
 
 
 def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Count | None:
@@ -192,11 +138,14 @@ def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Cou
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
     moment = presenter.state.clock.moment(newest.issued_at)
     actor = presenter.actor(newest.transaction)
-    who = gettext("somebody not recorded") if actor.kind == "none" else actor.label
+    who = gettext("somebody not recorded") if actor.kind == "none" and not actor.impersonator else actor.name
     if newest.verb == "delete":
         return gettext("Deleted %(time)s by %(actor)s", time=moment.text, actor=who)
-    info = presenter.state.catalog.get(newest.table)
-    if info is not None and renamed_to(newest, info.key) is not None:
+    if newest.verb == "truncate":
+        return gettext("Emptied %(time)s by %(actor)s", time=moment.text, actor=who)
+    if newest.verb == "snapshot":  # whoever took it made nothing
+        return gettext("Exists. Found by a snapshot of the table %(ago)s", ago=moment.ago)
+    if renamed_to(newest, presenter.state.catalog.key(newest.table)) is not None:
         return gettext("Got another key %(time)s by %(actor)s", time=moment.text, actor=who)
     return gettext("Exists. Last change %(ago)s by %(actor)s", ago=moment.ago, actor=who)
 
@@ -209,53 +158,33 @@ def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]
 
 
 def _values(
-    presenter: Presenter, newest: ActivityRow, setters: list[LastSet], link: Any
+    presenter: Presenter, record: RecordRef, standing: Standing, link: Any
 ) -> tuple[list[CurrentValue], list[CurrentValue], int]:
     """The values a record has now: those that were changed since it was made, the others, and how many aren't shown."""
-    state, table = presenter.state, newest.table
-    row = newest.state_after
-    if row is None:
-        return [], [], 0
-    info = state.catalog.get(table)
-    is_renamed = info is not None and renamed_to(newest, info.key) is not None
-    record = None if is_renamed else newest.record
-    can_revert = record is not None and state.can_revert(record)
-    by_column = {entry.column: entry.activity for entry in setters}
+    state, table = presenter.state, record.table
+    is_renamed = renamed_to(standing.version, state.catalog.key(table)) is not None
+    can_revert = not is_renamed and state.can_revert(record)
 
     def shown(column: str) -> CurrentValue:
-        setter = by_column.get(column)
-        value = newest.after(column) if column in row else setter.after(column) if setter else ABSENT
+        setter = standing.setter(column)
         is_change = setter is not None and setter.verb == "update"
         can_see = state.sight.can_see(table, column)
         return CurrentValue(
-            now=presenter.value(table, column, value, brief=True),
+            now=presenter.value(table, column, standing.value(column), brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
-            set_by=presenter.actor(setter.transaction) if setter else None,
-            set_at=state.clock.moment(setter.issued_at) if setter else None,
-            set_href=state.links.activity(setter.id) if setter else None,
+            **set_by(presenter, setter),
             revert_href=state.links.revert(record, setter.id, "before", column)
-            if can_revert and record and setter and is_change and can_see
+            if can_revert and setter and is_change and can_see
             else None,
             history_href=link({"col": column}, True) if can_see else "",
         )
 
-    columns = presenter.ordered(table, {**row, **by_column})
-    changed = {name for name, setter in by_column.items() if setter.verb == "update"}
+    columns = presenter.ordered(table, standing.row or {})
+    changed = {name for name in columns if standing.is_changed(name)}
     first = [name for name in columns if name in changed][:MANY]
     others = [name for name in columns if name not in changed][: MANY - len(first)]
     unshown = len(columns) - len(first) - len(others)
     return [shown(name) for name in first], [shown(name) for name in others], unshown
-
-
-def _notes(state: UIState, record: RecordRef, newest: ActivityRow) -> list[tuple[str, str | None]]:
-    info = state.catalog.get(record.table)
-    new_key = renamed_to(newest, info.key) if info is not None else None
-    if new_key is None:
-        return []
-    moved = RecordRef(record.table, stored_key(new_key))
-    since = state.clock.moment(newest.issued_at).text
-    text = gettext("Since %(time)s this record has key %(key)s", time=since, key=visible(", ".join(new_key)))
-    return [(text, state.links.record(moved))]
 
 
 def _chart(

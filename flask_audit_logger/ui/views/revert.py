@@ -110,7 +110,7 @@ def _checked(state: UIState, log: Log, record: RecordRef, column: PlannedColumn)
 def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
     """The row to go back to."""
     wanted = activity_id_of(request.args.get("to", ""))
-    found = standings(log, record, exactly(log, record, wanted))[0] if wanted is not None else None
+    found = standings(log, record, exactly(log, wanted))[0] if wanted is not None else None
     if found is None or side not in ("before", "after"):
         abort(404)
     target = found.version.state_before if side == "before" else found.row

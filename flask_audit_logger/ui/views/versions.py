@@ -12,16 +12,7 @@ from ...query.live import live_row
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
-from ...query.standings import (
-    Standing,
-    Step,
-    begun_by,
-    exactly,
-    first_after,
-    newest,
-    oldest,
-    standings,
-)
+from ...query.standings import NEWEST, OLDEST, Standing, Which, begun_by, exactly, first_after, standings
 from ...query.values import value_of
 from ..contexts import ComparePage, SnapshotPage
 from ..gate import action, allowed
@@ -32,8 +23,10 @@ from ..periods import typed_time
 from ..present import MANY, Presenter
 from ..rendering import render
 from ..state import UIState, current_state
-from ..texts import gettext, ngettext
+from ..texts import gettext, marked, ngettext
 from .common import more_columns, page_title, record_name, viewer_name
+from .record_notes import Note, end_notes, find_origin, without_history
+from .setters import incomplete, set_by
 
 
 @action("record")
@@ -54,17 +47,15 @@ def at_page(table: str, key: str) -> Any:
     with state.reader().reading() as log:
         found = None
         if change is not None:
-            found = standings(log, record, exactly(log, record, change))[0]
+            found = _standing(state, log, record, exactly(log, change))
             moment = found.version.issued_at if found is not None else abort(404)
         elif moment is not None:
-            found = standings(log, record, begun_by(log, record, moment))[0]
+            found = _standing(state, log, record, begun_by(log, moment))
         newer = found.newer if found is not None else first_after(log, record, moment)
         if found is None and newer is None:
-            abort(404)
-        setters = found.setters if found is not None else []
-        rows = [found.version, *(entry.activity for entry in setters)] if found is not None else []
+            return without_history(state, presenter, record, find_origin(state, log, record))
+        rows = [found.version, *found.touched.values(), *found.later.values()] if found is not None else []
         presenter.learn(log, rows, [record])
-    by_column = {entry.column: entry.activity for entry in setters}
     columns = _columns(presenter, found) if found is not None else []
     version = found.version if found is not None else None
     shown, shown_table = presenter.record(record), presenter.table(record.table)
@@ -84,11 +75,11 @@ def at_page(table: str, key: str) -> Any:
         viewer=viewer_name(state),
         record=shown,
         table=shown_table,
-        note=_note(state, found, error),
+        notes=_notes(state, record, found) if error is None else (),
         action=state.links.record_at(record),
         typed=typed,
         error=error,
-        values=tuple(_value(presenter, found, column, by_column) for column in columns[:MANY]) if found else (),
+        values=tuple(_value(presenter, found, column) for column in columns[:MANY]) if found else (),
         more=more_columns(len(columns) - MANY),
         version=presenter.activity(version) if version is not None else None,
         older=_at(state, record, found.older if found is not None else None),
@@ -111,6 +102,10 @@ class Side:
         """The change, unless this is the row as it is now."""
         return self.standing.version if self.standing is not None else None
 
+    def knows(self, column: str) -> bool:
+        """Whether the value of a column is known, or that there is none."""
+        return self.standing is None or column in self.row or not self.standing.is_incomplete
+
 
 @action("compare")
 def compare_page(table: str, key: str) -> Any:
@@ -122,12 +117,15 @@ def compare_page(table: str, key: str) -> Any:
     presenter = Presenter(state)
     with state.reader().reading() as log:
         sides = _sides(state, log, record, wanted)
+        if not sides:
+            return without_history(state, presenter, record, find_origin(state, log, record))
         rows = [side.version for side in sides.values() if side.version is not None]
         presenter.learn(log, rows, [record, *_targets(presenter, record, sides.values())])
     before, after = sides["from"], sides["to"]
     columns = presenter.ordered(record.table, {**before.row, **after.row})
     # whether two hidden values are equal must not be known either, or one could be tried against another
-    compared = [c for c in columns if state.sight.can_see(record.table, c)]
+    seen = [c for c in columns if state.sight.can_see(record.table, c)]
+    compared = [c for c in seen if before.knows(c) and after.knows(c)]
     differing = [c for c in compared if differs(value_of(before.row, c), value_of(after.row, c))]
     equal = [c for c in compared if c not in set(differing)]
     shown, shown_table = presenter.record(record), presenter.table(record.table)
@@ -154,7 +152,7 @@ def compare_page(table: str, key: str) -> Any:
             for c in differing[:MANY]
         ),
         equal=tuple(presenter.value(record.table, c, value_of(after.row, c)) for c in equal[:MANY]) if show_all else (),
-        notes=_compare_notes(len(columns) - len(compared), differing, equal if show_all else []),
+        notes=_compare_notes(sides, len(columns) - len(seen), differing, equal if show_all else []),
         swap_href=state.links.compare(record, **{"from": wanted["to"], "to": wanted["from"]}),
         all_href=None if show_all or not equal else link(all="1"),
         live_href=link(to="now") if allowed(state, "live", record) and wanted["to"] != "now" else None,
@@ -162,9 +160,10 @@ def compare_page(table: str, key: str) -> Any:
     return render(context)
 
 
-def _compare_notes(hidden: int, *shown: list[str]) -> tuple[str, ...]:
+def _compare_notes(sides: dict[str, Side], hidden: int, *shown: list[str]) -> tuple[str, ...]:
     """What the page doesn't say: of how many columns, and why."""
     notes = [more_columns(sum(max(0, len(names) - MANY) for names in shown))]
+    notes += dict.fromkeys(incomplete(side.standing) for side in sides.values() if side.standing is not None)
     if hidden:
         notes.append(
             ngettext(
@@ -176,44 +175,44 @@ def _compare_notes(hidden: int, *shown: list[str]) -> tuple[str, ...]:
     return tuple(note for note in notes if note)
 
 
-def _note(state: UIState, found: Standing | None, error: str | None) -> str | None:
-    if error is not None:
-        return None
+def _notes(state: UIState, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
     if found is None:
-        return gettext("This record did not exist yet, or the log does not reach back that far.")
-    if found.is_deleted:
+        return ((gettext("This record did not exist yet, or the log does not reach back that far."), None),)
+    notes = end_notes(state, record, found.version)
+    if found.version.verb == "delete":
         deleted_at = state.clock.moment(found.version.issued_at).text
-        return gettext("This record had been deleted at %(time)s.", time=deleted_at)
-    return None
+        notes.append((gettext("This record had been deleted at %(time)s.", time=deleted_at), None))
+    text = incomplete(found)
+    return (*notes, *([(text, None)] if text else []))
+
+
+def _standing(state: UIState, log: Log, record: RecordRef, which: Which) -> Standing | None:
+    return standings(log, record, which, key=state.catalog.key(record.table))[0]
 
 
 def _columns(presenter: Presenter, found: Standing) -> list[str]:
     return presenter.ordered(found.version.table, found.row) if found.row else []
 
 
-def _value(presenter: Presenter, found: Standing, column: str, setters: dict[str, ActivityRow]) -> CurrentValue:
-    state, setter = presenter.state, setters.get(column)
-    return CurrentValue(
-        now=presenter.value(found.version.table, column, found.value(column)),
-        set_by=presenter.actor(setter.transaction) if setter else None,
-        set_at=state.clock.moment(setter.issued_at) if setter else None,
-        set_href=state.links.activity(setter.id) if setter else None,
-    )
+def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
+    now = presenter.value(found.version.table, column, found.value(column))
+    return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
 
 
-def _at(state: UIState, record: RecordRef, version: Step | None) -> str | None:
+def _at(state: UIState, record: RecordRef, version: int | None) -> str | None:
     if version is None:
         return None
     # not by its time: the changes of one statement have the same
-    return state.links.record_at(record, change=version.id)
+    return state.links.record_at(record, change=version)
 
 
 def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) -> dict[str, Side]:
-    """The two versions; 404 if there is no such change, or none that the viewer may see."""
+    """The two versions; none if the record has no history, 404 if there is no such change that the viewer may see."""
     texts = [text for text in wanted.values() if text != "now"] or ["last"]
-    found = dict(zip(texts, standings(log, record, *(_change(log, record, text) for text in texts)), strict=True))
+    changes, key = (_change(log, text) for text in texts), state.catalog.key(record.table)
+    found = dict(zip(texts, standings(log, record, *changes, key=key), strict=True))
     if any(standing is None for standing in found.values()):
-        abort(404)
+        return {} if {"first", "last"}.issuperset(texts) else abort(404)
     sides = {}
     for name, text in wanted.items():
         standing = found.get(text)
@@ -224,13 +223,13 @@ def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) 
     return sides
 
 
-def _change(log: Log, record: RecordRef, text: str) -> Any:
+def _change(log: Log, text: str) -> Which:
     if text in ("first", "last"):
-        return oldest(log, record) if text == "first" else newest(log, record)
+        return OLDEST if text == "first" else NEWEST
     wanted = activity_id_of(text)
     if wanted is None:
         abort(404)
-    return exactly(log, record, wanted)
+    return exactly(log, wanted)
 
 
 def _live(state: UIState, log: Log, record: RecordRef) -> dict[str, Any]:
@@ -253,17 +252,12 @@ def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSi
     if version is None or standing is None:
         return ComparedSide(gettext("The row as it is now"), None, None, None)
     older, newer = standing.older, standing.newer
-    is_deleted = version.verb == "delete"
-    what = (
-        gettext("Deleted by change %(id)s", id=version.id)
-        if is_deleted
-        else gettext("After change %(id)s", id=version.id)
-    )
+    text = marked("Deleted by change %(id)s") if standing.is_deleted else marked("After change %(id)s")
     return ComparedSide(
-        name=what,
+        name=gettext(text, id=version.id),
         time=state.clock.moment(version.issued_at),
         actor=presenter.actor(version.transaction),
         href=state.links.activity(version.id),
-        older=link(**{name: older.id}) if older is not None else None,
-        newer=link(**{name: newer.id}) if newer is not None else None,
+        older=link(**{name: older}) if older is not None else None,
+        newer=link(**{name: newer}) if newer is not None else None,
     )
