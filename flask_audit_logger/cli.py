@@ -12,8 +12,9 @@ from sqlalchemy import Engine, MetaData
 
 from .exceptions import ConfigurationError
 from .maintenance.baseline import baseline
+from .maintenance.powers import powers
 from .maintenance.probe import probe
-from .maintenance.status import Status, powers, status
+from .maintenance.status import Status, status
 from .schema.declared import declaration_of, declared_triggers
 from .schema.objects import Triggers
 

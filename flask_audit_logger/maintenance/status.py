@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData
 
 from ..schema.catalog import (
     ExistingTriggers,
@@ -21,7 +21,6 @@ from ..schema.catalog import (
 )
 from ..schema.declared import declaration_of, declared_functions, declared_triggers
 from ..schema.objects import Triggers
-from ..sql import quote_ident
 
 
 @dataclass(frozen=True)
@@ -71,35 +70,6 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
         found.append(Status(".".join(filter(None, name)), missing, wanted))
     note = "no audited model has this table, but its triggers write to the log"
     return found + [Status(".".join(filter(None, name)), note=note) for name in existing]
-
-
-def powers(connection: Connection, metadata: MetaData) -> list[str]:
-    """What the role of the connection could do to hide or forge something, in words."""
-    declaration = declaration_of(metadata)
-    if declaration is None:
-        return []
-    if connection.scalar(text("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")):
-        return ["anything: it is a superuser"]
-    log = declaration.schema or default_schema(connection)
-    found = []
-    for table in ("activity", "transaction"):
-        name = quote_ident(log, table)
-        if _scalar(connection, "pg_catalog.pg_has_role(relowner, 'USAGE')", name):
-            found.append(f"anything to {table}: it owns it")
-            continue
-        for privilege in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
-            if _scalar(connection, f"pg_catalog.has_table_privilege(oid, '{privilege}')", name):
-                found.append(f"{privilege} on {table}")
-    for triggers in declared_triggers(metadata):
-        name = quote_ident(triggers.schema or default_schema(connection), triggers.table)
-        if _scalar(connection, "pg_catalog.pg_has_role(relowner, 'USAGE')", name):
-            found.append(f"disable the triggers of {triggers.table}: it owns the table")
-    return found
-
-
-def _scalar(connection: Connection, expression: str, name: str) -> bool:
-    query = f"SELECT {expression} FROM pg_catalog.pg_class WHERE oid = to_regclass(:name)"  # noqa: S608
-    return bool(connection.scalar(text(query), {"name": name}))
 
 
 def _with_partitions(triggers: Triggers, connection: Connection, default: str) -> Triggers:

@@ -142,3 +142,98 @@ def test_who_can_change_the_log_is_said_and_fails_if_that_is_asked_for(server, b
         assert status(application)[0] == 0
         application.dispose()
         execute("ALTER TABLE tags OWNER TO postgres", f'DROP OWNED BY "{role}"')
+
+
+@pytest.fixture
+def restricted(server, blog, create_app, database_url, execute):
+    """The application as a role that has only the usual rights on its own tables, and may make other roles' objects."""
+    execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+    with server.role() as role:
+        execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON users, articles, tags, article_tags TO "{role}"')
+        application = create_app(database_url.set(username=role), create_all=False)
+        assert status(application, "--strict")[0] == 0
+        yield role, application
+        application.dispose()
+        execute("ALTER SCHEMA public OWNER TO postgres", f'DROP OWNED BY "{role}"')
+
+
+@pytest.mark.parametrize(
+    ("grant", "said"),
+    [
+        ("GRANT TRIGGER ON users TO {role}", "replace the triggers of users: it has the privilege TRIGGER"),
+        ("GRANT TRIGGER ON activity TO {role}", "TRIGGER on activity"),
+        ("GRANT UPDATE (old_data) ON activity TO {role}", "UPDATE on activity"),
+        (
+            "GRANT SET ON PARAMETER session_replication_role TO {role}",
+            "write without any trigger: it may set session_replication_role",
+        ),
+        ("ALTER SCHEMA public OWNER TO {role}", "drop activity: it owns the schema"),
+    ],
+)
+def test_each_way_to_hide_or_forge_something_is_named(server, restricted, execute, grant, said):
+    role, application = restricted
+    if "PARAMETER" in grant and server.version < 15:
+        pytest.skip("only a superuser may set it there")
+    execute(grant.format(role=f'"{role}"'))
+    code, output = status(application, "--strict")
+    assert (code, f"role {role} can do {said}\n" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("ALTER TABLE activity OWNER TO {owner}", "anything to activity: it owns it"),
+        ("ALTER TABLE users OWNER TO {owner}", "disable the triggers of users: it owns the table"),
+        ("GRANT DELETE ON activity TO {owner}", "DELETE on activity"),
+        ("ALTER ROLE {owner} SUPERUSER", "anything: it can become the superuser {name}"),
+    ],
+)
+def test_what_a_role_can_only_do_as_another_role_counts(server, restricted, execute, given, said):
+    role, application = restricted
+    with server.role("NOLOGIN") as owner:
+        execute(f'ALTER ROLE "{role}" NOINHERIT', f'GRANT "{owner}" TO "{role}"', given.format(owner=f'"{owner}"'))
+        code, output = status(application, "--strict")
+        assert (code, f"role {role} can do {said.format(name=owner)}\n" in output) == (1, True)
+        execute(f'REASSIGN OWNED BY "{owner}" TO postgres', f'DROP OWNED BY "{owner}"')
+
+
+def test_the_owner_of_the_database_owns_the_schema_public(server, restricted, execute, database_url):
+    if server.version < 15:
+        pytest.skip("the schema belongs to a superuser there")
+    role, application = restricted
+    execute(
+        "ALTER SCHEMA public OWNER TO pg_database_owner", f'ALTER DATABASE "{database_url.database}" OWNER TO "{role}"'
+    )
+    code, output = status(application, "--strict")
+    assert (code, f"role {role} can do drop activity: it owns the schema\n" in output) == (1, True)
+    execute(f'ALTER DATABASE "{database_url.database}" OWNER TO postgres')
+
+
+def test_a_trigger_on_a_partition_can_be_replaced_as_well(server, create_app, execute, database_url):
+    def declare(db):
+        table = declare_table(db.metadata, "measures", audit=True, key=["id", "year"], partition_by="RANGE (year)")
+        return Models(measures=table)
+
+    create_app(declare=declare)
+    execute("CREATE TABLE measures_2026 PARTITION OF measures FOR VALUES FROM (2026) TO (2027)")
+    with server.role() as role:
+        execute(f'GRANT TRIGGER ON measures_2026 TO "{role}"')
+        application = create_app(database_url.set(username=role), declare=declare, create_all=False)
+        output = status(application)[1]
+        application.dispose()
+        execute(f'DROP OWNED BY "{role}"')
+    assert "can do replace the triggers of measures: it has the privilege TRIGGER" in output
+
+
+def test_a_role_without_any_right_on_the_log_gets_an_answer(server, create_app, execute, database_url):
+    """That is the safest role there is."""
+    create_app(schema="audit_logs")
+    execute("INSERT INTO users VALUES (1, 'Ann', 30)")
+    with server.role() as role:
+        execute(f'GRANT SELECT, INSERT, UPDATE, DELETE ON users, articles, tags, article_tags TO "{role}"')
+        application = create_app(database_url.set(username=role), schema="audit_logs", create_all=False)
+        found = [status(application, *options) for options in ([], ["--strict"], ["--probe"])]
+        application.dispose()
+        execute(f'DROP OWNED BY "{role}"')
+    assert [code for code, _ in found] == [0, 0, 0], found
+    assert "users: update was not tried, permission denied for schema audit_logs" in found[2][1]
