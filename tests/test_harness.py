@@ -40,7 +40,7 @@ def test_a_pushed_context_is_reported():
 def test_a_context_of_the_logger_that_was_not_left_is_reported():
     audit_logger = AuditLogger()
     with audit_logger.context(reason="tidy"):
-        assert leaks(shared_listeners()) == ["flask_audit_logger_frames is still set"]
+        assert leaks(shared_listeners()) == ["flask_audit_logger_blocks is still set"]
     assert leaks(shared_listeners()) == []
 
 

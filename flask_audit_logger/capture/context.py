@@ -1,6 +1,7 @@
 """What the code says of its own changes: actor, reason, job, anything; and whether they are captured at all.
 
-Kept in a ContextVar, so that it is of one thread, greenlet or task, nests, and is restored whatever happens.
+Kept in a ContextVar, so that it is of one thread, greenlet or task and nests. A block in a generator may end late or
+never; so a block counts only inside the application context that it was entered in.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
+
+from flask.ctx import AppContext
 
 from ..exceptions import ConfigurationError
 from .actors import Actor, identify
+from .flask_context import current_context, enclosing_contexts
 
 #: Keys of ``transaction.context`` that only the database writes.
 RESERVED = frozenset({"capture_off", "rows_unread", "unreadable"})
@@ -41,8 +44,25 @@ class Frame:
         return self.actor is not UNSET
 
 
-_frames: ContextVar[Mapping[object, Frame]] = ContextVar("flask_audit_logger_frames")
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A block that was entered.
 
+    :param owner: the logger it is of.
+    :param frame: what is said inside it.
+    :param place: the application context it was entered in, if there was one.
+    """
+
+    owner: object
+    frame: Frame
+    place: AppContext | None
+
+    def counts(self) -> bool:
+        """Whether this moment is inside the place of the block."""
+        return self.place is None or any(self.place is context for context in enclosing_contexts())
+
+
+_blocks: ContextVar[tuple[_Block, ...]] = ContextVar("flask_audit_logger_blocks", default=())
 
 #: The connections that were told inside the innermost block in which capture is off.
 _told: ContextVar[list[Any] | None] = ContextVar("flask_audit_logger_told", default=None)
@@ -50,7 +70,8 @@ _told: ContextVar[list[Any] | None] = ContextVar("flask_audit_logger_told", defa
 
 def current_frame(owner: object) -> Frame:
     """What is said now for one logger."""
-    return _frames.get(_NO_FRAMES).get(owner, _NOTHING)
+    inside = (block.frame for block in reversed(_blocks.get()) if block.owner is owner and block.counts())
+    return next(inside, _NOTHING)
 
 
 @contextmanager
@@ -91,12 +112,12 @@ def capture_off(owner: object) -> Iterator[list[Any]]:
     around = current_frame(owner)
     told: list[Any] = []
     outer = _told.get()
-    token = _told.set(told)
+    _told.set(told)
     try:
         with _entered(owner, Frame(actor=around.actor, facts=around.facts, is_captured=False)):
             yield told
     finally:
-        _told.reset(token)
+        _told.set(outer)
         if outer is not None:
             outer += told
 
@@ -110,14 +131,15 @@ def note_told(driver: Any) -> None:
 
 @contextmanager
 def _entered(owner: object, frame: Frame) -> Iterator[None]:
-    token = _frames.set({**_frames.get(_NO_FRAMES), owner: frame})
+    block = _Block(owner, frame, current_context())
+    _blocks.set((*(around for around in _blocks.get() if around.counts()), block))
     try:
         yield
     finally:
-        _frames.reset(token)
+        # Not back to what was before: blocks in generators end in any order, and wherever they are closed.
+        _blocks.set(tuple(other for other in _blocks.get() if other is not block))
 
 
 _NOTHING = Frame()
-_NO_FRAMES: Mapping[object, Frame] = MappingProxyType({})
 
 __all__ = ["RESERVED", "UNSET", "Actor", "Frame", "capture_off", "context", "current_frame", "note_told"]

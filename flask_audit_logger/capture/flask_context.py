@@ -4,14 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Token
 from copy import copy
 from typing import Any
 
+from flask.ctx import AppContext
 from flask.globals import _cv_app
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 _MISSING = object()
+_COPY_OF = "_flask_audit_logger_copy_of"
+
+
+def current_context() -> AppContext | None:
+    """The application context of this moment."""
+    return _cv_app.get(None)
+
+
+def enclosing_contexts() -> Iterator[AppContext]:
+    """The application contexts of this moment, the innermost first."""
+    seen: list[AppContext] = []
+    context = current_context()
+    while context is not None and context not in seen:
+        seen.append(context)
+        yield context
+        context = vars(context).get(_COPY_OF) or _pushed_onto(context)
+
+
+def _pushed_onto(context: AppContext) -> AppContext | None:
+    # Flask 3.1 keeps a token for each time the context is pushed, later versions one.
+    tokens = vars(context).get("_cv_tokens") or [vars(context).get("_cv_token")]
+    before = [token.old_value for token in tokens if token is not None]
+    return next((c for c in reversed(before) if c is not context and c is not Token.MISSING), None)
 
 
 @contextmanager
@@ -25,6 +50,7 @@ def own_context(*, keeps_globals: bool) -> Iterator[None]:
     """
     outer = _cv_app.get()
     inner = copy(outer)
+    vars(inner)[_COPY_OF] = outer
     inner.g = copy(outer.g)
     inside = vars(inner.g)
     if not keeps_globals:

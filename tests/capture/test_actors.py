@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import count
 from types import SimpleNamespace
 
 import click
@@ -109,6 +112,99 @@ def test_context_beats_the_request(shop):
             rename(shop, "by nobody")
         shop.db.session.commit()
     assert who(shop) == [GRACE, ADA, NOBODY]
+
+
+def written_by(shop, actor):
+    """A generator that is inside context() while it is suspended."""
+    with shop.audit_logger.context(actor=actor, job="generator"):
+        for number in range(2):
+            rename(shop, f"{actor} {number}")
+            yield number
+
+
+KEPT = []
+
+
+def ends_in_any_order(shop):
+    assert len(list(zip(written_by(shop, 2), written_by(shop, 3), strict=True))) == 2
+
+
+def is_kept(shop):
+    KEPT.append(written_by(shop, 2))
+    next(KEPT[-1])
+
+
+def is_kept_with_capture_off(shop):
+    def off():
+        with shop.audit_logger.disable():
+            yield
+
+    KEPT.append(off())
+    next(KEPT[-1])
+
+
+def ends_elsewhere(shop):
+    generator = written_by(shop, 2)
+    copy_context().run(next, generator)
+    generator.close()
+
+
+@pytest.mark.parametrize("generate", [ends_in_any_order, is_kept, is_kept_with_capture_off, ends_elsewhere])
+def test_what_a_generator_says_is_not_said_of_the_next_request(shop, generate):
+    """A block of context() or disable() in a generator is over with its request, in whatever order they end."""
+    with shop.app.test_request_context("/", headers=logged_in_as(1)):
+        generate(shop)
+        shop.db.session.commit()
+    seen = len(shop.activities())
+    for name in ("next", "after next"):
+        with shop.app.test_request_context("/", headers=logged_in_as(1)):
+            rename(shop, name)
+            shop.db.session.commit()
+    assert who(shop)[seen:] == [GRACE] * 2
+    assert not any("job" in a.transaction.context for a in shop.activities()[seen:])
+    KEPT.clear()
+
+
+def test_generators_that_end_in_any_order_leave_nothing_in_their_request(shop):
+    """After the generators the request is itself again."""
+    with shop.app.test_request_context("/", headers=logged_in_as(1)):
+        ends_in_any_order(shop)
+        rename(shop, "after")
+        shop.db.session.commit()
+    assert who(shop)[-1] == GRACE
+
+
+def test_what_is_said_counts_in_the_contexts_inside(shop):
+    """A job may enter context() before or after it pushes contexts, call its own pages, or hand it to a thread."""
+    audit_logger, names = shop.audit_logger, count()
+
+    def write():
+        rename(shop, str(next(names)))
+        shop.db.session.commit()
+
+    @shop.app.post("/written")
+    def written():
+        write()
+        return "done"
+
+    def nested():
+        with shop.app.app_context():
+            write()
+        with shop.app.test_request_context("/"):
+            write()
+        assert shop.app.test_client().post("/written").text == "done"
+
+    with audit_logger.context(actor=1):
+        nested()
+        with shop.app.app_context(), audit_logger.context(actor=2):
+            write()
+            nested()
+            handed = copy_context()
+    # the thread outlives the context it was started in
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(handed.run, write).result(20)
+        pool.submit(handed.run, nested).result(20)
+    assert [actor for actor, _ in who(shop)] == [1] * 3 + [2] * 8
 
 
 def test_threads_do_not_share_an_actor(shop):
