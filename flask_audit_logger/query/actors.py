@@ -58,6 +58,18 @@ def sighting(log: Log, actor: str | None) -> Sighting | None:
     return None if row is None else Sighting(row[0], row[1], row[2])
 
 
+def acted_as(log: Log, actor: str) -> KnownActor | None:
+    """Somebody who acted under the name of another, with their own name at the last time.
+
+    No index leads to it: transactions are read until one is found, so this needs a time limit.
+    """
+    t = log.models.transaction.c
+    is_mine = conditions(log.models, Criteria(impersonators=(actor,)), None)
+    mine = _visible(log, select(t.context["impersonator"]["label"].astext.label("label")).where(*is_mine))
+    row = log.first(mine.order_by(t.id.desc()).limit(1))
+    return None if row is None else KnownActor(actor, row[0])
+
+
 def addresses(log: Log, actor: str | None, limit: int = 10) -> list[tuple[str | None, int]]:
     """The addresses of an actor's newest transactions, most frequent first."""
     t = log.models.transaction.c

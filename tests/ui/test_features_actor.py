@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 
-from tests.ui.shop import ANN, CLEO, links, make_history
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history
 
 
 def grid(html):
@@ -45,6 +46,18 @@ def test_what_somebody_did_under_other_names_is_one_link_away(shop):
     assert shop.ids(href) == [made.id]
     assert "Impersonated by:</span> <bdi>Cleo D’Angelo" in shop.page(href)
     assert "Impersonated by this user" not in shop.page("/actor/~none")
+
+
+def test_who_only_acted_under_other_names_has_a_page(new_shop):
+    shop = new_shop(scope=lambda statement, viewer: statement.where(sa.literal(viewer.id == str(ANN))))
+    with shop.acting(ANN, impersonator=shop.models.User(id=CLEO, name="Cleo D’Angelo")) as session:
+        session.add(shop.models.Category(id=77, name="As Ann"))
+    html = shop.page(f"/actor/{CLEO}")
+    assert "<h1>Cleo D’Angelo</h1>" in html and "No change has been recorded under this name." in html
+    made = shop.activity(table_name="categories", record_key="77")
+    assert shop.ids(next(link for link in links(html) if "impersonator=" in link)) == [made.id]
+    shop.page("/actor/99", 404)
+    shop.page(f"/actor/{CLEO}", 404, user=BOB)
 
 
 def test_the_own_record_is_linked_only_if_accounts_are_audited(shop):

@@ -9,8 +9,10 @@ from typing import Any
 from flask import abort
 
 from ...query.activities import find_activities
-from ...query.actors import Work, addresses, sighting, work
+from ...query.actors import Work, acted_as, addresses, sighting, work
 from ...query.criteria import Criteria
+from ...query.errors import ReadTimeout, translated
+from ...query.reader import Log
 from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
 from ...query.transactions import Tally
@@ -18,6 +20,7 @@ from ..arguments import changed, pager
 from ..contexts import ActorPage
 from ..gate import action
 from ..keys import NOBODY, decode
+from ..messages import message
 from ..names import VERB_NAMES
 from ..parts import Crumb, Fact, Option, TableShown
 from ..present import Presenter
@@ -51,7 +54,7 @@ def actor_page(actor: str) -> Any:
     with state.reader().reading() as log:
         seen = sighting(log, actor_id)
         if seen is None:
-            abort(404)
+            return _only_as_others(presenter, log, actor_id)
         found = addresses(log, actor_id) if state.sight.can_see_fact("client_addr") else []
         page, count = None, None
         done = Work()
@@ -94,6 +97,25 @@ def actor_page(actor: str) -> Any:
         count_note=sentence(state, parsed, count, {}) if not parsed.errors else None,
     )
     return render(context, 400 if parsed.errors else 200)
+
+
+def _only_as_others(presenter: Presenter, log: Log, actor_id: str | None) -> Any:
+    """The page of somebody who changed nothing under their own name, but under those of others."""
+    state, known = presenter.state, None
+    if actor_id is not None:
+        try:
+            with translated():
+                log.limit(state.config.panel_timeout_ms)
+                known = acted_as(log, actor_id)
+        except ReadTimeout:
+            pass
+    if known is None:
+        abort(404)
+    shown = presenter.actor(TransactionRow(0, None, state.clock.now, actor_id, known.label, None, None, None))
+    text = gettext("No change has been recorded under this name.")
+    return message(
+        state, 200, shown.label, text, options=(*_own_record(state, actor_id), *_impersonated(state, actor_id))
+    )
 
 
 def _facts(state: UIState, actor_id: str | None, seen: Any) -> tuple[Fact, ...]:
