@@ -204,7 +204,8 @@ class AuditLogger:
             connection = connection.connection()
         if isinstance(connection, Connection):
             connection = connection.connection
-        self._current_stamp().apply(connection)
+        driver = getattr(connection, "dbapi_connection", connection)
+        self._current_stamp(driver).apply(driver)
 
     def detach(self) -> None:
         """Stop to attribute changes and to follow ``create_all()``. The triggers go on capturing."""

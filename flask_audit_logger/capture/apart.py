@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from flask import current_app
+from flask import current_app, has_app_context
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
 from .flask_context import own_context
+
+#: Whether code of the application runs apart now.
+
+_is_apart: ContextVar[bool] = ContextVar("flask_audit_logger_is_apart", default=False)
+
+
+def is_apart() -> bool:
+    """Whether a transaction that begins now is of a question that was asked apart."""
+    return _is_apart.get()
 
 
 @contextmanager
@@ -20,10 +30,17 @@ def apart(*, keeps_globals: bool, shares_session: bool = False) -> Iterator[None
     :param keeps_globals: whether what it changes in ``flask.g`` stays.
     :param shares_session: give it the session of the application all the same.
     """
-    sessions: scoped_session[Session] = current_app.extensions["sqlalchemy"].session
-    shared = sessions() if shares_session else None
-    with own_context(keeps_globals=keeps_globals), _only_session(sessions, shared):
-        yield
+    token = _is_apart.set(not shares_session)
+    try:
+        if not has_app_context() or "sqlalchemy" not in current_app.extensions:
+            yield
+            return
+        sessions: scoped_session[Session] = current_app.extensions["sqlalchemy"].session
+        shared = sessions() if shares_session else None
+        with own_context(keeps_globals=keeps_globals), _only_session(sessions, shared):
+            yield
+    finally:
+        _is_apart.reset(token)
 
 
 @contextmanager
@@ -49,8 +66,8 @@ def _only_session(sessions: scoped_session[Session], given: Session | None) -> I
 
 def is_another_session_possible() -> bool:
     """Whether a session beside the one that writes can have a connection of its own, at once."""
-    extension: Any = current_app.extensions.get("sqlalchemy")
-    return extension is not None and all(_has_another_connection(e.pool) for e in extension.engines.values())
+    extension: Any = current_app.extensions.get("sqlalchemy") if has_app_context() else None
+    return extension is None or all(_has_another_connection(e.pool) for e in extension.engines.values())
 
 
 def _has_another_connection(pool: Pool) -> bool:

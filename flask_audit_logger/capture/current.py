@@ -15,6 +15,7 @@ from werkzeug.local import LocalProxy
 from .actors import Actor, identify, is_expired
 from .apart import apart, is_another_session_possible
 from .context import current_frame
+from .memory import memory_of
 from .request import default_client_addr, request_facts, split_address
 from .stamp import Stamp, make_stamp
 
@@ -28,13 +29,13 @@ logger = logging.getLogger("flask_audit_logger")
 _ACTORS_KEY = "flask_audit_logger.actors"
 _LABELS_KEY = "flask_audit_logger.labels"
 
-#: Set while the actor is looked up: a write made by that look-up itself has no actor yet.
-_is_looking_up: ContextVar[bool] = ContextVar("flask_audit_logger_is_looking_up", default=False)
+#: While the actor is looked up, the connection that is to write. A write of the look-up itself has no actor yet.
+_writer: ContextVar[Any] = ContextVar("flask_audit_logger_writer", default=None)
 
 
-def is_looking_up() -> bool:
-    """Whether this is a statement of the look-up itself."""
-    return _is_looking_up.get()
+def writer() -> Any:
+    """The connection that waits for this look-up, if this is a statement of one."""
+    return _writer.get()
 
 
 class CurrentStamp:
@@ -58,11 +59,11 @@ class CurrentStamp:
         self._get_actor_label = get_actor_label
         self._get_client_addr = get_client_addr
 
-    def __call__(self) -> Stamp:
+    def __call__(self, driver: Any) -> Stamp:
         frame = current_frame(self._owner)
-        if _is_looking_up.get():
+        if writer() is not None:
             return make_stamp(Actor(), None, dict(frame.facts), is_captured=frame.is_captured)
-        token = _is_looking_up.set(True)
+        token = _writer.set(driver)
         try:
             actor = identify(frame.actor) if frame.has_actor else self._actor()
             told = self._get_client_addr
@@ -72,7 +73,7 @@ class CurrentStamp:
                 facts.setdefault("client_addr", other_address)
             return make_stamp(actor, address, facts, is_captured=frame.is_captured)
         finally:
-            _is_looking_up.reset(token)
+            _writer.reset(token)
 
     def _actor(self) -> Actor:
         if self._get_actor_id is None:
@@ -106,8 +107,8 @@ def _ask_apart(callback: Callable[[], Any]) -> Any:
 
     A query of it that fails would take the transaction of the write with it, and a commit would end it.
     """
-    if not has_app_context() or "sqlalchemy" not in current_app.extensions:
-        return _ask(callback)
+    if memory_of(writer()).gave_up:
+        return None
     with apart(keeps_globals=True, shares_session=not is_another_session_possible()):
         return _ask(callback)
 
@@ -139,6 +140,8 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
     The request has not asked yet who is logged in, and now is no time to run the application's loader in its own
     session: we may be in the middle of a flush.
     """
+    if memory_of(writer()).gave_up:
+        return None
     if not is_another_session_possible():
         # Waiting for a connection while we hold one could be for ever; sharing one would roll its transaction back.
         logger.warning("the pool has no second connection to load the current user; the actor is recorded as unknown")
@@ -147,6 +150,8 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
         return _load_once(use)
     except DBAPIError:
         # The pool had a dead connection. The one that the application writes on may be alive, so ask again.
+        if memory_of(writer()).gave_up:
+            raise
         logger.debug("the current user is loaded once more", exc_info=True)
     return _load_once(use)
 

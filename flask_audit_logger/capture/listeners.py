@@ -12,12 +12,18 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from ..config import READS_ONLY
-from .current import is_looking_up
+from .apart import is_apart
+from .current import writer
 from .memory import is_idle, memory_of
 from .stamp import StampSource
 from .statements import Kind, kind_of
 
 logger = logging.getLogger("flask_audit_logger")
+
+# PostgreSQL can't see that a question waits for its own writer, who waits for the answer.
+_LIMIT = "SET LOCAL lock_timeout = '1s'"
+_LOCK_NOT_AVAILABLE = "55P03"
+_SET_SEARCH_PATH = "SELECT set_config('search_path', %s, true)"
 
 
 class EngineListener:
@@ -34,7 +40,7 @@ class EngineListener:
             ("before_cursor_execute", self._before_execute),
             ("after_cursor_execute", self._after_execute),
             ("handle_error", self._on_error),
-            ("begin", self._forget),
+            ("begin", self._begin),
             ("commit", self._forget),
             ("rollback", self._forget),
             ("begin_twophase", self._forget),
@@ -63,7 +69,7 @@ class EngineListener:
             driver = conn.connection.dbapi_connection
             if kind is not Kind.READ:
                 self._prepare(driver, kind)
-            elif memory_of(driver).stamp is not None and not is_looking_up():
+            elif memory_of(driver).stamp is not None and writer() is None:
                 # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction
                 # that has an actor, no statement runs under the name of another one.
                 self._prepare(driver, Kind.WRITE)
@@ -76,7 +82,7 @@ class EngineListener:
         if kind is Kind.CONTROL:
             memory.stamp = None
             return
-        stamp = self._source()
+        stamp = self._source(driver)
         if memory.stamp == stamp and not memory.is_mixed:
             return
         if driver.autocommit and is_idle(driver):
@@ -94,12 +100,23 @@ class EngineListener:
             _run(driver, "COMMIT")
 
     def _on_error(self, context: ExceptionContext) -> None:
+        if writer() is not None and _sqlstate(context.original_exception) == _LOCK_NOT_AVAILABLE:
+            memory_of(writer()).gave_up = True
         conn = context.connection
         if conn is None or conn.closed or conn.invalidated or context.is_disconnect:
             return
         driver = conn.connection.dbapi_connection
         if _take_wrapped(driver):
             _run(driver, "ROLLBACK")
+
+    def _begin(self, conn: Connection) -> None:
+        self._forget(conn)
+        if is_apart():
+            try:
+                _prepare_question(conn.connection.dbapi_connection)
+            except Exception:
+                # A dead connection of the pool. The question itself is about to find that out.
+                logger.debug("could not prepare a transaction of a question", exc_info=True)
 
     @staticmethod
     def _forget(conn: Connection, *args: Any) -> None:
@@ -113,9 +130,32 @@ def _take_wrapped(driver: Any) -> bool:
     return was_wrapped
 
 
-def _run(driver: Any, statement: str) -> None:
+def _prepare_question(driver: Any) -> None:
+    if driver.autocommit:
+        return
+    _run(driver, _LIMIT)
+    path = _search_path(writer())
+    if path is not None and path != _search_path(driver) and _database(driver) == _database(writer()):
+        _run(driver, _SET_SEARCH_PATH, path)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def _search_path(driver: Any) -> str | None:
+    """Where a connection looks for tables, if the server tells (from PostgreSQL 18 on)."""
+    path: str | None = driver.info.parameter_status("search_path")
+    return path
+
+
+def _database(driver: Any) -> tuple[Any, ...]:
+    return driver.info.host, driver.info.port, driver.info.dbname
+
+
+def _run(driver: Any, statement: str, *parameters: str) -> None:
     cursor = driver.cursor()
     try:
-        cursor.execute(statement)
+        cursor.execute(statement, parameters or None)
     finally:
         cursor.close()

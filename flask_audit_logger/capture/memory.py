@@ -20,10 +20,12 @@ class Memory:
     :ivar is_mixed: whether the transaction was told different things. Then a savepoint that is rolled back without our
         knowledge could bring back an earlier one, so that each write is stamped anew.
     :ivar has_switched: whether the transaction was told to switch capture off.
+    :ivar gave_up: whether it was asked who acts, and the answer waited too long for a lock. Then nobody is asked again
+        in the running transaction, whose lock it may be.
     :ivar is_wrapped: whether a single statement in autocommit was put into a transaction.
     """
 
-    __slots__ = ("_first", "has_switched", "is_mixed", "is_wrapped", "stamp")
+    __slots__ = ("_first", "gave_up", "has_switched", "is_mixed", "is_wrapped", "stamp")
 
     def __init__(self) -> None:
         self.is_wrapped = False
@@ -35,6 +37,7 @@ class Memory:
         self._first: Stamp | None = None
         self.is_mixed = False
         self.has_switched = False
+        self.gave_up = False
 
     def note(self, stamp: Stamp) -> None:
         """The running transaction was told ``stamp``."""

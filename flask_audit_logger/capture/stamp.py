@@ -56,7 +56,8 @@ class Stamp:
             note_told(driver)
 
 
-StampSource = Callable[[], Stamp]
+#: Gives the stamp for what a connection of the driver writes next.
+StampSource = Callable[[Any], Stamp]
 
 
 def switch_on(drivers: Iterable[Any], source: StampSource) -> None:
@@ -68,7 +69,7 @@ def switch_on(drivers: Iterable[Any], source: StampSource) -> None:
         try:
             memory = memory_of(driver)
             if memory.has_switched and is_in_transaction(driver):
-                stamp = source()
+                stamp = source(driver)
                 if stamp != memory.stamp:
                     stamp.apply(driver)
         except Exception:

@@ -192,3 +192,73 @@ def test_a_callback_that_uses_the_session_disturbs_no_write(create_app, callback
     assert [a.changed_data["name"] for a in found] == ["a", "b"]
     assert len({a.native_transaction_id for a in found}) == 1
     assert {a.transaction.actor_id for a in found} == {None if (does, callback) == ("fails", "get_actor_id") else 1}
+
+
+def finishes(work):
+    """Run something that could wait for ever."""
+    failed = []
+
+    def run():
+        try:
+            work()
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not failed
+    return not thread.is_alive()
+
+
+@pytest.mark.parametrize("asks", ["callback with the session", "callback with the engine", "loader"])
+def test_a_question_does_not_wait_for_its_own_writer(create_app, caplog, asks):
+    """If the answer needs what the running transaction has locked, nobody is named, and the write goes on."""
+    name = sa.text("SELECT name FROM users WHERE id = 1")
+    questions = []
+
+    def ask():
+        questions.append(1)
+        if asks == "callback with the session":
+            return app.db.session.scalar(name) and 1
+        with app.db.engine.connect() as connection:
+            return connection.scalar(name) and 1
+
+    app = with_grace(create_app(**{} if asks == "loader" else {"get_actor_id": ask}))
+    questions.clear()
+    insert = sa.text("INSERT INTO tags (name) VALUES ('x')")
+
+    @LoginManager(app.app).request_loader
+    def load(request):
+        if asks == "loader":
+            questions.append(1)
+        return app.db.session.get(app.models.User, 1)
+
+    def work():
+        with app.app.test_request_context("/"):
+            with app.db.engine.begin() as connection:
+                connection.execute(sa.text("ALTER TABLE users ADD COLUMN nick text"))
+                for _ in range(3):
+                    connection.execute(insert)
+            with app.db.engine.begin() as connection:
+                connection.execute(insert)
+
+    assert finishes(work)
+    assert [actor for actor, _ in actors(app, table_name="tags")] == [None] * 3 + [1]
+    assert len(questions) == 2, "asked once in each transaction"
+    assert "recorded as unknown" in caplog.text
+
+
+def test_a_question_looks_for_tables_where_the_writer_does(create_app, outside):
+    """A search_path of the request, such as one per tenant, counts for the user loader, too (PostgreSQL 18)."""
+    app = with_grace(create_app())
+    with outside.begin() as connection:
+        if connection.dialect.server_version_info < (18,):
+            pytest.skip("this server doesn't tell its search_path")
+        connection.exec_driver_sql("CREATE SCHEMA tenant; CREATE TABLE tenant.users (LIKE public.users)")
+        connection.exec_driver_sql("INSERT INTO tenant.users (id, name) VALUES (1, 'Grace of the tenant')")
+    with app.app.test_request_context("/", headers=logged_in_as(1)):
+        app.db.session.execute(sa.text("SET LOCAL search_path TO tenant, public"))
+        app.db.session.add(app.models.Tag(name="x"))
+        app.db.session.commit()
+    assert actors(app, table_name="tags") == [(1, "Grace of the tenant")]
