@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+#: Bytes of the longest key that is stored as it is; what a longer one begins with instead.
+LONGEST_KEY = 1000
+HASHED = "sha256:"
 
 
 @dataclass(frozen=True, order=True)
@@ -32,14 +37,14 @@ class RecordRef:
 
 
 def stored_key(components: Sequence[str]) -> str:
-    """The text under which a key is stored: one component as it is, several as a JSON array.
+    """The text under which a key is stored: one component as it is, several as a JSON array, a long key as its hash.
 
     The array is written as PostgreSQL prints ``jsonb``: blanks after commas, nothing but control characters,
     quote and backslash escaped.
     """
-    if len(components) == 1:
-        return components[0]
-    return json.dumps(list(components), ensure_ascii=False)
+    whole = components[0] if len(components) == 1 else json.dumps(list(components), ensure_ascii=False)
+    data = whole.encode("utf-8", "surrogatepass")
+    return whole if len(data) <= LONGEST_KEY else HASHED + hashlib.sha256(data).hexdigest()
 
 
 def key_components(key: str) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from flask import current_app
 
 from ..exceptions import ConfigurationError, NotInitializedError
+from ..query.keys import key_text
 from ..query.refs import RecordRef, stored_key
 from .state import UIState, find_state
 
@@ -36,22 +38,19 @@ def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
     if isinstance(subject, str):
         if key is None:
             raise ConfigurationError(f"audit_record_url({subject!r}) needs the record's key as well")
+        ref = state.catalog.ref(subject)
+        info = state.catalog.get(ref)
         parts = key if isinstance(key, (tuple, list)) else (key,)
-        return RecordRef(state.catalog.ref(subject), stored_key([str(part) for part in parts]))
+        columns = list(info.table.primary_key.columns) if info is not None else []
+        return RecordRef(ref, stored_key([key_text(*pair) for pair in zip_longest(parts, columns[: len(parts)])]))
     mapper = type(subject).__mapper__
     values = mapper.primary_key_from_instance(subject)
     if any(value is None for value in values):
         raise ConfigurationError(f"{subject!r} has no key yet; flush it before linking to its history")
     table = mapper.local_table
     name = table.name if table.schema is None else f"{table.schema}.{table.name}"
-    return RecordRef(state.catalog.ref(name), stored_key([_text(value) for value in values]))
-
-
-def _text(value: Any) -> str:
-    """A key value as PostgreSQL writes it into JSON."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    parts = [key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)]
+    return RecordRef(state.catalog.ref(name), stored_key(parts))
 
 
 def find() -> UIState:

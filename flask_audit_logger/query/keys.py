@@ -1,0 +1,64 @@
+"""Values of a key as the trigger writes them into ``activity.record_key``."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import Column
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import Float, Numeric
+
+
+def key_text(value: Any, column: Column[Any] | None) -> str:
+    """A value of a key column as PostgreSQL writes it into JSON, in UTC as the log has it.
+
+    :param value: as the models have it: a member of an enum, a ``Decimal`` …
+    :param column: the declared column, if there is one; it says how the value gets into the database.
+    """
+    sent = value if column is None else _sent(value, column)
+    if isinstance(sent, str):
+        return sent
+    if isinstance(sent, bool):
+        return "true" if sent else "false"
+    if isinstance(sent, (bytes, bytearray, memoryview)):
+        return "\\x" + bytes(sent).hex()
+    if isinstance(sent, (dt.datetime, dt.time)):
+        return _clock_text(sent)
+    if isinstance(sent, (int, float, Decimal)):
+        return _number_text(sent, column)
+    return sent.isoformat() if isinstance(sent, dt.date) else str(sent)
+
+
+def _sent(value: Any, column: Column[Any]) -> Any:
+    """What SQLAlchemy sends to the database."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    process = column.type.dialect_impl(dialect).bind_processor(dialect)
+    try:
+        return value if process is None else process(value)
+    except (LookupError, TypeError, ValueError):
+        return value  # it is already written as in the database
+
+
+def _clock_text(moment: dt.datetime | dt.time) -> str:
+    if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
+        moment = moment.astimezone(dt.timezone.utc)
+    offset = moment.strftime("%z")
+    text = moment.replace(tzinfo=None).isoformat()
+    text = text.rstrip("0") if moment.microsecond else text
+    return f"{text}{offset[:3]}:{offset[3:]}" if offset else text
+
+
+def _number_text(number: int | float | Decimal, column: Column[Any] | None) -> str:
+    exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+    kind = column.type if column is not None else None
+    if not exact.is_finite():
+        return str(exact)
+    if isinstance(kind, Numeric) and not isinstance(kind, Float) and kind.scale is not None:
+        try:
+            exact = exact.quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP)
+        except InvalidOperation:
+            return format(exact, "f")
+    text = format(exact, "f")
+    return text.removesuffix(".0") if isinstance(number, float) else text
