@@ -34,7 +34,7 @@ from .paging import Paging, edge, paged
 from .reader import Log
 from .refs import TableRef
 from .rows import activity_columns, transaction_columns
-from .values import dump
+from .values import JSON_NULL_MARK, dump
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
 NO_ACTOR = None
@@ -217,8 +217,9 @@ def _any_column(models: AuditModels, criteria: Criteria) -> ColumnElement[bool]:
 def _column_value(models: AuditModels, wanted: ColumnValue, criteria: Criteria) -> ColumnElement[bool]:
     a = models.activity.c
     side = a.old_data if wanted.side == "was" else a.changed_data
+    values = [*wanted.values, *([JSON_NULL_MARK] if None in wanted.values else [])]
     matches = [
-        side.contains(cast(bindparam(None, dump({wanted.column: value}), type_=Text), JSONB)) for value in wanted.values
+        side.contains(cast(bindparam(None, dump({wanted.column: value}), type_=Text), JSONB)) for value in values
     ]
     # "was" means before a change of this column, not whatever else changed while it had that value
     if wanted.side == "was":

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
-from .diff import differs
+from ..sql import quote_ident
+from .diff import Kind, as_text, differs
 from .reader import Log
 from .records import renamed_to
-from .refs import RecordRef
+from .refs import HASHED, RecordRef, stored_key
 from .rows import ActivityRow
 from .tables import TableInfo
-from .values import load, value_of
+from .values import as_logged, load, value_of
 
 
 @dataclass(frozen=True)
@@ -36,41 +37,87 @@ def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> 
         return Drift("none")
     logged = newest.state_after
     try:
-        row = live_row(log, info, record)
+        row = live_row(log, info, record, newest.old_data if logged is None else logged)
     except LookupError:
         return Drift("unknown")
     if row is None or logged is None:
         return Drift("none") if row is logged else Drift("gone" if row is None else "unlogged")
-    columns = [name for name in info.ordered(row) if name in logged and _differ(logged, row, name)]
-    return Drift("columns", tuple(columns)) if columns else Drift("none")
+    compared = [name for name in info.ordered(row) if name in logged and name not in info.ignored]
+    columns = tuple(n for n in compared if differs(value_of(logged, n), value_of(row, n), info.kind(n)))
+    return Drift("columns", columns) if columns else Drift("none")
 
 
-def _differ(logged: dict[str, Any], row: dict[str, Any], column: str) -> bool:
-    return differs(value_of(logged, column), value_of(row, column))
-
-
-def live_row(log: Log, info: TableInfo, record: RecordRef) -> dict[str, Any] | None:
+def live_row(log: Log, info: TableInfo, record: RecordRef, logged: Mapping[str, Any]) -> dict[str, Any] | None:
     """The columns of a record that are logged, as they are now; ``None`` if there is no such row.
 
     Everything named here comes from the models, never from an address. Nothing can be read with ``log`` after a
     failure, such as a column that the models have and the database has not.
 
+    :param logged: the record as the log knows it.
     :raises LookupError: if the row can't be read.
     """
-    parts = record.components
-    if not info.key or len(parts) != len(info.key) or info.table.metadata is not log.models.activity.metadata:
+    if info.table.metadata is not log.models.activity.metadata:
         raise LookupError(f"the row of {record} can't be read")
-    live = info.table.alias("live")
-    unlogged = sorted(info.excluded | info.masked)
-    row_json: ColumnElement[Any] = func.to_jsonb(live.table_valued())
-    if unlogged:
-        row_json = row_json.op("-")(cast(unlogged, ARRAY(Text)))
-    statement = select(cast(row_json, Text)).select_from(live)
-    for column, text in zip(info.table.primary_key.columns, parts, strict=True):
-        part: Any = live.corresponding_column(column)
-        statement = statement.where(part == cast(literal(text, Text), column.type))
+    unlogged = info.excluded | info.masked
+    statement = select_live(info, key_of(info, record, logged), without=unlogged)
     try:
-        row = log.first(statement)
+        return read_live_row(info, log.first(statement), unlogged)
     except DBAPIError as error:
         raise LookupError(f"the row of {record} can't be read") from error
-    return None if row is None else load(row[0])
+
+
+def key_of(info: TableInfo, record: RecordRef, logged: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values of the record's key as text; the log has only a hash of a long one as its key.
+
+    :param logged: the record as the log knows it.
+    :raises LookupError: if the log does not have them.
+    """
+    parts = tuple(as_text(logged[name]) for name in info.key if name in logged)
+    if len(parts) == len(info.key) > 0 and stored_key(parts) == record.key:
+        return parts
+    if record.key.startswith(HASHED):
+        raise LookupError(f"the key of {record} is not in the log")
+    return record.components
+
+
+def select_live(
+    info: TableInfo, key: Sequence[str], *, without: Collection[str] = (), lock: bool = False
+) -> Select[Any]:
+    """Read a row for :func:`read_live_row`.
+
+    :param without: columns that are not even read.
+    :raises LookupError: if the table has another key.
+    """
+    table = info.table.alias("live")
+    # always live.*, as "live" alone would be a column of that name
+    whole: ColumnElement[Any] = literal_column("live.*")
+    read = [column for column in table.columns if column.name not in without] if without else [whole]
+    rows = select(*read).select_from(table).where(*is_key(table, info, key))
+    live = (rows.with_for_update() if lock else rows).subquery("live")
+    # row_to_json takes a json as it is written; to_jsonb fails for one with \u0000. Neither tells JSON null from NULL.
+    columns: list[ColumnElement[Any]] = [cast(func.row_to_json(whole), Text)]
+    columns += [literal_column(f"live.{quote_ident(name)}").is_not(None) for name in _json_columns(info, without)]
+    return select(*columns).select_from(live)
+
+
+def read_live_row(info: TableInfo, found: Any, without: Collection[str] = ()) -> dict[str, Any] | None:
+    """The row that :func:`select_live` found, values and marks as in the log."""
+    if found is None:
+        return None
+    row = load(found[0])
+    for name, is_set in zip(_json_columns(info, without), found[1:], strict=True):
+        row[name] = as_logged(row[name]) if is_set else None
+    return row
+
+
+def is_key(table: Any, info: TableInfo, key: Sequence[str]) -> list[ColumnElement[bool]]:
+    """What makes a row of a table that of a key."""
+    columns = list(info.table.primary_key.columns)
+    if not columns or len(columns) != len(key):
+        raise LookupError(f"{info.ref} has another key now")
+    parts = zip(columns, key, strict=True)
+    return [table.c[column.key] == cast(literal(text, Text), column.type) for column, text in parts]
+
+
+def _json_columns(info: TableInfo, without: Collection[str]) -> list[str]:
+    return [name for name, column in info.columns.items() if column.kind is Kind.JSON and name not in without]

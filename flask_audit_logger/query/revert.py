@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, cast, column, func, literal, literal_column, select
+from sqlalchemy import Connection, Text, cast, column, event, func, literal, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.orm import Session, registry
+from sqlalchemy.orm import Mapper, Session, registry
 from sqlalchemy.types import NullType
 
 from .diff import differs
 from .diff.kinds import Kind, settled
 from .errors import ReadError
+from .live import is_key, read_live_row, select_live
 from .reader import SETTINGS
-from .refs import RecordRef
 from .tables import TableInfo
 from .texts import marked
-from .values import MASKED, as_value, dump, load, value_of
+from .values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, dump, load, mark_of, value_of
 
 
 class RevertError(ReadError):
@@ -52,45 +53,64 @@ class LiveRow:
 
 @dataclass(frozen=True)
 class PlannedColumn:
-    """What would happen to a column; ``obstacle`` says why it can't be put back."""
+    """What would happen to a column.
+
+    :param logged: the value to put back, as logged.
+    :param obstacle: why it can't be put back.
+    :param is_lacking: whether no row can be made without it.
+    """
 
     name: str
-    now: Any
-    then: Any
+    now: Value
+    then: Value
+    logged: Any = None
     obstacle: str | None = None
+    is_lacking: bool = False
 
 
-def read_live(connection: Connection | Session, info: TableInfo, record: RecordRef, *, lock: bool = False) -> LiveRow:
+def read_live(connection: Connection | Session, info: TableInfo, key: Sequence[str], *, lock: bool = False) -> LiveRow:
     """Read the row, and lock it for the rest of the transaction if it is to be changed.
 
+    :param key: the values of its key as text.
     :raises Refused: if there can't be such a row.
     """
-    statement = _live(info, record)
-    if lock:
-        statement = statement.with_for_update()
     try:
+        statement = select_live(info, key, lock=lock)
         connection.execute(select(*(func.set_config(name, value, True) for name, value in SETTINGS)))
-        text = connection.execute(statement).scalar()
-    except DBAPIError as error:
+        found = connection.execute(statement).first()
+    except (DBAPIError, LookupError) as error:
         raise Refused("the row can't be read") from error
-    digest = hashlib.sha256((text or "").encode("utf-8", "surrogatepass")).hexdigest()
-    return LiveRow(None if text is None else load(text), digest)
+    text = "" if found is None else repr(tuple(found))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return LiveRow(read_live_row(info, found), digest)
 
 
-def plan(info: TableInfo, live: LiveRow, target: dict[str, Any], hidden: Collection[str]) -> list[PlannedColumn]:
-    """The columns in which a row differs from what it was.
+def plan(
+    info: TableInfo, mappers: registry, live: LiveRow, target: dict[str, Any], hidden: Collection[str]
+) -> list[PlannedColumn]:
+    """The columns in which a row differs from what it was; all columns of a row that is to be made again.
 
     :param target: the row to go back to.
-    :param hidden: columns the reader may not see: they are left as they are and not even named.
+    :param hidden: columns the reader may not see: they are left as they are, and not named if there is a row.
     """
+    unknown = {name for name in target if name in hidden or value_of(target, name) == MASKED}
+    counted = _counted(mappers, info)
+    if live.row is None:
+        missing = unknown | {name for name, column in info.columns.items() if not column.is_generated} - target.keys()
+        return [
+            _missing(info, name, name in hidden, is_counted=name == counted)
+            if name in missing
+            else PlannedColumn(
+                name, ABSENT, value_of(target, name), target[name], _obstacle(info, name, target[name], live, counted)
+            )
+            for name in info.ordered(missing | target.keys())
+        ]
     planned = []
-    for name in info.ordered(target):
-        if name in hidden or as_value(target[name]) == MASKED:
-            continue
-        now, then = value_of(live.row or {}, name), value_of(target, name)
-        if live.row is not None and not differs(now, then):
-            continue
-        planned.append(PlannedColumn(name, now.data, target[name], _obstacle(info, name, target[name], live)))
+    for name in info.ordered(target.keys() - unknown):
+        now, then = value_of(live.row, name), value_of(target, name)
+        if differs(now, then, info.kind(name)):
+            obstacle = _obstacle(info, name, target[name], live, counted)
+            planned.append(PlannedColumn(name, now, then, target[name], obstacle))
     return planned
 
 
@@ -98,7 +118,7 @@ def put_back(
     session: Session,
     mappers: registry,
     info: TableInfo,
-    record: RecordRef,
+    key: Sequence[str],
     *,
     digest: str,
     values: Mapping[str, Any],
@@ -107,85 +127,130 @@ def put_back(
 
     Nothing is committed.
 
+    :param key: the values of its key as text.
     :param digest: of the row when the change was shown.
     :param values: what the columns become, as logged.
     :raises Conflict: if the row is another one by now.
     :raises Refused: if the database refuses the values.
     """
-    live = read_live(session, info, record, lock=True)
+    live = read_live(session, info, key, lock=True)
     if live.digest != digest:
         raise Conflict("the row has changed in the meantime")
     try:
-        _write(session, mappers, info, record, values, is_new=live.row is None)
-        session.flush()
+        with _numbers_given(session, info):
+            _write(session, mappers, info, key, values, is_new=live.row is None)
+            session.flush()
     # psycopg2 raises the plain errors for dates and numbers that Python has no value for
     except (SQLAlchemyError, ValueError, OverflowError) as error:
         objection = _objection(error)
         raise Refused(f"the database refused it: {objection}", objection) from error
 
 
-def _live(info: TableInfo, record: RecordRef) -> Select[Any]:
-    live = info.table.alias("live")
-    statement = select(cast(func.to_jsonb(live.table_valued()), Text)).select_from(live)
-    columns = list(info.table.primary_key.columns)
-    if not columns or len(columns) != len(record.components):
-        raise Refused("the table has another key now")
-    for part, text in zip(columns, record.components, strict=True):
-        found: Any = live.corresponding_column(part)
-        statement = statement.where(found == cast(literal(text, Text), part.type))
-    return statement
+def _missing(info: TableInfo, name: str, is_hidden: bool, *, is_counted: bool) -> PlannedColumn:
+    """A column that a row which is made again will not have as it was."""
+    declared = info.columns.get(name)
+    is_hidden = is_hidden and name not in info.masked
+    reason = marked("its value is hidden from you") if is_hidden else marked("the log does not have its value")
+    is_lacking = declared is not None and declared.is_required and not is_counted
+    return PlannedColumn(name, ABSENT, ABSENT, obstacle=reason, is_lacking=is_lacking)
 
 
-def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow) -> str | None:
+def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow, counted: str | None) -> str | None:
     declared = info.columns.get(name)
     if declared is None or (live.row is not None and name not in live.row):
         return marked("the column is gone")
-    if declared.is_generated or declared.kind is Kind.DERIVED:
+    if declared.is_generated or declared.kind is Kind.DERIVED or (declared.is_numbered and live.row is not None):
         return marked("the database makes this value")
+    if name == counted:
+        return marked("the application counts the changes of the row with it")
     if declared.is_key and live.row is not None:
         return marked("it is the key")
-    fits = value is None or declared.kind in (Kind.PLAIN, Kind.JSON) or settled(declared.kind, value) is declared.kind
+    is_json, mark = declared.kind is Kind.JSON, mark_of(value)
+    if mark == "too large" or (mark == "text" and not is_json):
+        return marked("the log could not store it as it was")
+    fits = value is None or is_json or declared.kind is Kind.PLAIN or settled(declared.kind, value) is declared.kind
     return None if fits else marked("the type of the column has changed")
 
 
+def _mapper(mappers: registry, info: TableInfo) -> Mapper[Any] | None:
+    return next((m for m in mappers.mappers if m.local_table is info.table and not m.inherits), None)
+
+
+def _counted(mappers: registry, info: TableInfo) -> str | None:
+    """The column that tells SQLAlchemy whether somebody else changed the row; it writes it itself."""
+    mapper = _mapper(mappers, info)
+    return None if mapper is None or mapper.version_id_col is None else mapper.version_id_col.name
+
+
+@contextmanager
+def _numbers_given(session: Session, info: TableInfo) -> Iterator[None]:
+    """Let rows that are made again have the numbers they had, which SQLAlchemy has no words for."""
+    if not any(column.is_numbered for column in info.columns.values()):
+        yield
+        return
+
+    def told(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> tuple[str, Any]:
+        compiled = context.compiled if context.isinsert else None
+        if compiled is not None and compiled.statement.table is info.table:
+            statement = statement.replace(") VALUES (", ") OVERRIDING SYSTEM VALUE VALUES (", 1)
+        return statement, parameters
+
+    connection = session.connection(bind_arguments={"clause": info.table})
+    event.listen(connection, "before_cursor_execute", told, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", told)
+
+
 def _write(
-    session: Session, mappers: registry, info: TableInfo, record: RecordRef, values: Mapping[str, Any], *, is_new: bool
+    session: Session, mappers: registry, info: TableInfo, key: Sequence[str], values: Mapping[str, Any], *, is_new: bool
 ) -> None:
     typed = _typed(session, info, values)
-    mapper = next((m for m in mappers.mappers if m.local_table is info.table and not m.inherits), None)
+    mapper = _mapper(mappers, info)
     if mapper is None:
-        where = [
-            part == cast(literal(text, Text), part.type)
-            for part, text in zip(info.table.primary_key.columns, record.components, strict=True)
-        ]
-        statement = info.table.insert() if is_new else info.table.update().where(*where)
+        statement = info.table.insert() if is_new else info.table.update().where(*is_key(info.table, info, key))
         session.execute(statement.values({_column(info, name): value for name, value in typed.items()}))
         return
     if is_new:
         found = mapper.class_manager.new_instance()
         session.add(found)
     else:
-        found = session.get(mapper.class_, tuple(_identity(session, info, record)), populate_existing=True)
+        found = session.get(mapper.class_, tuple(_identity(session, info, key)), populate_existing=True)
     for name, value in typed.items():
         setattr(found, mapper.get_property_by_column(_column(info, name)).key, value)
 
 
 def _typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:
     """Logged values as Python values of their columns: PostgreSQL knows best how to read what it wrote."""
-    names = list(values)
+    typed = {name: found for name, value in values.items() if (found := _as_sql(info, name, value)) is not None}
+    given = {name: as_value(value).data for name, value in values.items() if name not in typed}
+    if not given:
+        return typed
     table = session.get_bind().dialect.identifier_preparer.format_table(info.table)
     row = func.jsonb_populate_record(
-        literal_column(f"NULL::{table}"), cast(literal(dump(dict(values)), Text), JSONB)
-    ).table_valued(*(column(name, _column(info, name).type) for name in names), name="then")
-    found = session.execute(select(*(row.c[name] for name in names))).one()
-    typed = dict(zip(names, found, strict=True))
-    lost = _lost(session, info, typed, values)
+        literal_column(f"NULL::{table}"), cast(literal(dump(given), Text), JSONB)
+    ).table_valued(*(column(name, _column(info, name).type) for name in given), name="then")
+    read = dict(zip(given, session.execute(select(*(row.c[name] for name in given))).one(), strict=True))
+    lost = _lost(session, info, read, given)
     if lost:
         raise Refused(f"the values of {lost} can't be written back exactly", ", ".join(lost))
-    return typed
+    return {**typed, **read}
 
 
-def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+def _as_sql(info: TableInfo, name: str, value: Any) -> Any:
+    """A value of a JSON column that Python can't say: JSON null, NULL where None means that one, or odd text."""
+    if info.kind(name) is not Kind.JSON:
+        return None
+    if as_value(value) == NULL:
+        return null()
+    if mark_of(value) != "text" and as_value(value) != JSON_NULL:
+        return None
+    text = value["text"] if mark_of(value) == "text" else "null"
+    return cast(literal(text, Text), _column(info, name).type)
+
+
+def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Columns whose values Python can't hold as they were: an interval of a month, infinity, long numbers in JSON."""
     types = {name: _column(info, name).type for name in typed}
     names = [name for name, value in typed.items() if value is not None and not isinstance(types[name], NullType)]
@@ -194,12 +259,16 @@ def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], values: M
     sent = ((name, cast(literal(typed[name], types[name]), types[name])) for name in names)
     row = session.execute(select(*(cast(func.jsonb_build_object(name, value), Text) for name, value in sent))).one()
     seen = {name: value for text in row for name, value in load(text).items()}
-    return [name for name in names if differs(value_of(seen, name), as_value(values[name]))]
+    return [name for name in names if differs(_raw(seen[name]), _raw(given[name]), info.kind(name))]
 
 
-def _identity(session: Session, info: TableInfo, record: RecordRef) -> list[Any]:
-    columns = list(info.table.primary_key.columns)
-    parts = zip(columns, record.components, strict=True)
+def _raw(data: Any) -> Value:
+    """A value in which nothing is a mark."""
+    return as_value(as_logged(data)) if isinstance(data, dict) else as_value(data)
+
+
+def _identity(session: Session, info: TableInfo, key: Sequence[str]) -> list[Any]:
+    parts = zip(info.table.primary_key.columns, key, strict=True)
     return list(session.execute(select(*(cast(literal(text, Text), part.type) for part, text in parts))).one())
 
 

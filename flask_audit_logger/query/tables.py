@@ -26,6 +26,10 @@ class ColumnInfo:
     target: tuple[TableRef, str] | None = None
     #: Whether the value is made by the database from other columns.
     is_generated: bool = False
+    #: Whether the database numbers the rows and takes no other number.
+    is_numbered: bool = False
+    #: Whether a row can't be made without a value for it.
+    is_required: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ class TableInfo:
     #: Columns whose values are never logged, and those that are not logged at all.
     masked: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
+    #: Columns whose change alone is not logged.
+    ignored: frozenset[str] = frozenset()
+
+    def kind(self, column: str) -> Kind | None:
+        """The kind of a column, if the models know it."""
+        found = self.columns.get(column)
+        return None if found is None else found.kind
 
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Names in the order of the table; what the models don't know comes last, by name."""
@@ -139,6 +150,7 @@ def _table_info(table: Table, default_schema: str, declaration: Declaration | No
         masked=frozenset(options.mask),
         excluded=frozenset(column.name for column in table.columns if column.name not in stored)
         | frozenset(options.exclude),
+        ignored=frozenset(options.ignore),
     )
 
 
@@ -155,7 +167,13 @@ def _column_info(column: Column[Any], default_schema: str) -> ColumnInfo:
         is_key=column.primary_key,
         target=_target(column, default_schema),
         is_generated=column.computed is not None,
+        is_numbered=column.identity is not None and bool(column.identity.always),
+        is_required=not column.nullable and _has_no_default(column),
     )
+
+
+def _has_no_default(column: Column[Any]) -> bool:
+    return column.default is None and column.server_default is None and column.identity is None
 
 
 def _target(column: Column[Any], default_schema: str) -> tuple[TableRef, str] | None:

@@ -123,7 +123,7 @@ def _is_row(info: TableInfo, row: ActivityRow) -> str:
 def _unchanged(info: TableInfo, data: dict[str, Any]) -> str:
     """Whoever changed the row later keeps what they made of it."""
     tests = [
-        f" AND to_jsonb(t) -> {quote_literal(name)} = {_json(data[name])}::jsonb"
+        f" AND to_jsonb(t.*) -> {quote_literal(name)} = {_json(data[name])}::jsonb"
         for name in info.ordered(data)
         if not info.columns[name].is_generated
     ]

@@ -16,10 +16,11 @@ _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]')
 
 
 class State(enum.Enum):
-    """What is known about a value. These five must never look alike."""
+    """What is known about a value. These six must never look alike."""
 
     VALUE = "value"
     NULL = "null"
+    JSON_NULL = "json null"
     EMPTY = "empty"
     ABSENT = "absent"
     MASKED = "masked"
@@ -41,6 +42,9 @@ class Value:
 ABSENT = Value(State.ABSENT)
 MASKED = Value(State.MASKED)
 NULL = Value(State.NULL)
+JSON_NULL = Value(State.JSON_NULL)
+#: A JSON null as the trigger writes it, to be told from NULL.
+JSON_NULL_MARK = {_MARK: "json null"}
 
 
 def load(text: str | None) -> dict[str, Any]:
@@ -84,16 +88,47 @@ def value_of(row: dict[str, Any], column: str) -> Value:
 
 
 def as_value(data: Any) -> Value:
-    """Wrap what was logged, recognising the marks that the trigger writes for masked and unstorable values."""
+    """Wrap what was logged, recognising the marks that the trigger writes for what ``jsonb`` can't say.
+
+    An object that the application itself wrote can't be taken for one: the trigger puts it inside a mark.
+    """
     if data is None:
         return NULL
     if data == "":
         return Value(State.EMPTY, "")
-    if isinstance(data, dict) and data.get(_MARK) == "masked" and len(data) == 1:
+    if data == JSON_NULL_MARK:
+        return JSON_NULL
+    mark = mark_of(data)
+    if mark == "masked" and len(data) == 1:
         return MASKED
-    if isinstance(data, dict) and data.get(_MARK) == "text" and set(data) == {_MARK, "text"}:
-        return Value(State.VALUE, str(data["text"]))
+    if mark == "text" and set(data) == {_MARK, "text"}:
+        return Value(State.VALUE, _told(str(data["text"])))
+    if mark == "value" and set(data) == {_MARK, "value"}:
+        return Value(State.VALUE, data["value"])
     return Value(State.VALUE, data)
+
+
+def mark_of(data: Any) -> str | None:
+    """The kind of a mark, if what was logged is one: ``masked``, ``json null``, ``text``, ``value``, ``too large``."""
+    mark = data.get(_MARK) if isinstance(data, dict) else None
+    return mark if isinstance(mark, str) else None
+
+
+def as_logged(data: Any) -> Any:
+    """A value of a JSON column with the marks that the trigger would write."""
+    if data is None:
+        return JSON_NULL_MARK
+    return {_MARK: "value", "value": data} if isinstance(data, dict) and _MARK in data else data
+
+
+def _told(text: str) -> Any:
+    """The value of a text that ``jsonb`` can't hold: JSON with a ``\\u0000`` in it, or of a type that is no JSON."""
+    try:
+        data = _loads(text)
+    except (ValueError, RecursionError):
+        return text
+    # no arithmetic with 1e999999
+    return data if isinstance(data, (dict, list, str)) else text
 
 
 def _loads(text: str) -> Any:

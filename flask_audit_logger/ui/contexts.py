@@ -186,6 +186,8 @@ class RevertPage(Page):
     source_href: str
     is_restore: bool
     columns: tuple[RevertColumn, ...]
+    #: Columns without which the record can't be made again.
+    lacking: tuple[str, ...]
     action: str
     form: Any
     hidden: tuple[tuple[str, str], ...]

@@ -13,7 +13,7 @@ from .messages import unlogged
 from .state import current_state
 
 logger = logging.getLogger("flask_audit_logger.ui")
-#: The same viewer and address within so many seconds is one view.
+#: The same viewer reading the same address within so many seconds is one view.
 MERGED_SECONDS = 60
 #: So many recent views are remembered.
 REMEMBERED = 1000
@@ -36,7 +36,8 @@ def report_view(response: Response) -> Response:
     viewer = state.viewer
     view = (viewer.id if viewer else None, request.full_path, response.status_code, request.remote_addr)
     seen = state.recent_views.get(view)
-    if seen is not None and (now - seen).total_seconds() < MERGED_SECONDS:
+    is_read = request.method in ("GET", "HEAD")  # each time something is sent, something may have been changed
+    if is_read and seen is not None and (now - seen).total_seconds() < MERGED_SECONDS:
         return response
     event = ViewEvent(
         viewer=viewer,
@@ -59,5 +60,6 @@ def report_view(response: Response) -> Response:
         return response
     if len(state.recent_views) >= REMEMBERED:
         state.recent_views.clear()
-    state.recent_views[view] = now
+    if is_read:
+        state.recent_views[view] = now
     return response

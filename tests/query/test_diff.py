@@ -16,7 +16,7 @@ from flask_audit_logger.query.diff import Kind, diff_field, show_value
 from flask_audit_logger.query.diff.numbers import as_instant
 from flask_audit_logger.query.diff.pieces import pieces
 from flask_audit_logger.query.diff.tree import diff_items, diff_tree, same
-from flask_audit_logger.query.values import ABSENT, MASKED, NULL, State, as_value, dump, load
+from flask_audit_logger.query.values import ABSENT, JSON_NULL, MASKED, NULL, State, as_value, dump, load
 from tests.support.work import at_most
 
 JSON = st.recursive(
@@ -254,7 +254,11 @@ def test_values_that_are_nested_too_deeply_to_be_parsed_stay_text():
 
 def test_marks_of_the_trigger_are_understood():
     assert as_value({"audit_logger": "masked"}) == MASKED
-    assert as_value({"audit_logger": "text", "text": '{"a": "\\u0000"}'}).data == '{"a": "\\u0000"}'
+    assert as_value({"audit_logger": "json null"}) == JSON_NULL
+    assert as_value({"audit_logger": "text", "text": '{"a": "\\u0000"}'}).data == {"a": "\x00"}
+    assert as_value({"audit_logger": "text", "text": '(1,"{""a"": 1}")'}).data == '(1,"{""a"": 1}")'
+    assert as_value({"audit_logger": "text", "text": "1e999999"}).data == "1e999999"
+    assert as_value({"audit_logger": "value", "value": {"audit_logger": "masked"}}).data == {"audit_logger": "masked"}
     assert as_value({"audit_logger": "masked", "other": 1}).state is State.VALUE
 
 

@@ -49,16 +49,19 @@ def diff_field(
     return FieldDiff(column, actual, *_plain(before, after, actual, brief))
 
 
-def differs(before: Value, after: Value) -> bool:
+def differs(before: Value, after: Value, kind: Kind | None = None) -> bool:
     """Whether two values of a column differ as values.
 
     One instant in two zones, 10.0 and 10.00, or JSON with its members in another order are equal.
+
+    :param kind: the kind of its declared type: only what is declared as an instant is compared as one.
     """
     if before.state is not after.state:
         return True
-    instants = as_instant(before.data), as_instant(after.data)
-    if None not in instants:
-        return instants[0] != instants[1]
+    if settled(kind, before.data, after.data) is Kind.INSTANT:
+        instants = as_instant(before.data), as_instant(after.data)
+        if None not in instants:
+            return instants[0] != instants[1]
     return not same(before.data, after.data)
 
 

@@ -7,8 +7,8 @@ STABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
     -- Excluded columns are not even read. A virtual column has no value in a transition table, so its expression stands
-    -- for it. What to_jsonb might fail on, or might make look like NULL, goes through audit_logger_safe_value; so does
-    -- what is large: the columns share the 256 MB at which jsonb ends.
+    -- for it. What to_jsonb might fail on, or might make look like NULL or like a mark of ours, goes through
+    -- audit_logger_safe_value; so does what is large: the columns share the 256 MB at which jsonb ends.
     -- Types of users are read as text while there is a cast to json that neither a superuser nor the owner of the log made:
     -- to_jsonb would call its function, with the rights of the owner of the log.
     SELECT
@@ -36,7 +36,10 @@ AS $function$
                         a.attname,
                         a.max_size,
                         a.max_size / 7000,
-                        CASE WHEN a.atttypid = 3802 THEN format('OR %I = ''null''', a.attname) END  -- jsonb
+                        CASE  -- jsonb
+                            WHEN a.atttypid = 3802
+                                THEN format('OR %1$I = ''null'' OR %1$I -> ''audit_logger'' IS NOT NULL', a.attname)
+                        END
                     )
                 ELSE quote_ident(a.attname)
             END,

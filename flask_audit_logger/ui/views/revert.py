@@ -13,14 +13,14 @@ from wtforms.csrf.session import SessionCSRF
 
 from ...query.diff import as_text
 from ...query.diff.pieces import visible
+from ...query.live import key_of
 from ...query.reader import Log
 from ...query.records import last_version, renamed_to
-from ...query.refs import RecordRef, stored_key
+from ...query.refs import RecordRef
 from ...query.revert import Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
 from ...query.rows import ActivityRow
 from ...query.standings import exactly, standings
 from ...query.tables import TableInfo
-from ...query.values import ABSENT, as_value
 from ..contexts import RevertPage
 from ..fields import TranslatedMeta
 from ..gate import action
@@ -82,15 +82,16 @@ def revert_page(table: str, key: str) -> Any:
         if last is not None and renamed_to(last, info.key) is not None:
             abort(404)  # it exists under another key; making it again would be a second one
         try:
-            live = read_live(log.connection, info, record)
-        except Refused:
+            row_key = key_of(info, record, target)
+            live = read_live(log.connection, info, row_key)
+        except (LookupError, Refused):
             abort(404)
-        planned = plan(info, live, target, _hidden(state, record, target))
+        planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
         presenter.learn(log, [version], [record])
         planned = [_checked(state, log, record, column) for column in planned]
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
         return _preview(presenter, record, version, live, planned, RevertForm())
-    return _post(presenter, info, record, version, live, planned)
+    return _post(presenter, info, record, row_key, version, live, planned)
 
 
 def _checked(state: UIState, log: Log, record: RecordRef, column: PlannedColumn) -> PlannedColumn:
@@ -98,10 +99,10 @@ def _checked(state: UIState, log: Log, record: RecordRef, column: PlannedColumn)
     declared = state.catalog.column(record.table, column.name)
     ref, key = declared.target if declared is not None and declared.target is not None else (None, None)
     info = state.catalog.get(ref) if ref is not None else None
-    if ref is None or info is None or column.obstacle or column.then is None or info.key != (key,):
+    if ref is None or info is None or column.obstacle or not column.then.known or info.key != (key,):
         return column
     try:
-        is_gone = read_live(log.connection, info, RecordRef(ref, stored_key((as_text(column.then),)))).row is None
+        is_gone = read_live(log.connection, info, (as_text(column.then.data),)).row is None
     except Refused:
         return column  # the database says so when the value is written
     return replace(column, obstacle=marked("what it points to is gone")) if is_gone else column
@@ -119,14 +120,19 @@ def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[s
     return found.version, target
 
 
-def _hidden(state: UIState, record: RecordRef, target: dict[str, Any]) -> set[str]:
-    return {name for name in target if not state.sight.can_see(record.table, name)}
+def _hidden(state: UIState, info: TableInfo, target: dict[str, Any]) -> set[str]:
+    return {name for name in (*target, *info.columns) if not state.sight.can_see(info.ref, name)}
+
+
+def _mappers(state: UIState) -> Any:
+    return state.audit_logger.db.Model.registry
 
 
 def _post(
     presenter: Presenter,
     info: TableInfo,
     record: RecordRef,
+    row_key: tuple[str, ...],
     version: ActivityRow,
     live: LiveRow,
     planned: list[PlannedColumn],
@@ -140,21 +146,24 @@ def _post(
         if form.errors.get("audit_token"):
             return again(400, gettext("This form was too old or not ours. Check it and send it again."))
         return again(422, gettext("Nothing was changed. See below."))
+    # before the columns: what was shown of another row says nothing about those of this one
+    if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
+        return again(409, gettext("The row has changed since this page was made. This is how it is now."))
     ticked = set(request.form.getlist("column"))
-    possible = {column.name: column.then for column in planned if column.obstacle is None}
+    possible = {column.name: column.logged for column in planned if column.obstacle is None}
     if live.row is None:
         ticked |= set(info.key) & set(possible)
+    if any(column.is_lacking for column in planned):
+        return again(422, gettext("Nothing was changed. See below."))
     if not ticked or not ticked <= set(possible):
         text = gettext("Choose columns that can be put back.") if ticked else gettext("Choose at least one column.")
         return again(422, text)
-    if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
-        return again(409, gettext("The row has changed since this page was made. This is how it is now."))
     reason = f"Put back from change {version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
     db = state.audit_logger.db
     try:
         with state.audit_logger.context(reason=reason):
             values = {name: possible[name] for name in possible if name in ticked}
-            put_back(db.session, db.Model.registry, info, record, digest=live.digest, values=values)
+            put_back(db.session, _mappers(state), info, row_key, digest=live.digest, values=values)
             db.session.commit()
     except Conflict:
         db.session.rollback()
@@ -191,8 +200,7 @@ def _preview(
     is_restore = live.row is None
     columns = []
     for column in planned:
-        now = ABSENT if is_restore else as_value(column.now)
-        change = presenter.compared(record.table, column.name, now, as_value(column.then))
+        change = presenter.compared(record.table, column.name, column.now, column.then)
         is_ticked = column.obstacle is None and (is_restore or not asked or column.name in asked)
         columns.append(RevertColumn(column.name, change, is_ticked, column.obstacle))
     form.row.data = _signed(live.digest)
@@ -218,6 +226,7 @@ def _preview(
         source_href=state.links.activity(version.id),
         is_restore=is_restore,
         columns=tuple(columns),
+        lacking=tuple(state.column_label(record.table, column.name) for column in planned if column.is_lacking),
         action=state.links.revert(record, version.id, side),
         form=form,
         hidden=_host_token(),

@@ -126,7 +126,9 @@ def compare_page(table: str, key: str) -> Any:
     # whether two hidden values are equal must not be known either, or one could be tried against another
     seen = [c for c in columns if state.sight.can_see(record.table, c)]
     compared = [c for c in seen if before.knows(c) and after.knows(c)]
-    differing = [c for c in compared if differs(value_of(before.row, c), value_of(after.row, c))]
+    info = state.catalog.get(record.table)
+    kinds = {c: info.kind(c) if info else None for c in compared}
+    differing = [c for c in compared if differs(value_of(before.row, c), value_of(after.row, c), kinds[c])]
     equal = [c for c in compared if c not in set(differing)]
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     name = record_name(shown, shown_table)
@@ -217,7 +219,8 @@ def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) 
     for name, text in wanted.items():
         standing = found.get(text)
         if text == "now":
-            sides[name] = Side(gettext("now"), _live(state, log, record))
+            known = next(standing for standing in found.values() if standing is not None)
+            sides[name] = Side(gettext("now"), _live(state, log, record, known))
         elif standing is not None:
             sides[name] = Side(gettext("change %(id)s", id=standing.version.id), standing.row or {}, standing)
     return sides
@@ -232,12 +235,12 @@ def _change(log: Log, text: str) -> Which:
     return exactly(log, wanted)
 
 
-def _live(state: UIState, log: Log, record: RecordRef) -> dict[str, Any]:
+def _live(state: UIState, log: Log, record: RecordRef, known: Standing) -> dict[str, Any]:
     info = state.catalog.get(record.table)
     if info is None or not allowed(state, "live", record):
         abort(404)
     try:
-        return live_row(log, info, record) or {}
+        return live_row(log, info, record, known.row or known.version.old_data) or {}
     except LookupError:
         abort(404)
 
