@@ -15,8 +15,9 @@ from .maintenance.baseline import baseline
 from .maintenance.powers import powers
 from .maintenance.probe import probe
 from .maintenance.status import Status, status
-from .schema.declared import declaration_of, declared_triggers
+from .schema.declared import declaration_of
 from .schema.objects import Triggers
+from .schema.wanted import wanted_triggers
 
 audit_cli = AppGroup("audit", help="Look after the audit log.")
 
@@ -56,9 +57,10 @@ def baseline_command(tables: tuple[str, ...]) -> None:
     Safe to interrupt and to repeat: only rows that the log knows nothing of are recorded.
     """
     audit_logger = current_app.extensions["audit_logger"]
-    found = {
-        _name(triggers): (engine, triggers) for engine, metadata in _logs() for triggers in declared_triggers(metadata)
-    }
+    found: dict[str, tuple[Engine, Triggers]] = {}
+    for engine, metadata in _logs():
+        with engine.connect() as connection:
+            found |= {_name(triggers): (engine, triggers) for triggers in wanted_triggers(connection, metadata)}
     for name in tables:
         if name not in found:
             raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(found)}.")

@@ -19,17 +19,16 @@ from sqlalchemy import Connection, MetaData
 from ..schema.catalog import (
     ExistingTriggers,
     are_current,
-    as_in_catalog,
     default_schema,
     existing_triggers,
     has_schema,
     installed_version,
-    is_partitioned,
     tables_in,
     triggers_of_other_logs,
 )
-from ..schema.declared import Declaration, declaration_of, declared_functions, declared_triggers
+from ..schema.declared import Declaration, declaration_of, declared_functions
 from ..schema.objects import Functions, Triggers
+from ..schema.wanted import wanted_triggers
 from .actor_type import replace_actor_type
 from .log_tables import compare_log_tables, remove_log
 from .neighbours import leave_alone
@@ -44,7 +43,7 @@ from .ops import (
 )
 from .partitions import keep_partitions
 from .registration import CONTINUE, FIRST, LAST, put_first, put_last
-from .tables import dropped_tables, is_looked_after, metadatas, restore_collations, table_of
+from .tables import dropped_tables, is_looked_after, metadatas, restore_collations
 
 _log = logging.getLogger("alembic.autogenerate")
 
@@ -172,17 +171,16 @@ def _wanted(
         for op in upgrade_ops.ops
         if isinstance(op, CreateTableOp)
     }
-    wanted = []
-    for declared in declared_triggers(metadata):
-        triggers = as_in_catalog(declared, default)
-        if (triggers.schema, triggers.table) not in there or not is_looked_after(context, table_of(metadata, declared)):
-            continue
-        partitioned = triggers.options.partitioned or is_partitioned(
-            connection, triggers.schema or default, triggers.table
-        )
-        options = dataclasses.replace(triggers.options, partitioned=partitioned)
-        wanted.append(dataclasses.replace(triggers, options=options))
-    return wanted
+    left_out = {
+        (None if table.schema == default else table.schema, table.name)
+        for table in metadata.tables.values()
+        if not is_looked_after(context, table)
+    }
+    return [
+        triggers
+        for triggers in wanted_triggers(connection, metadata)
+        if (triggers.schema, triggers.table) in there - left_out
+    ]
 
 
 def _ours_to_remove(

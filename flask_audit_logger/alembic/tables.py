@@ -6,8 +6,6 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import DropTableOp, UpgradeOps
 from sqlalchemy import MetaData, Table, Text
 
-from ..schema.objects import Triggers
-
 #: Names of the two tables of a log.
 LOG_TABLES = ("transaction", "activity")
 
@@ -18,11 +16,6 @@ def metadatas(context: AutogenContext) -> list[MetaData]:
     if metadata is None:
         return []
     return [metadata] if isinstance(metadata, MetaData) else list(metadata)
-
-
-def table_of(metadata: MetaData, triggers: Triggers) -> Table:
-    """The table that triggers were declared for."""
-    return metadata.tables[f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table]
 
 
 def is_looked_after(context: AutogenContext, table: Table, *, reflected: bool = False) -> bool:

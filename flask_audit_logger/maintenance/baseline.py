@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 
 from ..exceptions import ConfigurationError
-from ..schema.catalog import as_in_catalog, default_schema, tables_in
+from ..schema.catalog import default_schema, tables_in
 from ..schema.objects import Triggers, snapshot
+from ..schema.wanted import in_catalog
 from ..sql import quote_ident
 
 #: Blocks (of 8 kB) of one database transaction.
@@ -21,8 +22,10 @@ _LEAVES = text(
         pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::bigint AS blocks
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = to_regclass(:table) AND c.relkind = 'r'
-        OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(to_regclass(:table)) AS p WHERE p.isleaf)
+    WHERE c.relkind = 'r' AND (
+        c.oid = to_regclass(:table)
+        OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(to_regclass(:table)) AS p)
+    )
     ORDER BY 1
     """
 )
@@ -56,7 +59,7 @@ def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
     """
     with engine.connect() as connection:
         default = default_schema(connection)
-        named = as_in_catalog(triggers, default)
+        named = in_catalog(triggers, default)
         if (named.schema, named.table) not in tables_in(connection):
             raise ConfigurationError(f"There is no table {triggers.table!r} in the database.")
         table = quote_ident(triggers.schema or default, triggers.table)

@@ -11,16 +11,15 @@ from sqlalchemy import Connection, MetaData
 from ..schema.catalog import (
     ExistingTriggers,
     are_current,
-    as_in_catalog,
     default_schema,
     existing_triggers,
     installed_version,
-    is_partitioned,
     tables_in,
     triggers_of_other_logs,
 )
-from ..schema.declared import declaration_of, declared_functions, declared_triggers
+from ..schema.declared import declaration_of, declared_functions
 from ..schema.objects import Triggers
+from ..schema.wanted import wanted_triggers
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,8 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
     elif not are_current(connection, functions):
         problems.append("its functions are of another version or were changed")
     found = [Status(f"log in schema {log}", tuple(problems))]
-    for declared in declared_triggers(metadata):
-        triggers = as_in_catalog(declared, default)
-        name = (triggers.schema, triggers.table)
-        wanted = _with_partitions(triggers, connection, default)
+    for wanted in wanted_triggers(connection, metadata):
+        name = (wanted.schema, wanted.table)
         differences = tuple(_differences(wanted, existing.pop(name, None)))
         if name in elsewhere:
             differences = (f"its changes are logged in schema {elsewhere[name].audit_schema or default}",)
@@ -70,11 +67,6 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
         found.append(Status(".".join(filter(None, name)), missing, wanted))
     note = "no audited model has this table, but its triggers write to the log"
     return found + [Status(".".join(filter(None, name)), note=note) for name in existing]
-
-
-def _with_partitions(triggers: Triggers, connection: Connection, default: str) -> Triggers:
-    partitioned = is_partitioned(connection, triggers.schema or default, triggers.table)
-    return dataclasses.replace(triggers, options=dataclasses.replace(triggers.options, partitioned=partitioned))
 
 
 def _differences(wanted: Triggers, found: ExistingTriggers | None) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections import defaultdict
@@ -67,19 +66,9 @@ _PARTITIONS = text(
     SELECT count(*)
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS part
-    WHERE n.nspname = :schema AND c.relname = :table AND c.relkind = 'p' AND part.relid <> c.oid
-    """
-)
-
-_IS_PARTITIONED = text(
-    """
-    SELECT EXISTS (
-        SELECT
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname = :schema AND c.relname = :table AND c.relkind = 'p'
-    )
+    CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS tree
+    JOIN pg_catalog.pg_class AS part ON part.oid = tree.relid AND part.oid <> c.oid AND part.relkind <> 'f'
+    WHERE n.nspname = :schema AND c.relname = :table AND c.relkind = 'p'
     """
 )
 
@@ -131,11 +120,6 @@ def has_schema(connection: Connection, schema: str) -> bool:
     """Whether there is a schema of that name."""
     query = text("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema)")
     return bool(connection.scalar(query, {"schema": schema}))
-
-
-def is_partitioned(connection: Connection, schema: str, table: str) -> bool:
-    """Whether the table exists and is partitioned."""
-    return bool(connection.scalar(_IS_PARTITIONED, {"schema": schema, "table": table}))
 
 
 def tables_in(connection: Connection) -> set[tuple[str | None, str]]:
@@ -280,8 +264,3 @@ def _options(rows: list[Row[Any]], *, partitioned: bool) -> TableOptions:
         return TableOptions.from_trigger(json.dumps(argument), verbs=verbs, partitioned=partitioned)
     except TypeError:  # an argument that no version of this package wrote
         return TableOptions(verbs=(), partitioned=partitioned)
-
-
-def as_in_catalog(triggers: Triggers, default: str) -> Triggers:
-    """The same triggers, named as :func:`existing_triggers` names them."""
-    return dataclasses.replace(triggers, schema=None if triggers.schema == default else triggers.schema)

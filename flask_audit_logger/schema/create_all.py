@@ -8,8 +8,9 @@ from sqlalchemy import Connection, MetaData, Table, event, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from ..exceptions import ConfigurationError
-from .catalog import as_in_catalog, default_schema, has_schema, triggers_of_other_logs
+from .catalog import default_schema, has_schema, triggers_of_other_logs
 from .declared import declaration_of, declared_functions, declared_triggers
+from .wanted import wanted_triggers
 
 
 def attach(metadata: MetaData) -> None:
@@ -51,9 +52,9 @@ def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> No
     default = default_schema(connection)
     _run(connection, functions.create(default))
     elsewhere = {(t.schema, t.table): t for t in triggers_of_other_logs(connection, functions.schema)}
-    for triggers in declared_triggers(metadata):
+    for triggers in wanted_triggers(connection, metadata):
         if existing.has_table(triggers.table, schema=triggers.schema):
-            other = elsewhere.get((as_in_catalog(triggers, default).schema, triggers.table))
+            other = elsewhere.get((triggers.schema, triggers.table))
             if other is not None:
                 raise ConfigurationError(
                     f"Changes of {triggers.table!r} are logged in schema {other.audit_schema or default!r}, and no "

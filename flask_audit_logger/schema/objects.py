@@ -137,12 +137,13 @@ class Triggers:
         return "\n".join(lines)
 
     def _on_partitions(self, statement: str, default_schema: str) -> str:
-        """Run a statement, in which ``%s`` stands for the table, on each partition there is."""
+        """Run a statement, in which ``%s`` stands for the table, on each partition that can have such triggers."""
         table = quote_literal(self._name(default_schema))
         escaped = quote_literal(statement.replace("%", "%%").replace("%%s", "%s", 1))
         return (  # names and statement are quoted
             "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"  # noqa: S608
-            f"    FOR leaf IN SELECT relid FROM pg_partition_tree({table}) WHERE relid <> {table}::regclass LOOP\n"
+            f"    FOR leaf IN SELECT oid FROM pg_class WHERE relkind <> 'f' AND oid <> {table}::regclass\n"
+            f"        AND oid IN (SELECT relid FROM pg_partition_tree({table})) LOOP\n"
             f"        EXECUTE format({escaped}, leaf);\n"
             "    END LOOP;\nEND;\n$audit_logger$"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flask_audit_logger import ConfigurationError
 from tests.alembic.project import downgrade_part, upgrade_part
 
 USERS = {"audit": True, "columns": ["name", "hair_color", "email"]}
@@ -345,6 +346,62 @@ def test_options_of_a_partitioned_table_change_on_each_partition(measures, relea
 def test_auditing_of_a_partitioned_table_switched_off(measures, release, goes, query):
     goes(release(measures={**MEASURES, "audit": None}))
     assert query("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal") == []
+
+
+PART = {**MEASURES, "partition_by": None}
+
+
+def test_a_partition_that_is_an_audited_model_too_has_the_triggers_of_its_table(project, release, execute):
+    """Whether the model came first or the partition."""
+    project.migrate_and_upgrade(release(measures=MEASURES, old=PART))
+    execute(
+        "INSERT INTO old VALUES (1, 2025, 'a')",
+        "ALTER TABLE measures ATTACH PARTITION old FOR VALUES FROM (2025) TO (2026)",
+        "CREATE TABLE new PARTITION OF measures FOR VALUES FROM (2026) TO (2027)",
+    )
+    both = release(measures=MEASURES, old=PART, new=PART)
+    project.migrate_and_upgrade(both)
+    project.downgrade("-1")
+    project.upgrade()
+    execute("INSERT INTO measures VALUES (2, 2025, 'a')", "INSERT INTO new VALUES (3, 2026, 'a')")
+    assert [(a.table_name, a.record_key) for a in both.activities()] == [
+        ("old", '["1", "2025"]'),
+        ("measures", '["2", "2025"]'),
+        ("measures", '["3", "2026"]'),
+    ]
+    runner = both.app.test_cli_runner()
+    assert runner.invoke(args=["audit", "status"]).exit_code == 0
+    assert "new" not in runner.invoke(args=["audit", "baseline"]).output
+    with both.app.app_context():
+        both.db.create_all()
+    assert project.migrate(both) == ""
+    assert project.migrate(release(measures=MEASURES, old=PART, new={**PART, "audit": None})) == ""
+
+
+def test_a_partition_can_not_have_options_of_its_own(project, release, execute):
+    project.migrate_and_upgrade(release(measures=MEASURES))
+    execute("CREATE TABLE new PARTITION OF measures FOR VALUES FROM (2026) TO (2027)")
+    with pytest.raises(
+        ConfigurationError, match="'new' is a partition of 'measures', so it is logged with the options"
+    ):
+        project.migrate(release(measures=MEASURES, new={**PART, "audit": {"mask": ["value"]}}))
+
+
+def test_a_foreign_table_as_partition_is_passed_over(project, measures, execute, query):
+    execute(
+        "CREATE FOREIGN DATA WRAPPER nowhere",
+        "CREATE SERVER away FOREIGN DATA WRAPPER nowhere",
+        "ALTER TABLE measures DROP CONSTRAINT measures_pkey",
+        "CREATE TABLE measures_2026 PARTITION OF measures FOR VALUES FROM (2026) TO (2027)",
+        "CREATE FOREIGN TABLE measures_away PARTITION OF measures FOR VALUES FROM (2020) TO (2021) SERVER away",
+        "INSERT INTO measures VALUES (1, 2026, 'a')",
+    )
+    project.migrate_and_upgrade(measures)
+    execute("INSERT INTO measures_2026 VALUES (2, 2026, 'a')")
+    runner = measures.app.test_cli_runner()
+    assert runner.invoke(args=["audit", "status"]).exit_code == 0
+    assert "measures: 0 rows recorded" in runner.invoke(args=["audit", "baseline"]).output
+    assert query("SELECT record_key FROM activity ORDER BY id") == [('["1", "2026"]',), ('["2", "2026"]',)]
 
 
 def test_the_logger_removed(users, release, goes):

@@ -61,12 +61,11 @@ BEGIN
     END IF;
     PERFORM set_config(p.key, p.value, true) FROM jsonb_each_text(pinned) AS p;
     FOR leaf IN
-        SELECT coalesce(p.relid, root)
-        FROM (SELECT) AS one
-        LEFT JOIN pg_partition_tree(root) AS p
-            ON p.isleaf
-        WHERE only_leaf IS NULL
-            OR coalesce(p.relid, root) = only_leaf
+        SELECT c.oid
+        FROM pg_class AS c
+        WHERE c.relkind = 'r'
+            AND (c.oid = root OR c.oid IN (SELECT p.relid FROM pg_partition_tree(root) AS p))
+            AND (only_leaf IS NULL OR c.oid = only_leaf)
         ORDER BY 1
     LOOP
         IF row_security_active(leaf) THEN
