@@ -70,11 +70,13 @@ class AuditLogger:
         self._db: SQLAlchemy | None = None
         self._models: dict[MetaData, AuditModels] = {}
         self._actor_cls = actor_cls
-        self._has_actor = False
+        self._bound_actor: type[Any] | None = None
         self._apps: WeakSet[Flask] = WeakSet()
         self._completing = threading.RLock()
         self._listeners: list[EngineListener] = []
-        self._current_stamp = CurrentStamp(self, get_actor_id, get_actor_label, get_client_addr)
+        self._current_stamp = CurrentStamp(
+            self, lambda: self._bound_actor or self.actor_cls, get_actor_id, get_actor_label, get_client_addr
+        )
         self._exclude = patterns("exclude", exclude)
         self._mask = patterns("mask", mask)
         #: Schema of the log as it was given.
@@ -280,9 +282,9 @@ class AuditLogger:
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
         wanted_cls = class_called(self._mappers(), wanted) if isinstance(wanted, str) else wanted
-        if wanted_cls is not None and not self._has_actor:
+        if wanted_cls is not None and self._bound_actor is None:
             bind_actor(self._models[self.db.metadata], wanted_cls)
-            self._has_actor = True
+            self._bound_actor = wanted_cls
         return wanted_cls
 
     def _mappers(self) -> frozenset[Mapper[Any]]:

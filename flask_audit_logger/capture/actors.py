@@ -24,10 +24,16 @@ class Actor:
 
     :param id: the key as text; a composite key as a JSON array of texts.
     :param label: how the actor is called.
+    :param model: the class, if it is a mapped object.
     """
 
     id: str | None = None
     label: str | None = None
+    model: type[Any] | None = None
+
+    def is_among(self, model: type[Any] | None) -> bool:
+        """Whether the key is one of the actor class, as far as is known: of its table, not only equal to one."""
+        return self.model is None or model is None or _table_of_keys(self.model) is _table_of_keys(model)
 
 
 def identify(who: Any, *, refreshed_in: Session | None = None) -> Actor:
@@ -47,11 +53,15 @@ def identify(who: Any, *, refreshed_in: Session | None = None) -> Actor:
         key = _key_of_state(state)
         if refreshed_in is not None and state.session is refreshed_in and is_expired(who):
             refreshed_in.refresh(who)
-        return Actor(id=key, label=_label_of_state(who, state))
+        return Actor(id=key, label=_label_of_state(who, state), model=type(who))
     get_id = getattr(who, "get_id", None)
     if callable(get_id):
         return Actor(id=_as_text(get_id()), label=_label(who, getattr(who, "__dict__", {})))
     return Actor(id=_as_text(who))
+
+
+def _table_of_keys(model: type[Any]) -> Any:
+    return inspect(model).primary_key[0].table
 
 
 def is_expired(who: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask.ctx import AppContext
@@ -30,11 +30,13 @@ class Frame:
     """What is said at one moment.
 
     :param actor: who acts, or unset: then whoever the request says.
-    :param facts: what goes into ``transaction.context``.
+    :param impersonator: who really acts, if it is in the name of the actor.
+    :param facts: what else goes into ``transaction.context``.
     :param is_captured: whether changes are captured.
     """
 
     actor: Any = UNSET
+    impersonator: Actor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     is_captured: bool = True
 
@@ -90,14 +92,12 @@ def context(
         raise ConfigurationError(f"context() can't set {sorted(reserved)}: only the database writes that. Rename it.")
     around = current_frame(owner)
     facts = {**around.facts, **(extra or {})}
-    if impersonator is not None:
-        who = identify(impersonator)
-        facts["impersonator"] = {"id": who.id, "label": who.label}
     facts |= {name: value for name, value in (("reason", reason), ("job", job)) if value is not None}
-    inside = Frame(
+    inside = replace(
+        around,
         actor=around.actor if actor is UNSET else identify(actor),
+        impersonator=around.impersonator if impersonator is None else identify(impersonator),
         facts=facts,
-        is_captured=around.is_captured,
     )
     with _entered(owner, inside):
         yield
@@ -114,7 +114,7 @@ def capture_off(owner: object) -> Iterator[list[Any]]:
     outer = _told.get()
     _told.set(told)
     try:
-        with _entered(owner, Frame(actor=around.actor, facts=around.facts, is_captured=False)):
+        with _entered(owner, replace(around, is_captured=False)):
             yield told
     finally:
         _told.set(outer)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 from flask import current_app, g, has_app_context, has_request_context, request, session
@@ -14,7 +15,7 @@ from werkzeug.local import LocalProxy
 
 from .actors import Actor, identify, is_expired
 from .apart import apart, is_another_session_possible
-from .context import current_frame
+from .context import Frame, current_frame
 from .memory import memory_of
 from .request import default_client_addr, request_facts, split_address
 from .stamp import Stamp, make_stamp
@@ -42,6 +43,7 @@ class CurrentStamp:
     """Says what a write of this moment is stamped with.
 
     :param owner: the logger whose ``context()`` counts.
+    :param get_actor_cls: gives the actor class, if there is one.
     :param get_actor_id: the application's callback, returning a key, an object or ``None``.
     :param get_actor_label: the application's callback for the name of that actor.
     :param get_client_addr: the application's callback for the address of the client.
@@ -50,11 +52,13 @@ class CurrentStamp:
     def __init__(
         self,
         owner: object,
+        get_actor_cls: Callable[[], type[Any] | None],
         get_actor_id: Callable[[], Any] | None = None,
         get_actor_label: Callable[[], Any] | None = None,
         get_client_addr: Callable[[], Any] | None = None,
     ) -> None:
         self._owner = owner
+        self._get_actor_cls = get_actor_cls
         self._get_actor_id = get_actor_id
         self._get_actor_label = get_actor_label
         self._get_client_addr = get_client_addr
@@ -62,18 +66,34 @@ class CurrentStamp:
     def __call__(self, driver: Any) -> Stamp:
         frame = current_frame(self._owner)
         if writer() is not None:
-            return make_stamp(Actor(), None, dict(frame.facts), is_captured=frame.is_captured)
+            return make_stamp(Actor(), None, self._facts(frame, Actor()), is_captured=frame.is_captured)
         token = _writer.set(driver)
         try:
             actor = identify(frame.actor) if frame.has_actor else self._actor()
             told = self._get_client_addr
             address, other_address = split_address(_ask_apart(told) if told else _ask(default_client_addr))
-            facts = {**(_ask(request_facts) or {}), **frame.facts}
+            facts = {**(_ask(request_facts) or {}), **self._facts(frame, actor)}
             if other_address:
                 facts.setdefault("client_addr", other_address)
-            return make_stamp(actor, address, facts, is_captured=frame.is_captured)
+            known = actor if self._is_known(actor) else Actor(label=actor.label)
+            return make_stamp(known, address, facts, is_captured=frame.is_captured)
         finally:
             _writer.reset(token)
+
+    def _is_known(self, actor: Actor) -> bool:
+        """Whether the key is one of the actor class, so that it names nobody else."""
+        return actor.model is None or actor.is_among(_ask(self._get_actor_cls))
+
+    def _facts(self, frame: Frame, actor: Actor) -> dict[str, Any]:
+        facts = dict(frame.facts)
+        if not self._is_known(actor):
+            facts["actor"] = _key_elsewhere(actor)
+        behind = frame.impersonator
+        if behind is not None and self._is_known(behind):
+            facts["impersonator"] = {"id": behind.id, "label": behind.label}
+        elif behind is not None:
+            facts["impersonator"] = {"label": behind.label, **_key_elsewhere(behind)}
+        return facts
 
     def _actor(self) -> Actor:
         if self._get_actor_id is None:
@@ -82,14 +102,19 @@ class CurrentStamp:
             actor = _ask_apart(self._told_actor) or Actor()
             if actor.id is not None and actor.label is None:
                 known = _ask(_logged_in_actor) or Actor()
-                actor = known if known.id == actor.id else actor
+                is_same = known.model is actor.model or (actor.model is None and self._is_known(known))
+                actor = known if is_same and known.id == actor.id else actor
         if self._get_actor_label is not None and actor.id is not None:
-            return Actor(id=actor.id, label=_ask_apart(self._get_actor_label) or actor.label)
+            return replace(actor, label=_ask_apart(self._get_actor_label) or actor.label)
         return actor
 
     def _told_actor(self) -> Actor:
         with _current_user_loaded_apart():
             return identify(self._get_actor_id())  # type: ignore[misc]
+
+
+def _key_elsewhere(actor: Actor) -> dict[str, str | None]:
+    return {"class": actor.model.__name__ if actor.model is not None else None, "key": actor.id}
 
 
 def _ask(callback: Callable[[], Any]) -> Any:
@@ -199,10 +224,11 @@ def _labelled(user: Any) -> Actor:
     actor = _identify_user(user)
     if actor.id is None:
         return actor
-    labels: dict[str, str | None] = request.environ.setdefault(_LABELS_KEY, {})
+    labels: dict[Actor, str | None] = request.environ.setdefault(_LABELS_KEY, {})
+    unnamed = replace(actor, label=None)
     if actor.label is not None:
-        labels[actor.id] = actor.label
-    elif actor.id not in labels and is_expired(user):
+        labels[unnamed] = actor.label
+    elif unnamed not in labels and is_expired(user):
         loaded = _ask(lambda: _load_apart(_identify_and_load))
-        labels[actor.id] = loaded.label if loaded is not None and loaded.id == actor.id else None
-    return Actor(id=actor.id, label=labels.get(actor.id))
+        labels[unnamed] = loaded.label if loaded is not None and replace(loaded, label=None) == unnamed else None
+    return replace(actor, label=labels.get(unnamed))

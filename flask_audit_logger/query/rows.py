@@ -34,6 +34,12 @@ class TransactionRow:
         found = self.context.get("impersonator")
         return found if isinstance(found, dict) else None
 
+    @property
+    def other_actor(self) -> str | None:
+        """Class and key of an actor who is none of the actor class."""
+        found = self.context.get("actor")
+        return f"{found.get('class')} {found.get('key')}" if isinstance(found, dict) else None
+
     def said(self, name: str) -> str | None:
         """A text of the context, or ``None`` if it is missing or something else."""
         found = self.context.get(name)

@@ -219,6 +219,9 @@ class Presenter:
         return self.state.links.actor(actor_id) if self.state.may("actor") else None
 
     def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
+        other = transaction.other_actor
+        if transaction.actor_label or other:
+            return "named", visible(transaction.actor_label or f"#{other}"), visible(other) if other else None
         job, command = transaction.said("job"), transaction.said("command")
         if job is not None:
             return "service", visible(job), gettext("background job")

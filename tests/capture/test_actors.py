@@ -10,6 +10,7 @@ from itertools import count
 from types import SimpleNamespace
 
 import click
+import flask
 import pytest
 import sqlalchemy as sa
 from flask import g
@@ -403,6 +404,94 @@ def test_keys_of_users(create_app, kind):
             assert [x.actor.name for x in app.db.session.scalars(sa.select(t).where(t.actor_id.is_not(None)))] == [
                 "Grace"
             ] * 2
+
+
+def declare_two_kinds_of_users(db):
+    class Person(UserMixin):
+        id = sa.Column(sa.Integer, primary_key=True)
+        name = sa.Column(sa.Text)
+
+        def get_id(self):
+            return f"{type(self).__name__}-{self.id}"
+
+    class User(Person, db.Model):
+        __tablename__ = "users"
+
+    class Admin(User):
+        __tablename__ = "admins"
+        id = sa.Column(sa.ForeignKey("users.id"), primary_key=True)
+
+    class Customer(Person, db.Model):
+        __tablename__ = "customers"
+
+    class Tag(db.Model):
+        __tablename__ = "tags"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    return SimpleNamespace(User=User, Customer=Customer, Admin=Admin, Tag=Tag)
+
+
+@pytest.mark.parametrize("way", ["login", "loader", "callback", "context"])
+def test_the_key_of_another_class_names_nobody_of_the_actor_class(create_app, way):
+    """A customer with the key of a member of staff is recorded by class and key, and not as that member."""
+    options = {"get_actor_id": lambda: current_user._get_current_object()} if way == "callback" else {}
+    app = create_app(declare=declare_two_kinds_of_users, **options)
+    session, models = app.db.session, app.models
+
+    @LoginManager(app.app).user_loader
+    def load(key):
+        name, _, number = key.partition("-")
+        return session.get(getattr(models, name), int(number))
+
+    with app.app.app_context():
+        session.add_all([models.Admin(name="boss"), models.Customer(name="carl")])
+        session.commit()
+
+    def write(model, *, actor):
+        with app.app.test_request_context("/"):
+            who = session.get(model, 1)
+            if way == "loader":
+                flask.session["_user_id"] = who.get_id()
+            elif way != "context":
+                login_user(who)
+            with app.audit_logger.context(**{"actor": who} if way == "context" else {}):
+                session.add(models.Tag())
+                session.commit()
+                session.add(models.Tag())  # by now the user is expired
+                session.commit()
+        assert who_acted(app)[-2:] == [actor] * 2
+
+    carl = (None, "carl", {"class": "Customer", "key": "1"})
+    write(models.User, actor=(1, "boss", None))
+    write(models.Customer, actor=carl)
+    write(models.Admin, actor=(1, "boss", None))
+
+
+def who_acted(app):
+    found = app.activities(table_name="tags")
+    return [(t.actor_id, t.actor_label, t.context.get("actor")) for t in (a.transaction for a in found)]
+
+
+def test_an_impersonator_of_another_class(create_app):
+    """The key of an impersonator who is none of the actor class is not its ``id``, by which the pages look for it."""
+    app = create_app(declare=declare_two_kinds_of_users)
+    carl = app.models.Customer(id=1, name="carl")
+    with app.app.app_context(), app.audit_logger.context(actor=7, impersonator=carl):
+        app.db.session.add(app.models.Tag())
+        app.db.session.commit()
+    assert app.transactions()[-1].context == {"impersonator": {"label": "carl", "class": "Customer", "key": "1"}}
+
+
+def test_the_name_of_a_key_is_not_taken_from_another_class(create_app):
+    """If get_actor_id returns a key, the current user gives its name only if it is of the actor class."""
+    app = create_app(declare=declare_two_kinds_of_users, get_actor_id=lambda: 1)
+    for user, label in ((app.models.Customer(id=1, name="carl"), None), (app.models.User(id=1, name="boss"), "boss")):
+        with app.app.test_request_context("/"):
+            login_user(user)
+            app.db.session.add(app.models.Tag())
+            app.db.session.commit()
+        assert who_acted(app)[-1] == (1, label, None)
 
 
 @pytest.mark.parametrize("state", ["expired", "detached", "detached and expired", "deleted", "row gone"])

@@ -48,6 +48,20 @@ def test_what_somebody_did_under_other_names_is_one_link_away(shop):
     assert "Impersonated by this user" not in shop.page("/actor/~none")
 
 
+def test_somebody_of_another_class_has_a_name_and_is_nobody_of_the_actor_class(shop):
+    carl = shop.models.Category(id=ANN, name="Carl the customer")
+    with shop.acting(BOB, actor=carl) as session:
+        session.add(shop.models.Category(id=78, name="x"))
+    made = shop.activity(table_name="categories", record_key="78")
+    for path in (f"/activity/{made.id}", "/?table=categories", f"/transaction/{made.transaction_id}"):
+        html = shop.page(path)
+        assert "<bdi>Carl the customer</bdi>" in html and f"<small>Category {ANN}</small>" in html
+        assert "&#34;class&#34;" not in html
+    assert made.id not in shop.ids(f"/actor/{ANN}") and made.id in shop.ids("/actor/~none")
+    assert "<h1>Actor not recorded</h1>" in shop.page("/actor/~none")
+    assert "Carl the customer" in shop.get("/export.csv?table=categories").text
+
+
 def test_who_only_acted_under_other_names_has_a_page(new_shop):
     shop = new_shop(scope=lambda statement, viewer: statement.where(sa.literal(viewer.id == str(ANN))))
     with shop.acting(ANN, impersonator=shop.models.User(id=CLEO, name="Cleo D’Angelo")) as session:

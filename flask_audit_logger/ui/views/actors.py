@@ -67,7 +67,8 @@ def actor_page(actor: str) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.actor(actor_id, args, anchor=anchor)
 
-    shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, seen.label, None, None, None))
+    label = seen.label if actor_id is not None else None  # nobody has the name of the last of them
+    shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, label, None, None, None))
     name = gettext("%(name)s (deleted)", name=shown.label) if shown.is_deleted else shown.label
     verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in done.tallies)))
     context = ActorPage(

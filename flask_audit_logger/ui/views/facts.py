@@ -21,6 +21,7 @@ _KNOWN = {
     "job",
     "reason",
     "impersonator",
+    "actor",
     "capture_off",
     "rows_unread",
 }
