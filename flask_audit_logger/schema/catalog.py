@@ -31,10 +31,15 @@ _FUNCTIONS = text(
     """
 )
 
-# A trigger is one of ours by the function it calls; its name and table may be anything.
+# A trigger is one of ours by the function it calls; its name and table may be anything. Its arguments are bytes in the
+# encoding of the database, each with a null after it.
 _TRIGGERS = text(
     """
-    SELECT n.nspname, c.relname, c.relispartition, c.relkind, t.tgname, t.tgenabled, t.tgargs,
+    SELECT n.nspname, c.relname, c.relispartition, c.relkind, t.tgname, t.tgenabled,
+        CASE
+            WHEN t.tgnargs > 0 AND getdatabaseencoding() = 'SQL_ASCII' THEN args.first
+            WHEN t.tgnargs > 0 THEN convert(args.first, getdatabaseencoding(), 'UTF8')
+        END AS argument,
         t.tgqual IS NULL AND cardinality(t.tgattr::smallint[]) = 0 AS is_unconditional,
         t.tgtype, t.tgoldtable, t.tgnewtable,
         root_schema.nspname AS root_schema, root.relname AS root_table
@@ -45,6 +50,9 @@ _TRIGGERS = text(
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_class AS root ON c.relispartition AND root.oid = pg_catalog.pg_partition_root(c.oid)
     LEFT JOIN pg_catalog.pg_namespace AS root_schema ON root_schema.oid = root.relnamespace
+    CROSS JOIN LATERAL (
+        SELECT substring(t.tgargs FOR greatest(position(decode('00', 'hex') IN t.tgargs) - 1, 0)) AS first
+    ) AS args
     WHERE log.nspname = :schema AND p.proname = 'audit_logger_capture' AND p.pronargs = 0 AND NOT t.tgisinternal
     ORDER BY n.nspname, c.relname, t.tgname
     """
@@ -245,9 +253,8 @@ _ENABLED = ("O", "A", b"O", b"A")
 
 
 def _argument(row: Row[Any]) -> dict[str, Any]:
-    first = bytes(row.tgargs).partition(b"\0")[0].decode("utf-8")
     try:
-        argument = json.loads(first or "{}")
+        argument = json.loads(bytes(row.argument or b"{}").decode("utf-8"))
     except ValueError:
         return {}
     return argument if isinstance(argument, dict) else {}

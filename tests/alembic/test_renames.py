@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 USERS = {"audit": True, "columns": ["name", "hair_color"]}
 
@@ -73,3 +74,28 @@ def test_a_renamed_column(project, release, execute, query):
     ]
     project.downgrade("-1")
     assert query("SELECT old_data, changed_data FROM activity ORDER BY id") == before
+
+
+@pytest.mark.parametrize("log", [None, "audit_logs"])
+def test_a_name_that_has_a_history_is_refused_until_that_has_another_name(project, release, execute, query, log):
+    logger = {"schema": log}
+    in_log = f", audit_schema={log!r}" if log else ""
+    project.migrate_and_upgrade(release(users=USERS, people=USERS, logger=logger))
+    execute("INSERT INTO users VALUES (1, 'Ann', 'red')", "INSERT INTO people VALUES (1, 'x', 'y')")
+    entries = f"SELECT table_name, changed_data ->> 'name' FROM {log or 'public'}.activity ORDER BY id"
+    before = query(entries)
+    rename = f"op.rename_table('users', 'people')\nop.rename_audit_logger_table('users', 'people'{in_log})"
+    back = f"op.rename_audit_logger_table('people', 'users'{in_log})\nop.rename_table('people', 'users')"
+    project.write(f"op.drop_table('people')\n{rename}")
+    with pytest.raises(DBAPIError, match=r"the log has entries of a table public.people already"):
+        project.upgrade()
+    assert query(entries) == before
+    next(project.versions.glob("0002*")).unlink()
+    project.write(
+        f"op.drop_table('people')\nop.rename_audit_logger_table('people', 'former people'{in_log})\n{rename}",
+        f"{back}\nop.rename_audit_logger_table('former people', 'people'{in_log})",
+    )
+    project.upgrade()
+    assert query(entries) == [("people", "Ann"), ("former people", "x")]
+    project.downgrade("-1")
+    assert query(entries) == before

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tests.alembic.conftest import declare_table
 from tests.support.models import Models
+from tests.support.server import both_drivers
 
 
 @pytest.fixture
@@ -237,3 +238,21 @@ def test_a_role_without_any_right_on_the_log_gets_an_answer(server, create_app, 
         execute(f'DROP OWNED BY "{role}"')
     assert [code for code, _ in found] == [0, 0, 0], found
     assert "users: update was not tried, permission denied for schema audit_logs" in found[2][1]
+
+
+@both_drivers
+def test_names_in_a_database_of_another_encoding(server, create_app, driver):
+    name = server.unique_name("db")
+    server.execute(f"CREATE DATABASE \"{name}\" ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+
+        def declare(db):
+            table = declare_table(db.metadata, "tähle", audit={"mask": ["größe"]}, columns=["größe"], key=["schlüssel"])
+            return Models(table=table)
+
+        application = create_app(server.url(name, driver), declare=declare)
+        code, output = status(application)
+        assert (code, "ok    tähle\n" in output) == (0, True), output
+        application.dispose()
+    finally:
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
