@@ -53,7 +53,7 @@ def identify(who: Any, *, refreshed_in: Session | None = None) -> Actor:
         key = _key_of_state(state)
         if refreshed_in is not None and state.session is refreshed_in and is_expired(who):
             refreshed_in.refresh(who)
-        return Actor(id=key, label=_label_of_state(who, state), model=type(who))
+        return Actor(id=key, label=_label_of_state(who, state), model=state.mapper.class_)
     get_id = getattr(who, "get_id", None)
     if callable(get_id):
         return Actor(id=_as_text(get_id()), label=_label(who, getattr(who, "__dict__", {})))
