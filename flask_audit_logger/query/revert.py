@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, column, event, func, literal, literal_column, null, select
+from sqlalchemy import ClauseElement, Connection, Text, cast, column, event, func, literal, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, registry
+from sqlalchemy.orm.attributes import flag_modified, instance_dict
 from sqlalchemy.types import NullType
 
 from .diff import differs
@@ -22,6 +23,9 @@ from .reader import SETTINGS
 from .tables import TableInfo
 from .texts import marked
 from .values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, dump, load, mark_of, value_of
+
+#: The obstacle that takes nothing from a row that is made again.
+MADE = marked("the database makes this value")
 
 
 class RevertError(ReadError):
@@ -160,7 +164,7 @@ def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow, counted: st
     if declared is None or (live.row is not None and name not in live.row):
         return marked("the column is gone")
     if declared.is_generated or declared.kind is Kind.DERIVED or (declared.is_numbered and live.row is not None):
-        return marked("the database makes this value")
+        return MADE
     if name == counted:
         return marked("the application counts the changes of the row with it")
     if declared.is_key and live.row is not None:
@@ -218,7 +222,12 @@ def _write(
     else:
         found = session.get(mapper.class_, tuple(_identity(session, info, key)), populate_existing=True)
     for name, value in typed.items():
-        setattr(found, mapper.get_property_by_column(_column(info, name)).key, value)
+        attribute = mapper.get_property_by_column(_column(info, name)).key
+        if isinstance(value, ClauseElement):  # what is meant for the database, MutableDict and validators refuse
+            instance_dict(found)[attribute] = value
+            flag_modified(found, attribute)
+        else:
+            setattr(found, attribute, value)
 
 
 def _typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -186,7 +186,8 @@ class RevertPage(Page):
     source_href: str
     is_restore: bool
     columns: tuple[RevertColumn, ...]
-    #: Columns without which the record can't be made again.
+    #: Whether a record that is made again has all it had; the columns without which it can't be made.
+    is_whole: bool
     lacking: tuple[str, ...]
     action: str
     form: Any

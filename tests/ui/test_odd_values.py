@@ -7,6 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.orm import validates
 
 from flask_audit_logger.ui import AuditUI, RevertPolicy
 from tests.support.models import AUDITED
@@ -35,6 +36,22 @@ def declare(db):
     table("partial", key(), sa.Column("name", sa.Text), sa.Column("n", sa.Integer, nullable=False), only=["id", "name"])
     table("numbers", sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True), sa.Column("v", sa.Text))
     table("queue", key(), sa.Column("n", sa.Integer), sa.Column("seq", sa.Integer, sa.Identity(always=True)))
+
+    class Setting(db.Model):
+        __tablename__ = "settings"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.Integer, primary_key=True)
+        data = sa.Column(JSONB)
+        price = sa.Column(sa.Integer, default=1)
+        double = sa.Column(sa.Integer, sa.Computed("price * 2"))
+        owner = sa.Column(sa.ForeignKey("users.id"), nullable=False)
+
+        @validates("data")
+        def _only_objects(self, name, value):
+            """As ``MutableDict`` does, whose listeners stay for good."""
+            if not isinstance(value, dict):
+                raise ValueError(f"{name} is {value!r}")
+            return value
 
     class Page(db.Model):
         __tablename__ = "leaves"
@@ -100,6 +117,20 @@ def test_null_of_a_mapped_json_column_stays_null(odd):
     by(odd, ANN, "INSERT INTO leaves (id, text) VALUES (1, NULL)", "UPDATE leaves SET text = '1'")
     assert put_back(odd, "leaves").status_code == 303
     assert odd.sql("SELECT text IS NULL FROM leaves") == [(True,)]
+
+
+def test_null_of_a_json_column_that_takes_only_objects_comes_back(odd):
+    for value in ("NULL", "'null'"):
+        by(odd, ANN, f"INSERT INTO settings (id, data, price, owner) VALUES (1, {value}, 2, 2)")
+        by(odd, ANN, "UPDATE settings SET data = '{}'")
+        before = [(value != "NULL", 4)]
+        assert put_back(odd, "settings").status_code == 303
+        assert odd.sql("SELECT data IS NOT NULL, double FROM settings") == before
+        by(odd, ANN, "DELETE FROM settings")
+        assert "but not whole" not in odd.page(path_of(odd.activity(table_name="settings")))
+        assert put_back(odd, "settings").status_code == 303
+        assert odd.sql("SELECT data IS NOT NULL, double FROM settings") == before
+        by(odd, ANN, "DELETE FROM settings")
 
 
 def test_json_that_jsonb_cannot_hold_is_put_back_as_it_was_written(odd):
@@ -221,6 +252,18 @@ def test_a_row_that_needs_more_than_the_log_has_is_not_restored(odd):
     assert "It can't be made again" in text_of(page) and "are missing: n." in text_of(page)
     assert put_back(odd, "partial").status_code == 422
     assert odd.sql("SELECT count(*) FROM partial") == [(0,)]
+
+
+def test_a_row_that_needs_what_is_gone_is_not_restored(odd):
+    by(
+        odd,
+        ANN,
+        "INSERT INTO settings (id, owner) VALUES (1, 2)",
+        "DELETE FROM settings",
+        "DELETE FROM users WHERE id = 2",
+    )
+    page = odd.page(path_of(odd.activity(table_name="settings")))
+    assert "what it points to is gone" in page and "are missing: owner." in text_of(page)
 
 
 @both_drivers

@@ -17,7 +17,7 @@ from ...query.live import key_of
 from ...query.reader import Log
 from ...query.records import last_version, renamed_to
 from ...query.refs import RecordRef
-from ...query.revert import Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
+from ...query.revert import MADE, Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
 from ...query.rows import ActivityRow
 from ...query.standings import exactly, standings
 from ...query.tables import TableInfo
@@ -88,24 +88,26 @@ def revert_page(table: str, key: str) -> Any:
             abort(404)
         planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
         presenter.learn(log, [version], [record])
-        planned = [_checked(state, log, record, column) for column in planned]
+        planned = [_checked(state, log, info, column, is_restore=live.row is None) for column in planned]
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
         return _preview(presenter, record, version, live, planned, RevertForm())
     return _post(presenter, info, record, row_key, version, live, planned)
 
 
-def _checked(state: UIState, log: Log, record: RecordRef, column: PlannedColumn) -> PlannedColumn:
+def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *, is_restore: bool) -> PlannedColumn:
     """A foreign key whose row is gone can't be put back."""
-    declared = state.catalog.column(record.table, column.name)
+    declared = info.columns.get(column.name)
     ref, key = declared.target if declared is not None and declared.target is not None else (None, None)
-    info = state.catalog.get(ref) if ref is not None else None
-    if ref is None or info is None or column.obstacle or not column.then.known or info.key != (key,):
+    target = state.catalog.get(ref) if ref is not None else None
+    if declared is None or target is None or column.obstacle or not column.then.known or target.key != (key,):
         return column
     try:
-        is_gone = read_live(log.connection, info, (as_text(column.then.data),)).row is None
+        is_gone = read_live(log.connection, target, (as_text(column.then.data),)).row is None
     except Refused:
         return column  # the database says so when the value is written
-    return replace(column, obstacle=marked("what it points to is gone")) if is_gone else column
+    if not is_gone:
+        return column
+    return replace(column, obstacle=marked("what it points to is gone"), is_lacking=is_restore and declared.is_required)
 
 
 def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
@@ -226,6 +228,7 @@ def _preview(
         source_href=state.links.activity(version.id),
         is_restore=is_restore,
         columns=tuple(columns),
+        is_whole=all(column.obstacle in (None, MADE) for column in planned),
         lacking=tuple(state.column_label(record.table, column.name) for column in planned if column.is_lacking),
         action=state.links.revert(record, version.id, side),
         form=form,
