@@ -1,15 +1,16 @@
-"""How records are called, as far as the log knows: also for those that were deleted."""
+"""How records are called, as far as the log knows: also for those that were deleted, and whose keys others have now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, case, cast, column, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, column, func, null, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .reader import Log
+from .records import is_emptied
 from .refs import RecordRef, TableRef
 
 #: Columns whose value names a record to a human, best first.
@@ -18,64 +19,109 @@ NAMING_COLUMNS = ("name", "title", "label", "display_name", "username")
 MOST = 1000
 #: Characters of a name.
 LONGEST = 120
+#: So many changes of a record are looked at for the ends of its lives.
+LOOKED_AT = 500
 
 
 @dataclass(frozen=True)
 class Named:
-    """The name a record last had in the log."""
+    """The name a record last had in the log, or in an earlier life of its key."""
 
-    name: str
+    name: str | None
     is_deleted: bool
 
 
-def names_of(
-    log: Log, records: Sequence[RecordRef], naming_columns: Callable[[TableRef], Sequence[str]]
-) -> dict[RecordRef, Named]:
-    """The names of records, each found by one step in the index of records.
+@dataclass
+class Names:
+    """The names of what had a key: the newest, and by the last change of each life those before it."""
 
+    newest: Named
+    earlier: dict[int, Named] = field(default_factory=dict)
+
+    def before(self, activity_id: int) -> Named | None:
+        """What had the key at a change, if that is not what had it last."""
+        ends = [end for end in self.earlier if end >= activity_id]
+        return self.earlier[min(ends)] if ends else None
+
+
+def names_of(
+    log: Log, records: Mapping[RecordRef, int | None], naming_columns: Callable[[TableRef], Sequence[str]]
+) -> dict[RecordRef, Names]:
+    """The names of records, each found by steps in the index of records.
+
+    :param records: with the oldest change for which the name is asked; ``None`` if only the newest name is.
     :param naming_columns: the columns of a table that name its records, best first; none if the reader may not see
         them.
     """
-    wanted = [(ref, naming_columns(ref.table)) for ref in records[:MOST]]
-    wanted = [(ref, columns) for ref, columns in wanted if columns]
+    wanted = [(ref, since, naming_columns(ref.table)) for ref, since in list(records.items())[:MOST]]
+    wanted = [entry for entry in wanted if entry[2]]
     if not wanted:
         return {}
+    asked = _asked([(ref, since) for ref, since, _ in wanted])
+    names = list(dict.fromkeys(name for *_, columns in wanted for name in columns))
+    end = _ends(log, asked)
+    last = _last(log, asked, end, names)
     a = log.models.activity.c
-    refs = [ref for ref, _ in wanted]
-    # arrays, not VALUES: one statement for any number of records, so it is compiled once
-    columns_asked = ([ref.table.schema for ref in refs], [ref.table.name for ref in refs], [ref.key for ref in refs])
-    asked = (
-        func.unnest(*(cast(texts, ARRAY(Text)) for texts in columns_asked))
-        .table_valued(
-            column("schema", Text),
-            column("table_name", Text),
-            column("record_key", Text),
-            with_ordinality="place",
-            name="asked",
-        )
-        .render_derived()
-    )
-    row = case((a.verb == "delete", a.old_data), else_=a.old_data.op("||", return_type=JSONB)(a.changed_data))
-    names = list(dict.fromkeys(name for _, columns in wanted for name in columns))
-    newest = (
-        log.activities(
-            (a.verb == "delete").label("is_deleted"),
-            *(_text(row, name).label(f"name_{place}") for place, name in enumerate(names)),
-        )
-        .where(a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema)
-        .order_by(a.id.desc())
-        .limit(1)
-        .correlate(asked)
-        .lateral("newest")
-    )
-    statement = select(asked.c.place, newest).select_from(asked.join(newest, true()))
-    found = {}
-    for place, is_deleted, *texts in log.all(statement):
-        ref, columns = wanted[place - 1]
-        name = next((text for column in columns if (text := texts[names.index(column)])), None)
-        if name:
-            found[ref] = Named(name, is_deleted)
+    emptied = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id > last.c.id)
+    is_deleted = or_(last.c.verb == "delete", emptied.correlate(asked, last).exists())
+    statement = select(asked.c.place, end.c.id.label("end"), last, is_deleted.label("is_deleted"))
+    statement = statement.select_from(asked.join(end, true()).join(last, true()))
+    found: dict[RecordRef, Names] = {}
+    ids: dict[RecordRef, int] = {}
+    for row in log.all(statement.order_by(asked.c.place, end.c.id.nulls_first())):
+        ref, _, columns = wanted[row.place - 1]
+        texts_of = (getattr(row, f"name_{names.index(name)}") for name in columns)
+        named = Named(next((text for text in texts_of if text), None), row.is_deleted)
+        if row.end is None:
+            found[ref], ids[ref] = Names(named), row.id
+        elif row.id != ids[ref]:
+            found[ref].earlier[row.end] = named
     return found
+
+
+def _asked(records: Sequence[tuple[RecordRef, int | None]]) -> Any:
+    # arrays, not VALUES: one statement for any number of records, so it is compiled once
+    refs = [ref for ref, _ in records]
+    texts = ([ref.table.schema for ref in refs], [ref.table.name for ref in refs], [ref.key for ref in refs])
+    columns = [*(cast(part, ARRAY(Text)) for part in texts), cast([since for _, since in records], ARRAY(BigInteger))]
+    unnested = func.unnest(*columns).table_valued(
+        column("schema", Text),
+        column("table_name", Text),
+        column("record_key", Text),
+        column("since", BigInteger),
+        with_ordinality="place",
+        name="asked",
+    )
+    return unnested.render_derived()
+
+
+def _is_own(log: Log, asked: Any) -> list[ColumnElement[bool]]:
+    a = log.models.activity.c
+    return [a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema]
+
+
+def _ends(log: Log, asked: Any) -> Any:
+    """The ids by which lives of a key had ended, as far as they are asked for; and nothing, for the newest life."""
+    a = log.models.activity.c
+    own = log.activities(a.id, a.verb).where(*_is_own(log, asked), a.id >= asked.c.since)
+    change = own.order_by(a.id).limit(LOOKED_AT).correlate(asked).subquery("change")
+    # whatever had the key before an insert was gone by then, even if nobody saw that
+    is_new = and_(change.c.verb == "insert", change.c.id > asked.c.since)
+    ended = select(case((is_new, change.c.id - 1), else_=change.c.id)).where(or_(change.c.verb == "delete", is_new))
+    emptied = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id >= asked.c.since)
+    ends = (func.array(part.correlate(asked).scalar_subquery()) for part in (ended, emptied))
+    every = func.array_append(func.array_cat(*ends), cast(null(), BigInteger))
+    unnested = func.unnest(every, type_=BigInteger).table_valued(column("id", BigInteger), name="ends")
+    return unnested.render_derived().lateral()
+
+
+def _last(log: Log, asked: Any, end: Any, names: Sequence[str]) -> Any:
+    """The last change up to an end, with the values that name the record."""
+    a = log.models.activity.c
+    row = case((a.verb == "delete", a.old_data), else_=a.old_data.op("||", return_type=JSONB)(a.changed_data))
+    texts = (_text(row, name).label(f"name_{place}") for place, name in enumerate(names))
+    own = log.activities(a.id, a.verb, *texts).where(*_is_own(log, asked), or_(end.c.id.is_(None), a.id <= end.c.id))
+    return own.order_by(a.id.desc()).limit(1).correlate(asked, end).lateral("last")
 
 
 def _text(row: ColumnElement[Any], name: str) -> ColumnElement[Any]:

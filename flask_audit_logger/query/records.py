@@ -102,5 +102,11 @@ def is_record(log: Log, record: RecordRef) -> list[ColumnElement[bool]]:
     return [a.table_name == record.table.name, a.record_key == record.key, a.schema == record.table.schema]
 
 
+def is_emptied(log: Log, schema: Any, table_name: Any) -> list[ColumnElement[bool]]:
+    """What makes an activity one that removed all rows of a table at once."""
+    a = log.models.activity.c
+    return [a.table_name == table_name, a.record_key.is_(None), a.schema == schema, a.verb == "truncate"]
+
+
 def _of_record(criteria: Criteria, record: RecordRef) -> Criteria:
     return replace(criteria, tables=(record.table,), record_key=record.key)

@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from .diff import differs
 from .reader import Log
-from .records import is_record
+from .records import is_emptied, is_record
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 from .values import Value, value_of
@@ -242,9 +242,7 @@ def _reached(
 
 def _emptied(log: Log, record: RecordRef) -> Select[Any]:
     """Ids of the changes that removed all rows of the record's table at once."""
-    a = log.models.activity.c
-    of_table = (a.table_name == record.table.name, a.record_key.is_(None), a.schema == record.table.schema)
-    return log.activities(a.id).where(*of_table, a.verb == "truncate")
+    return log.activities(log.models.activity.c.id).where(*is_emptied(log, record.table.schema, record.table.name))
 
 
 def _is_end(a: FromClause, key: Sequence[str]) -> ColumnElement[bool]:

@@ -77,7 +77,7 @@ def _time(moment: dt.datetime) -> str:
 
 def _common(presenter: Presenter, row: ActivityRow) -> tuple[str, ...]:
     table = presenter.state.catalog.text(row.table)
-    label = presenter.records.get(row.record) if row.record else None
+    label = presenter.records.get(row.record, row.id) if row.record else None
     key = ",".join(row.record.components) if row.record else ""
     return (str(row.id), _time(row.issued_at), table, key, label.text if label else "", row.verb)
 
@@ -129,7 +129,7 @@ def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
 
 def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
     sight, maker = presenter.state.sight, dict(zip(_MAKER, _maker(presenter, row), strict=True))
-    label = presenter.records.get(row.record) if row.record else None
+    label = presenter.records.get(row.record, row.id) if row.record else None
     extra = presenter.exported(row)
     return {
         "id": row.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 from ..query.diff import diff_field, show_value
 from ..query.diff.kinds import settled
 from ..query.diff.pieces import visible
-from ..query.names import Named, names_of
 from ..query.reader import Log
 from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.values import ABSENT, MASKED, Value, as_value
 from .hooks import Column, Label, asked
 from .names import VERB_NAMES, VERB_WORDS
+from .naming import RecordNames, labelled
 from .parts import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .state import UIState
 from .texts import gettext
@@ -36,18 +36,21 @@ class Presenter:
     """Shows rows to one viewer; names are looked up together, before the rows are shown."""
 
     state: UIState
-    records: dict[RecordRef, Label] = field(default_factory=dict)
+    records: RecordNames = field(init=False)
     actors: dict[str, Label] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.records = RecordNames(self.state)
 
     def learn(self, log: Log, rows: Iterable[ActivityRow], records: Iterable[RecordRef] = ()) -> None:
         """Find the names of everything that rows mention."""
         known = list(rows)
-        refs = set(records) | {row.record for row in known if row.record is not None}
+        refs = set(records)
         for row in known:
             columns = row.changed_columns
             values = [(c, side(c)) for c in columns for side in (row.before, row.after)]
             refs |= set(self.targets(row.table, values))
-        self._learn_records(log, refs)
+        self.records.learn(log, refs, [(row.record, row.id) for row in known if row.record is not None])
         self.learn_actors({row.transaction.actor_id for row in known if row.transaction})
 
     def learn_actors(self, actors: Iterable[str | None]) -> None:
@@ -55,7 +58,7 @@ class Presenter:
         wanted = {actor for actor in actors if actor is not None} - self.actors.keys()
         hook = self.state.ui.actor_labels
         if hook is not None and wanted:
-            self.actors.update(_named("actor_labels", hook, wanted))
+            self.actors.update(labelled("actor_labels", hook, wanted))
 
     def activity(self, row: ActivityRow, *, whole: bool = False) -> ActivityShown:
         """One activity.
@@ -74,7 +77,7 @@ class Presenter:
             verb_name=VERB_NAMES.get(row.verb, row.verb),
             verb_word=VERB_WORDS.get(row.verb, row.verb),
             table=self.table(row.table),
-            record=self.record(row.record) if row.record is not None else None,
+            record=self.record(row.record, row.id) if row.record is not None else None,
             changes=tuple(self.change(row, column, brief=not whole) for column in shown),
             more=len(columns) - len(shown),
             actor=self.actor(row.transaction),
@@ -158,9 +161,12 @@ class Presenter:
         state = self.state
         return TableShown(state.table_label(table), state.catalog.text(table), state.links.table(table))
 
-    def record(self, record: RecordRef) -> RecordShown:
-        """A record with the link to its history."""
-        label = self.records.get(record)
+    def record(self, record: RecordRef, activity_id: int | None = None) -> RecordShown:
+        """A record with the link to its history.
+
+        :param activity_id: a change of it, if it is shown with that one.
+        """
+        label = self.records.get(record, activity_id)
         key = visible(", ".join(record.components))
         return RecordShown(
             label=visible(label.text) if label else f"#{key}",
@@ -267,18 +273,6 @@ class Presenter:
         said = asked("describe", lambda: hook(row), None) if hook is not None else None
         return None if said is None else visible(str(said))
 
-    def _learn_records(self, log: Log, refs: set[RecordRef]) -> None:
-        wanted = refs - self.records.keys()
-        if not wanted:
-            return
-        hook = self.state.ui.record_labels
-        if hook is not None:
-            self.records.update(_named("record_labels", hook, wanted))
-            wanted -= self.records.keys()
-        if wanted:
-            named = names_of(log, sorted(wanted), self.state.naming_columns)
-            self.records.update({ref: _label(found) for ref, found in named.items()})
-
 
 def _reason(transaction: TransactionRow | None) -> str | None:
     said = transaction.said("reason") if transaction is not None else None
@@ -288,17 +282,3 @@ def _reason(transaction: TransactionRow | None) -> str | None:
 def _cell(column: Column, tell: Any, row: ActivityRow) -> str:
     value = asked(f"extra_columns, {column.name}", lambda: tell(row), None)
     return "" if value is None else str(value)
-
-
-def _label(found: Named) -> Label:
-    return Label(found.name, deleted=found.is_deleted)
-
-
-def _named(name: str, hook: Callable[[set[Any]], Mapping[Any, Label]], wanted: set[Any]) -> dict[Any, Label]:
-    """The names that a hook gives; the page shows keys for the others."""
-
-    def labels() -> dict[Any, Label]:
-        answer = hook(wanted)
-        return {key: label for key, label in answer.items() if key in wanted and isinstance(label, Label)}
-
-    return asked(name, labels, {})

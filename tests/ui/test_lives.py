@@ -7,7 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.ui import AuditUI
+from flask_audit_logger.ui import AuditUI, Label
 from tests.support.server import both_drivers
 from tests.ui.shop import ANN, BOB, CLEO, Shop, declare_shop, links, make_shop, may_read, text_of
 
@@ -261,3 +261,50 @@ def test_whoever_acted_as_somebody_else_is_named(more):
     assert re.search(r"Deleted \S+ \S+ by Cleo D’Angelo as Bob Stone", text_of(more.page("/record/categories/1")))
     by(more, ANN, "INSERT INTO categories VALUES (2, 'x')")
     assert ">Who<" not in more.page("/actor/1").partition('id="audit-results"')[2]
+
+
+def names_in(html):
+    """What the records of a list are called, newest first."""
+    return [text_of(cell) for cell in re.findall(r'class="audit-c-record">(.*?)</th>', html, re.S)]
+
+
+def test_an_entry_has_the_name_of_what_had_the_key_then(more):
+    by(more, ANN, "INSERT INTO users VALUES (50, 'Mallory')", "UPDATE users SET name = 'Mallory M' WHERE id = 50")
+    by(more, BOB, "DELETE FROM users WHERE id = 50", "INSERT INTO users VALUES (50, 'Alice')")
+    by(more, CLEO, "UPDATE users SET name = 'Alice A' WHERE id = 50")
+    old, since = ["Mallory M Users #50"], ["Mallory M deleted since Users #50"]
+    assert names_in(more.page("/?table=users&key=50")) == ["Alice A Users #50"] * 2 + old + since * 2
+    deleted = more.activity(table_name="users", verb="delete").id
+    assert "<h1>Mallory M: deleted</h1>" in more.page(f"/activity/{deleted}")
+    assert "<h1>Alice A</h1>" in more.page("/record/users/50")
+    export = more.get("/export.jsonl?table=users&key=50").text
+    assert export.count('"label": "Alice A"') == 2 and export.count('"label": "Mallory M"') == 3
+    by(more, BOB, "DELETE FROM users WHERE id = 50")
+    names = names_in(more.page("/?table=users&key=50"))
+    assert names == ["Alice A Users #50"] + ["Alice A deleted since Users #50"] * 2 + old + since * 2
+
+
+def test_the_application_names_what_has_the_key_now(create_app):
+    def labels(refs):
+        return {ref: Label("Alice, 3rd floor") for ref in refs if ref.key == "50"}
+
+    shop = make_shop(create_app, record_labels=labels)
+    by(shop, ANN, "INSERT INTO users VALUES (50, 'Mallory')", "DELETE FROM users WHERE id = 50")
+    by(shop, BOB, "INSERT INTO users VALUES (50, 'Alice')")
+    names = names_in(shop.page("/?table=users&key=50"))
+    assert names == ["Alice, 3rd floor Users #50", "Mallory Users #50", "Mallory deleted since Users #50"]
+
+
+def test_names_of_what_was_emptied_or_left(more):
+    by(more, ANN, "INSERT INTO categories VALUES (1, 'Mugs')", "INSERT INTO categories VALUES (2, 'Maps')")
+    by(more, BOB, "TRUNCATE categories CASCADE")
+    names = names_in(more.page("/?table=categories&verb=insert"))
+    assert names == ["Maps deleted since Categories #2", "Mugs deleted since Categories #1"]
+    by(more, CLEO, "INSERT INTO categories VALUES (2, 'Hats')", "UPDATE categories SET id = 3")
+    by(more, CLEO, "INSERT INTO categories VALUES (2, 'Pins')")
+    pins, hats = "Pins Categories #2", "Hats Categories #2"
+    names = names_in(more.page("/?table=categories&key=2"))
+    assert names == [pins, hats, hats, "Maps deleted since Categories #2"]
+    unseen(more, "categories", "DELETE FROM categories WHERE id = 2")
+    by(more, CLEO, "INSERT INTO categories VALUES (2, NULL)")
+    assert names_in(more.page("/?table=categories&key=2"))[:2] == ["#2 Categories", pins]

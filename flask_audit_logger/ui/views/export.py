@@ -143,7 +143,7 @@ def _named(
 ) -> Iterator[tuple[ActivityRow, ...]]:
     paging = Paging(oldest_first=parsed.paging.oldest_first)
     for rows in batches(log, search, paging, most=cap):
-        presenter.records.clear()
+        presenter.records.forget()
         presenter.learn(log, rows)
         yield rows
 
