@@ -32,7 +32,7 @@ from ..schema.wanted import wanted_triggers
 from .actor_type import replace_actor_type
 from .log_tables import compare_log_tables, remove_log
 from .neighbours import leave_alone
-from .old_log.compare import convert_old_log, find_old_log
+from .old_log.compare import convert_old_log, find_old_log, refuse_old_log_elsewhere
 from .ops import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
@@ -100,6 +100,7 @@ def _compare(
     if declaration.schema is not None and not has_schema(connection, declaration.schema):
         first.append(InitAuditLoggerSchemaOp(declaration.schema))
     on_tables = compare_log_tables(context, connection, metadata, declaration, upgrade_ops, schemas)
+    refuse_old_log_elsewhere(connection, metadata, declaration)
     old = find_old_log(connection, metadata, declaration)
     if old is not None:
         conversion, upgrade_ops.ops[:] = convert_old_log(old, connection, upgrade_ops.ops)

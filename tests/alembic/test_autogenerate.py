@@ -455,6 +455,22 @@ def test_a_log_that_others_write_to_is_not_removed_with_a_logger(project, releas
     assert project.migrate(release(users=USERS, audited=False)) == ""
 
 
+@pytest.mark.parametrize("include_schemas", [False, True])
+def test_a_log_of_release_2_is_not_left_behind_or_dropped_by_a_move(project, release, execute, include_schemas):
+    """It can be converted only where it is."""
+    project.options["include_schemas"] = include_schemas
+    project.migrate_and_upgrade(release(users=USERS, audited=False))
+    execute(
+        "CREATE SCHEMA audit",
+        "CREATE TABLE audit.transaction (native_transaction_id bigint)",
+        "CREATE TABLE audit.activity (native_transaction_id bigint, verb text, old_data jsonb)",
+        "CREATE FUNCTION audit.create_activity() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER audit_trigger_row AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION audit.create_activity()",
+    )
+    with pytest.raises(ConfigurationError, match="2[.]0 logs changes of 'users' in schema 'audit'"):
+        project.migrate(release(users=USERS))
+
+
 def test_a_table_that_the_environment_leaves_out_is_left_alone(project, users, release):
     project.options["include_object"] = lambda item, name, kind, reflected, compare_to: name != "users"
     for audit in (None, {"exclude": ["email"]}, True):

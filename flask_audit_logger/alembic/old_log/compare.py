@@ -8,6 +8,7 @@ from alembic.operations import MigrateOperation
 from alembic.operations.ops import AlterColumnOp, DropColumnOp, ModifyTableOps
 from sqlalchemy import Connection, MetaData, text
 
+from ...exceptions import ConfigurationError
 from ...schema.catalog import default_schema
 from ...schema.declared import Declaration, declared_triggers
 from ...sql import CURRENT_VERSION
@@ -104,6 +105,19 @@ _TRIGGERS = text(
     """
 )
 
+_ELSEWHERE = text(
+    """
+    SELECT log.nspname AS log, CASE WHEN n.nspname <> :default THEN n.nspname END AS schema, c.relname AS name
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+    JOIN pg_catalog.pg_namespace AS log ON log.oid = p.pronamespace
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE p.proname = 'create_activity' AND p.pronargs = 0 AND log.nspname <> :schema
+    ORDER BY log.nspname, n.nspname, c.relname
+    """
+)
+
 #: The columns that an old log has, besides those that models of the application may have added.
 _OLD_COLUMNS = frozenset(
     "id native_transaction_id issued_at client_addr actor_id schema schema_name table_name relid verb old_data "
@@ -115,11 +129,8 @@ def find_old_log(connection: Connection, metadata: MetaData, declaration: Declar
     """The old log that stands where the log of ``metadata`` should be, if there is one."""
     default = default_schema(connection)
     schema = declaration.schema or default
-    columns: dict[str, set[str]] = {"activity": set(), "transaction": set()}
-    for row in connection.execute(_COLUMNS, {"schema": schema}):
-        columns[row.relname].add(row.attname)
-    is_old = {"native_transaction_id", "verb", "old_data"} <= columns["activity"] - {"record_key"}
-    if not is_old or "record_key" in columns["activity"] or "native_transaction_id" not in columns["transaction"]:
+    origin = _origin(connection, schema)
+    if origin is None:
         return None
     quote = connection.dialect.identifier_preparer.quote_identifier
     names = {
@@ -137,13 +148,40 @@ def find_old_log(connection: Connection, metadata: MetaData, declaration: Declar
     made = [*rows(_CONSTRAINTS), *rows(_INDEXES), *functions, *operators, *rows(_TRIGGERS)]
     return OldLog(
         schema=declaration.schema,
-        origin=ORIGINS["schema_name" in columns["activity"]],
+        origin=origin,
         record_keys=_record_keys(rows(_KEYS), metadata, default),
         functions=tuple(row.signature for row in reversed(functions)),
         operators=tuple(row.signature for row in operators),
         statements=tuple(row.definition for row in made),
         version=CURRENT_VERSION,
     )
+
+
+def _origin(connection: Connection, schema: str) -> str | None:
+    """Whose log the tables in a schema are, if they are those of an old one."""
+    columns: dict[str, set[str]] = {"activity": set(), "transaction": set()}
+    for row in connection.execute(_COLUMNS, {"schema": schema}):
+        columns[row.relname].add(row.attname)
+    is_old = {"native_transaction_id", "verb", "old_data"} <= columns["activity"] - {"record_key"}
+    if not is_old or "record_key" in columns["activity"] or "native_transaction_id" not in columns["transaction"]:
+        return None
+    return ORIGINS["schema_name" in columns["activity"]]
+
+
+def refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declaration: Declaration) -> None:
+    """Stop if another schema has the old log: its entries would be left there, or dropped.
+
+    :raises ConfigurationError: if it logs one of our tables.
+    """
+    default = default_schema(connection)
+    audited = {(None if t.schema == default else t.schema, t.table) for t in declared_triggers(metadata)}
+    for row in connection.execute(_ELSEWHERE, {"default": default, "schema": declaration.schema or default}):
+        origin = _origin(connection, row.log) if (row.schema, row.name) in audited else None
+        if origin is not None:
+            raise ConfigurationError(
+                f"{origin} logs changes of {row.name!r} in schema {row.log!r}. Let the AuditLogger have that schema until "
+                "a migration has converted the log."
+            )
 
 
 def convert_old_log(
