@@ -88,10 +88,14 @@ class EngineListener:
         if driver.autocommit and is_idle(driver):
             if kind is Kind.CALL:
                 return
-            # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction on
-            # this server connection is another client's. So the statement gets a transaction of its own.
-            _run(driver, "BEGIN")
-            memory.is_wrapped = True
+            if _is_pipelined(driver):
+                # What is sent until the next synchronization is a transaction already. We can't know where it ends.
+                memory.is_mixed = True
+            else:
+                # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction
+                # on this server connection is another client's. So the statement gets a transaction of its own.
+                _run(driver, "BEGIN")
+                memory.is_wrapped = True
         stamp.apply(driver)
 
     def _after_execute(self, conn: Connection, *args: Any) -> None:
@@ -122,6 +126,11 @@ class EngineListener:
     def _forget(conn: Connection, *args: Any) -> None:
         if not conn.closed and not conn.invalidated:
             memory_of(conn.connection.dbapi_connection).forget_transaction()
+
+
+def _is_pipelined(driver: Any) -> bool:
+    """Whether a connection of psycopg sends statements without waiting for their results."""
+    return bool(getattr(driver.info, "pipeline_status", 0))
 
 
 def _take_wrapped(driver: Any) -> bool:

@@ -19,7 +19,14 @@ class Kind(Enum):
     CONTROL = "control"
 
 
-_COMMENTS = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|[(;])*", re.DOTALL)
+def _comment(depth: int) -> str:
+    """A pattern for comments inside comments."""
+    inside = f"|{_comment(depth - 1)}" if depth else ""
+    return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*){inside})*\*/"
+
+
+_COMMENT = _comment(depth=5)
+_COMMENTS = re.compile(rf"(?:\s+|--[^\n]*(?:\n|$)|{_COMMENT}|[(;])*", re.DOTALL)
 _WORD = re.compile(r"[a-zA-Z]+")
 # Not a column of such a name, and not the lock of SELECT … FOR UPDATE.
 _CHANGE = re.compile(
@@ -31,8 +38,8 @@ _FUNCTION_CALL = re.compile(r'(?:("[^"]+"|\b\w+)\s*\.\s*)?("[^"]+"|\b\w+)\s*\(')
 # Texts, comments and the places of parameters are no code. All in one expression: a quote in a comment begins no text,
 # and the other way round.
 _NO_CODE = re.compile(
-    r"""
-    (?P<comment>--[^\n]* | /\*.*?\*/)
+    rf"""
+    (?P<comment>--[^\n]* | {_COMMENT})
     | \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*'
     | \$(?P<tag>[a-zA-Z_]*)\$.*?\$(?P=tag)\$
     | %\(\w+\)s

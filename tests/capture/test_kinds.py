@@ -13,6 +13,7 @@ from flask_audit_logger.capture.statements import Kind, kind_of
 KINDS = {
     Kind.READ: [
         "SELECT 1",
+        "/* /* a */ b */ SELECT 1 /* /* insert into t */ delete from t */",
         "  -- a comment\n/* insert into t */ SELECT 1",
         "(SELECT 1) UNION (SELECT 2)",
         "SELECT count(*), max(a) FILTER (WHERE b IN (1, 2)) OVER (PARTITION BY c) FROM t",
@@ -42,6 +43,9 @@ KINDS = {
         "INSERT INTO t VALUES (1)",
         "insert\ninto t values (1)",
         "/* c */ UPDATE t SET a = 1",
+        "/* /* a */ b */ UPDATE t SET a = 1",
+        "/** a /* b /**/ **/ c */ UPDATE t SET a = 1",
+        "SELECT 1 /* /* a */ it's */; DELETE FROM t -- it's",
         "DELETE FROM t",
         "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
         "COPY t FROM STDIN",

@@ -233,6 +233,7 @@ def test_a_malformed_context_breaks_no_write(outside, value, context):
     [
         "1", "(0,1) 1 TABLE {}", "(0,1) 1 TABLE ", "1 ", "(99999999999,1) 1 TABLE ", "(0,99999) 9 TABLE ", "'",
         "(0,1) 1 TABLE", "(0,1) 1 ", "(0,1) 1 99999999999 ",
+        "(0,1) 1 9999999999 ", "(999999999,9999) 999999999999999999 4294967295 ",
     ],
 )  # fmt: skip
 def test_a_forged_transaction_attaches_to_nobody(outside, remembered):

@@ -116,6 +116,42 @@ def test_a_block_that_ends_with_a_broken_transaction_hides_no_error(shop):
     assert shop.activities() == []
 
 
+def test_backslashes_of_old_times(shop):
+    """One database transaction has one row, also while a backslash in a text is an escape."""
+    with shop.app.app_context(), shop.audit_logger.context(actor=7, reason="a \\ and \N{SNOWMAN}"):
+        session = shop.db.session
+        session.execute(sa.text("SET LOCAL standard_conforming_strings = off"))
+        for name in "xy":
+            session.execute(sa.text("INSERT INTO loose VALUES (1, :name)"), {"name": name})
+        session.commit()
+    (transaction,) = shop.transactions()
+    assert (transaction.actor_id, transaction.context["reason"]) == (7, "a \\ and \N{SNOWMAN}")
+    assert len(shop.activities()) == 2
+
+
+def test_an_error_in_a_pipeline_in_autocommit_leaves_no_transaction(shop):
+    """psycopg sends a pipeline at once, so that nobody could end a transaction that was begun for its statements."""
+    psycopg = pytest.importorskip("psycopg")
+    statement = "INSERT INTO loose VALUES (1, '%s')"
+    with shop.app.app_context(), shop.audit_logger.context(actor=7):
+        connection = shop.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        driver = connection.connection.dbapi_connection
+        if not isinstance(driver, psycopg.Connection):
+            connection.close()
+            pytest.skip("psycopg2 has no pipelines")
+        with connection:
+            with pytest.raises(psycopg.Error), driver.pipeline():
+                connection.exec_driver_sql("INSERT INTO loose VALUES ('x')")
+            with driver.pipeline() as pipeline:
+                connection.exec_driver_sql(statement % "a")
+                pipeline.sync()
+                with shop.audit_logger.context(actor=8):
+                    connection.exec_driver_sql(statement % "b")
+                connection.exec_driver_sql(statement % "c")
+            connection.exec_driver_sql(statement % "d")
+    assert [a.transaction.actor_id for a in shop.activities()] == [7, 8, 7, 7]
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 @pytest.mark.parametrize("client", [None, "utf8"])
 def test_a_database_that_lacks_a_character(server, driver, encoding, client):

@@ -22,14 +22,15 @@ BEGIN
     -- The row is read by its place. Reading it through an index would lock the page of the index in SERIALIZABLE, which
     -- every other new transaction writes to: a conflict for each of them.
     IF remembered <> '' AND right(remembered, length(given)) = given THEN
+        -- no backslash in it: they mean something else while standard_conforming_strings is off
         position := left(remembered, length(remembered) - length(given));
-        IF position ~ '^\([0-9]{1,9},[0-9]{1,4}\) [0-9]{1,18} [0-9]{1,10} $' THEN
+        IF position ~ '^[(][0-9]{1,9},[0-9]{1,4}[)] [0-9]{1,18} [0-9]{1,10} $' THEN
             SELECT t.id
             INTO made
             FROM @schema@.transaction AS t
             WHERE t.ctid = split_part(position, ' ', 1)::tid
                 AND t.id = split_part(position, ' ', 2)::bigint
-                AND t.tableoid = split_part(position, ' ', 3)::oid
+                AND t.tableoid::bigint = split_part(position, ' ', 3)::bigint
                 AND t.native_transaction_id = xact_id
                 AND t.issued_at >= transaction_timestamp();
             IF FOUND THEN
@@ -47,7 +48,7 @@ BEGIN
             BEGIN
                 plain := given::jsonb;
             EXCEPTION WHEN OTHERS THEN
-                plain := regexp_replace(given, '(?<!\\)((?:\\\\)*)\\u(?!00[0-7])[0-9a-f]{4}', '\1?', 'g')::jsonb;
+                plain := regexp_replace(given, E'(?<!\\\\)((?:\\\\\\\\)*)\\\\u(?!00[0-7])[0-9a-f]{4}', E'\\1?', 'g')::jsonb;
             END;
             BEGIN
                 actor := jsonb_populate_record(NULL::@schema@.transaction, plain);
