@@ -179,8 +179,8 @@ def refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declara
         origin = _origin(connection, row.log) if (row.schema, row.name) in audited else None
         if origin is not None:
             raise ConfigurationError(
-                f"{origin} logs changes of {row.name!r} in schema {row.log!r}. Let the AuditLogger have that schema until "
-                "a migration has converted the log."
+                f"{origin} logs changes of {row.name!r} in schema {row.log!r}. Let the AuditLogger have that schema "
+                "until a migration has converted the log."
             )
 
 
