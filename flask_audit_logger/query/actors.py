@@ -44,7 +44,7 @@ def known_actors(log: Log, limit: int = 100) -> list[KnownActor]:
     first = select(func.min(column).label("actor_id")).cte("actors", recursive=True)
     following = select(func.min(column)).where(column > first.c.actor_id).scalar_subquery()
     actors = first.union_all(select(following).where(first.c.actor_id.is_not(None)))
-    label = _newest_label(log, actors.c.actor_id)
+    label = newest_label(log, actors.c.actor_id)
     statement = select(cast(actors.c.actor_id, Text), label).where(actors.c.actor_id.is_not(None)).limit(limit)
     return [KnownActor(row[0], row[1]) for row in log.all(statement)]
 
@@ -139,6 +139,11 @@ def _visible(log: Log, statement: Select[Any]) -> Select[Any]:
     return statement.where(log.touched()) if log.is_scoped else statement
 
 
-def _newest_label(log: Log, actor_id: ColumnElement[Any]) -> Any:
-    t = log.models.transaction.alias()
-    return select(t.c.actor_label).where(t.c.actor_id == actor_id).order_by(t.c.id.desc()).limit(1).scalar_subquery()
+def newest_label(log: Log, actor_id: ColumnElement[Any]) -> Any:
+    """The name an actor had in the newest transaction of which the reader may see something.
+
+    :param actor_id: a column of what encloses this.
+    """
+    t = log.models.transaction.c
+    mine = _visible(log, select(t.actor_label).where(t.actor_id == actor_id))
+    return mine.order_by(t.id.desc()).limit(1).scalar_subquery()

@@ -6,6 +6,8 @@
   * ``BadValue`` – PostgreSQL can't take one of the values that were searched for
   * ``LogUnavailable`` – the database can't be reached
   * ``LogMissing`` – the tables of the log don't exist
+  * ``LogOutdated`` – they lack a column
+  * ``LogForbidden`` – the database user may not read them
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from ..exceptions import AuditLoggerError
 QUERY_CANCELED = "57014"
 #: SQLSTATE of a statement that names a table that doesn't exist.
 UNDEFINED_TABLE = "42P01"
+#: SQLSTATE of a statement that names a column that doesn't exist.
+UNDEFINED_COLUMN = "42703"
+#: SQLSTATE of a statement that needs a right that was not granted.
+INSUFFICIENT_PRIVILEGE = "42501"
 #: SQLSTATE classes: connection failure, operator intervention (shutdown).
 _UNAVAILABLE = ("08", "57P")
 
@@ -45,6 +51,22 @@ class LogMissing(ReadError):
     """The tables of the log don't exist (yet), or a table that a scope names."""
 
 
+class LogOutdated(ReadError):
+    """The tables of the log, or a table that a scope names, lack a column: migrations were not run."""
+
+
+class LogForbidden(ReadError):
+    """The user of the database may not read the tables of the log, or a table that a scope names."""
+
+
+_BY_STATE: dict[str | None, tuple[type[ReadError], str]] = {
+    QUERY_CANCELED: (ReadTimeout, "reading the log took too long"),
+    UNDEFINED_TABLE: (LogMissing, "a table of the log does not exist"),
+    UNDEFINED_COLUMN: (LogOutdated, "a column of the log does not exist"),
+    INSUFFICIENT_PRIVILEGE: (LogForbidden, "the log may not be read by this user of the database"),
+}
+
+
 @contextmanager
 def unavailable_translated() -> Iterator[None]:
     """Turn the error of a lost database into :exc:`LogUnavailable` and let every other pass as it is."""
@@ -65,10 +87,9 @@ def translated() -> Iterator[None]:
         raise BadValue("a value can't be encoded as UTF-8") from error
     except DBAPIError as error:
         state = _state_of(error)
-        if state == QUERY_CANCELED:
-            raise ReadTimeout("reading the log took too long") from error
-        if state == UNDEFINED_TABLE:
-            raise LogMissing("a table of the log does not exist") from error
+        if state in _BY_STATE:
+            kind, words = _BY_STATE[state]
+            raise kind(words) from error
         if isinstance(error, DataError) or (state or "").startswith("22"):
             raise BadValue("a value can't be used in this search") from error
         if _is_unavailable(error):

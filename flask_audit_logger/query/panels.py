@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, null, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 
 from .activities import Search
+from .actors import newest_label
 from .criteria import Criteria, conditions
 from .reader import Log
 
@@ -79,26 +80,37 @@ def facet(log: Log, search: Search, name: str) -> Facet:
         return Facet(name, (), has_more=False)
     a, t = log.models.activity, log.models.transaction
     criteria: Criteria = replace(search.criteria, **FACETS[name])
-    parts: dict[str, tuple[list[ColumnElement[Any]], ColumnElement[Any]]] = {
-        "table": ([a.c.schema, a.c.table_name], null()),
-        "verb": ([a.c.verb], null()),
-        "actor": ([cast(t.c.actor_id, Text)], func.max(t.c.actor_label)),
-        "addr": ([func.abbrev(t.c.client_addr)], null()),
+    parts: dict[str, list[ColumnElement[Any]]] = {
+        "table": [a.c.schema, a.c.table_name],
+        "verb": [a.c.verb],
+        "actor": [t.c.actor_id],
+        "addr": [func.abbrev(t.c.client_addr).label("addr")],
     }
-    columns, label = parts[name]
+    columns = parts[name]
     needs = criteria.needs_transaction or name in ("actor", "addr")
     source = a.outerjoin(t, a.c.transaction_id == t.c.id) if needs else a
     number = func.count()
     statement = (
-        log.activities(*columns, label, number, source=source)
+        log.activities(*columns, number.label("number"), source=source)
         .where(*conditions(log.models, criteria, search.bounds))
         .group_by(*columns)
         .order_by(number.desc(), *columns)
         .limit(MOST_VALUES + 1)
     )
-    width = len(columns)
-    values = [FacetValue(tuple(row[:width]), row[width], row[width + 1]) for row in log.all(statement)]
+    if name == "actor":
+        statement = _named(log, statement)
+    values = [
+        FacetValue(tuple(row[: len(columns)]), row[-1] if name == "actor" else None, row.number)
+        for row in log.all(statement)
+    ]
     return Facet(name, tuple(values[:MOST_VALUES]), has_more=len(values) > MOST_VALUES)
+
+
+def _named(log: Log, statement: Select[Any]) -> Select[Any]:
+    """Actors and their numbers with the name each had last."""
+    found = statement.subquery()
+    key = cast(found.c.actor_id, Text)
+    return select(key, found.c.number, newest_label(log, found.c.actor_id)).order_by(found.c.number.desc(), key)
 
 
 def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt.datetime) -> Histogram | None:

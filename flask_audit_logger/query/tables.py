@@ -22,6 +22,8 @@ class ColumnInfo:
     name: str
     kind: Kind
     is_key: bool = False
+    #: Whether its values are names of records, so that to reckon with them means nothing.
+    is_name: bool = False
     #: Table and column a single-column foreign key points to.
     target: tuple[TableRef, str] | None = None
     #: Whether the value is made by the database from other columns.
@@ -165,6 +167,7 @@ def _column_info(column: Column[Any], default_schema: str) -> ColumnInfo:
         name=column.name,
         kind=kind_of_type(column.type),
         is_key=column.primary_key,
+        is_name=column.primary_key or bool(column.foreign_keys),
         target=_target(column, default_schema),
         is_generated=column.computed is not None,
         is_numbered=column.identity is not None and bool(column.identity.always),

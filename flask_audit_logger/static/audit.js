@@ -177,18 +177,16 @@
   };
   results.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+    const focused = rows.indexOf(event.target.closest("tr"));
+    if (focused >= 0) here = focused;
     if (event.key === "j" || event.key === "k") {
       here = Math.min(Math.max(here + (event.key === "j" ? 1 : -1), 0), rows.length - 1);
       const link = rows[here] && rows[here].querySelector("a");
       if (link) { link.focus(); event.preventDefault(); }
     } else if (event.key === "x") {
-      pickRow(event.target.closest("tr") || rows[here]);
-    } else if (links[event.key] && rows[here] && event.target.tagName !== "A") {
+      pickRow(rows[here]);
+    } else if (links[event.key] && rows[here] && !(event.key === "Enter" && event.target.closest("a, button, summary"))) {
       const link = rows[here].querySelector(links[event.key]);
-      if (link) link.click();
-    } else if (links[event.key] && event.key !== "Enter") {
-      const row = event.target.closest("tr");
-      const link = row && row.querySelector(links[event.key]);
       if (link) link.click();
     }
   });

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .texts import gettext, marked_plural, ngettext
 
 UTC = dt.timezone.utc
+logger = logging.getLogger("flask_audit_logger.ui")
 #: Seconds of each unit in which it is said how long ago something was.
 _UNITS = (
     (31_536_000, marked_plural("%(number)s year ago", "%(number)s years ago")),
@@ -23,6 +27,7 @@ _UNITS = (
 class Moment:
     """An instant in the viewer's zone."""
 
+    #: With the offset only where the clock shows the same time twice.
     text: str
     #: With microseconds and offset.
     exact: str
@@ -53,22 +58,52 @@ class Clock:
             local = instant.astimezone(self.zone)
         except OverflowError:  # the first or last day of the calendar
             local = instant
-        offset = local.strftime("%z")
+        plain, offset = local.isoformat(" ", "seconds")[:19], local.strftime("%z")
+        offset = f"{offset[:3]}:{offset[3:5]}"
         return Moment(
-            text=local.isoformat(" ", "seconds")[:19],
-            zoned=f"{local.isoformat(' ', 'seconds')[:19]} {offset[:3]}:{offset[3:5]}",
-            exact=f"{local.replace(tzinfo=None).isoformat(' ', 'microseconds')} {offset[:3]}:{offset[3:5]}",
+            text=f"{plain} {offset}" if is_twice(local) else plain,
+            zoned=f"{plain} {offset}",
+            exact=f"{local.replace(tzinfo=None).isoformat(' ', 'microseconds')} {offset}",
             iso=instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             ago=ago(self.now - instant),
         )
 
 
+def is_twice(local: dt.datetime) -> bool:
+    """Whether clocks show this time twice, because they are put back."""
+    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+
+
+def is_zone(name: str) -> bool:
+    """Whether there is a zone of that name."""
+    try:
+        return bool(ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
 def known_zone(name: str) -> dt.tzinfo:
     """The zone of that name, or UTC where the name means nothing."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
+    return ZoneInfo(name) if is_zone(name) else UTC
+
+
+def viewers_zone(given: Any, otherwise: str) -> str:
+    """The name of a zone that the application gives for a viewer, such as ``Europe/Berlin`` or a ``ZoneInfo``.
+
+    :param otherwise: holds if it gives none, or nothing that is one.
+    """
+    name = "" if given is None else str(given)
+    if is_zone(name):
+        return name
+    if name:
+        _say_unknown(name[:100], otherwise)
+    return otherwise
+
+
+@lru_cache(maxsize=1000)
+def _say_unknown(name: str, otherwise: str) -> None:
+    # once for each name, not for each page
+    logger.warning("a viewer's time zone is %r, which is none; %s is used instead", name, otherwise)
 
 
 def ago(span: dt.timedelta) -> str:

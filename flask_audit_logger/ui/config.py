@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..exceptions import ConfigurationError
+from .clock import is_zone
 from .periods import PERIODS
 
 PREFIX = "AUDIT_UI_"
@@ -67,10 +67,7 @@ def _positive(value: Any) -> bool:
 
 
 def _zone(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and bool(ZoneInfo(value))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
+    return isinstance(value, str) and is_zone(value)
 
 
 def _home(value: Any) -> bool:

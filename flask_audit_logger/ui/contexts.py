@@ -165,6 +165,8 @@ class SnapshotPage(Page):
     notes: tuple[tuple[str, str | None], ...]
     action: str
     typed: str
+    #: In which it is read.
+    typed_zone: str
     error: str | None = None
     values: tuple[CurrentValue, ...] = ()
     version: ActivityShown | None = None

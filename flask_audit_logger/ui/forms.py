@@ -7,12 +7,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wtforms import Form, StringField, ValidationError
 
 from ..query.criteria import KINDS, VERBS, scalars
 from ..query.paging import MAX_ID, Cursor
+from .clock import is_zone, known_zone
 from .fields import ChoiceField, ChoicesField, TablesField, TextsField, TranslatedMeta, clean
 from .keys import NOBODY
 from .names import KIND_NAMES, VERB_NAMES
@@ -70,16 +70,14 @@ class FilterForm(Form):
 
     @property
     def zone(self) -> dt.tzinfo:
-        """The zone in which typed times are read."""
-        return ZoneInfo(self.tz.data) if self.tz.data else dt.timezone.utc
+        """The zone in which typed times are read; one that does not exist is told at its own field."""
+        return known_zone(self.tz.data or "UTC")
 
     def validate_tz(self, field: Any) -> None:
-        try:
-            if field.data:
-                ZoneInfo(field.data)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        name = field.data
+        if name and not is_zone(name):
             self.tz.data = None
-            raise ValidationError(gettext("There is no time zone %(value)s.", value=repr(field.data))) from None
+            raise ValidationError(gettext("There is no time zone %(value)s.", value=repr(name)))
 
     def validate_key(self, field: Any) -> None:
         if field.data and len(self.table.data or []) != 1:
@@ -161,11 +159,7 @@ class FilterForm(Form):
             raise ValidationError(str(error)) from error
 
     def _read(self, text: str, end_of_day: bool) -> dt.datetime | None:
-        try:
-            zone = self.zone
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            zone = dt.timezone.utc  # told at the zone's own field
-        return typed_time(text, zone, end_of_day=end_of_day)
+        return typed_time(text, self.zone, end_of_day=end_of_day)
 
 
 def network(text: str) -> str:

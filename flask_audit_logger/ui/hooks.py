@@ -20,13 +20,14 @@ class Viewer:
 
     :param id: key of the user.
     :param label: how the user is called.
-    :param timezone: IANA name of the zone in which times are shown; ``None`` for ``AUDIT_UI_TIMEZONE``.
+    :param timezone: IANA name of the zone in which times are shown, or a ``ZoneInfo``; ``None``, and what is no zone,
+        for ``AUDIT_UI_TIMEZONE``.
     :param locale: language of the pages, such as ``de`` or ``de_AT``; ``None`` for the one that Flask-Babel selects.
     """
 
     id: str
     label: str | None = None
-    timezone: str | None = None
+    timezone: str | dt.tzinfo | None = None
     locale: str | None = None
 
 

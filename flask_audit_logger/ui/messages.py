@@ -133,6 +133,22 @@ def missing(state: UIState) -> Any:
     return message(state, 503, gettext("The audit log is missing"), text, details)
 
 
+def outdated(state: UIState) -> Any:
+    """The tables are those of an older version."""
+    details = ("Run the migrations: flask db migrate, then flask db upgrade.",) if current_app.debug else ()
+    text = gettext("The tables of the audit log have to be brought up to date first.")
+    return message(state, 503, gettext("The audit log can't be read"), text, details)
+
+
+def forbidden(state: UIState) -> Any:
+    """The application's user of the database has no right to read the log."""
+    models = state.audit_logger.models
+    tables = f"{models.activity.fullname}, {models.transaction.fullname}"
+    details = (f"Run as their owner: GRANT SELECT ON {tables} TO …;",) if current_app.debug else ()
+    text = gettext("The application's database user may not read the audit log.")
+    return message(state, 503, gettext("The audit log can't be read"), text, details)
+
+
 def bad_value(state: UIState) -> Any:
     """PostgreSQL refused a value that the form let through."""
     text = gettext("One of the values can't be searched for.")

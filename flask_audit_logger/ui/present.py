@@ -132,7 +132,7 @@ class Presenter:
         info = self.state.catalog.column(table, column)
         before, after = (self.state.sight.value(table, column, value) for value in (before, after))
         target = self.state.catalog.target(table, column)
-        is_name = target is not None or (info is not None and info.is_key)
+        is_name = target is not None or (info is not None and info.is_name)
         diff = diff_field(column, before, after, info.kind if info else None, is_key=is_name, brief=brief)
         return Change(
             label=self.state.column_label(table, column),

@@ -18,7 +18,7 @@ from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, everything
 from ..query.refs import RecordRef, TableRef, stored_key
 from ..query.tables import TableCatalog
-from .clock import Clock
+from .clock import Clock, viewers_zone
 from .config import UIConfig
 from .hooks import Audited, Viewer, asked
 from .keys import decode_key, decode_table
@@ -100,8 +100,8 @@ class UIState:
     @property
     def clock(self) -> Clock:
         """Times in the viewer's zone."""
-        zone = self.viewer.timezone if self.viewer is not None else None
-        return Clock(zone or self.config.timezone)
+        given = self.viewer.timezone if self.viewer is not None else None
+        return Clock(viewers_zone(given, self.config.timezone))
 
     def reader(self) -> AuditReader:
         """Reads the log as far as the viewer may see it."""

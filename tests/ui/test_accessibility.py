@@ -296,6 +296,10 @@ def test_the_keys_of_the_results(chromium, site):
     assert row() == 1
     start("k")
     assert row() == 0
+    start("j")
+    page.locator("#audit-results tbody tr:nth-child(2) a").last.focus()  # as by the Tab key
+    page.keyboard.press("j")
+    assert row() == 2
     for key, pattern in (
         ("Enter", "**/audit/activity/*"), ("r", "**/audit/record/products/42"), ("t", "**/audit/transaction/*"),
         ("a", "**/audit/actor/2*"),

@@ -22,7 +22,12 @@ def declare(db):
         "odds", db.metadata,
         sa.Column("id", sa.Integer, primary_key=True), sa.Column("day", sa.Date), sa.Column("span", sa.Interval),
         sa.Column("at", sa.DateTime(timezone=True)), sa.Column("data", JSONB), sa.Column("code", sa.LargeBinary),
-        sa.Column("ratio", sa.Float), sa.Column("price", sa.Numeric), **AUDITED,
+        sa.Column("ratio", sa.Float), sa.Column("price", sa.Numeric), sa.Column("x", sa.Integer),
+        sa.Column("y", sa.Integer), sa.ForeignKeyConstraint(["x", "y"], ["parents.x", "parents.y"]), **AUDITED,
+    )  # fmt: skip
+    sa.Table(
+        "parents", db.metadata,
+        sa.Column("x", sa.Integer, primary_key=True), sa.Column("y", sa.Integer, primary_key=True), **AUDITED,
     )  # fmt: skip
     return models
 
@@ -249,9 +254,37 @@ def test_links_mean_the_same_in_every_zone(new_shop):
 def test_a_change_has_its_place_in_the_transaction(odd):
     odd.sql("INSERT INTO odds (id) SELECT generate_series(1, 12)")
     third = odd.application.activities(table_name="odds")[2]
-    assert f"Transaction {third.transaction_id} : 3 of 12 · previous row" in text_of(odd.page(f"/activity/{third.id}"))
+    assert f"Transaction {third.transaction_id} : 3 of 12 · previous row · next row" in text_of(
+        odd.page(f"/activity/{third.id}")
+    )
     odd.sql("INSERT INTO odds (id) SELECT generate_series(100, 1100)")
     assert not re.search(r"\d of [\d,]+ ·", text_of(odd.page(f"/activity/{odd.activity(table_name='odds').id}")))
+
+
+def test_only_neighbours_that_exist_are_named(odd):
+    odd.sql("INSERT INTO odds (id) VALUES (1)")
+    odd.sql("UPDATE odds SET ratio = 1")
+    first, last = odd.application.activities(table_name="odds")
+    for change, says in ((first, "next change"), (last, "previous change")):
+        text = text_of(
+            odd.page(f"/activity/{change.id}").partition('<nav class="audit-steps"')[2].partition("</nav>")[0]
+        )
+        assert text.endswith(f"This record: {says} Transaction {change.transaction_id} : 1 of 1"), text
+    odd.sql("DELETE FROM activity WHERE verb = 'update'")
+    assert "This record: only change" in text_of(odd.page(f"/activity/{first.id}"))
+
+
+def test_numbers_that_name_a_record_have_no_difference(odd):
+    odd.sql("INSERT INTO parents VALUES (1, 1), (2, 2)")
+    odd.sql("INSERT INTO odds (id, x, y, ratio) VALUES (1, 1, 1, 1)")
+    odd.sql("UPDATE odds SET x = 2, y = 2, ratio = 2")
+    text = text_of(
+        odd.page(f"/activity/{odd.activity(table_name='odds').id}")
+        .partition("What changed")[2]
+        .partition("</table>")[0]
+    )
+    assert text.count("%") == 1 and "x 1 2 y 1 2" in text.replace("→ ", "")
+    assert "<polyline" in odd.page("/record/odds/1?col=ratio") and "<polyline" not in odd.page("/record/odds/1?col=x")
 
 
 def test_a_reference_to_what_is_gone_is_not_offered(odd):

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query.reader import AuditReader
-from flask_audit_logger.ui import Label, Preset, Viewer
-from tests.ui.shop import ANN, BOB, CLEO, links, make_history, make_shop, text_of
+from flask_audit_logger.ui import AuditUI, Label, Preset, Viewer
+from tests.ui.shop import ANN, BOB, CLEO, Shop, declare_shop, links, make_history, make_shop, text_of
 
 
 def row_of(html, activity):
@@ -311,6 +311,30 @@ def test_a_log_that_is_not_there_yet(new_shop):
     assert "flask db upgrade" not in shop.page("/record/products/1", 503)
     shop.application.app.debug = True
     assert "flask db upgrade" in shop.page("/", 503)
+
+
+def test_a_log_with_the_tables_of_an_older_version(shop):
+    shop.sql("ALTER TABLE activity DROP COLUMN record_key CASCADE")
+    for path in ("/", "/record/products/42", "/record/products/42/at", "/activity/4"):
+        assert "have to be brought up to date first" in shop.page(path, 503), path
+    assert "flask db" not in shop.page("/", 503)
+    shop.application.app.debug = True
+    assert "flask db upgrade" in shop.page("/", 503)
+
+
+def test_a_log_that_may_not_be_read(server, database_url, create_app):
+    """The page says so, and to developers what to grant."""
+    make_history(make_shop(create_app))
+    with server.role("LOGIN PASSWORD 'nobody'") as role:
+        ui = AuditUI(permission=lambda *_: True, viewer=lambda: Viewer("1"))
+        url = database_url.set(username=role, password="nobody")
+        shop = Shop(create_app(url=url, declare=declare_shop, create_all=False, ui=ui))
+        for path in ("/", "/record/products/42", "/transactions", "/panel/facets", "/export.csv"):
+            html = shop.page(path, 503, user=None)
+            assert "database user may not read the audit log" in html and "GRANT" not in html, path
+        shop.application.app.debug = True
+        assert "GRANT SELECT ON activity, transaction TO" in shop.page("/", 503, user=None)
+        shop.application.dispose()
 
 
 def test_a_default_schema_that_is_not_public(create_app, database_url):

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.server import both_drivers
-from tests.ui.shop import ANN, links, make_history, text_of
+from tests.ui.shop import ANN, BOB, links, make_history, text_of
 
 
 def facets(html):
@@ -34,6 +34,23 @@ def test_facets_count_what_matches(shop):
     assert (kinds["Deleted"], kinds["Emptied"], sum(kinds.values())) == (1, 1, len(shop.ids("/?period=all")))
     assert found["Who"]["Bob Stone"] == len(shop.ids("/?actor=2"))
     assert found["Addresses"]["198.51.100.7"] == 1
+
+
+def test_an_actor_has_the_name_that_the_newest_change_says(shop):
+    shop.sql("UPDATE users SET name = 'Abe Newname' WHERE id = 2")
+    shop.change(BOB, "Product", 42, stock=77)
+    found = facets(shop.page("/panel/facets?period=all"))["Who"]
+    assert found["Abe Newname"] == len(shop.ids("/?actor=2")) and "Bob Stone" not in found
+
+
+def test_the_name_of_an_actor_is_of_what_the_viewer_may_see(new_shop):
+    def scope(select, viewer):
+        return select.where(shop.application.audit_logger.activity_cls.table_name == "products")
+
+    shop = make_history(new_shop(scope=scope))
+    shop.sql("UPDATE users SET name = 'Abe Newname' WHERE id = 2")
+    shop.change(BOB, "Category", 1, name="Cups")
+    assert facets(shop.page("/panel/facets?period=all"))["Who"]["Bob Stone"] == len(shop.ids("/?actor=2"))
 
 
 def test_a_facet_is_computed_without_its_own_filter(shop):

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import pytest
 
-from flask_audit_logger.query.errors import LogMissing, LogUnavailable, ReadTimeout
+from flask_audit_logger.query.errors import LogForbidden, LogMissing, LogOutdated, LogUnavailable, ReadTimeout
 from flask_audit_logger.ui import Label, RevertPolicy, Viewer
 from flask_audit_logger.ui.texts import gettext, ngettext, number
 from flask_audit_logger.ui.views import activities
@@ -276,7 +276,7 @@ def test_no_template_has_a_text_that_is_not_marked():
     assert not found
 
 
-@pytest.mark.parametrize("error", [ReadTimeout, LogMissing, LogUnavailable])
+@pytest.mark.parametrize("error", [ReadTimeout, LogForbidden, LogMissing, LogOutdated, LogUnavailable])
 def test_pages_that_say_what_failed_come_from_the_catalogue(bracketed, error, monkeypatch):
     def fails(*_args, **_options):
         raise error("on purpose")

@@ -12,7 +12,7 @@ from ...query.errors import ReadTimeout
 from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
 from ..arguments import added, changed, without
-from ..clock import known_zone
+from ..clock import is_twice, known_zone
 from ..gate import action
 from ..keys import NOBODY
 from ..names import VERB_NAMES
@@ -99,6 +99,8 @@ def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | No
         height = max(height, 1.5) if bar.number else 0
         start = bar.start.astimezone(zone)
         text = calendar(start, *_STARTS.get(found.unit, _DAY))
+        if is_twice(start):
+            text = f"{text} {start:%z}"
         filters = changed(parsed.args, since=bar.start.isoformat(), until=bar.end.isoformat(), period=None)
         bars.append(
             BarShown(

@@ -193,7 +193,7 @@ def _chart(
     """The course of the one column that is asked for, if it is a number that means something."""
     columns = parsed.form.col.data or []
     info = state.catalog.column(record.table, columns[0]) if len(columns) == 1 else None
-    if page is None or not page.rows or info is None or info.kind is not Kind.NUMBER or info.is_key:
+    if page is None or not page.rows or info is None or info.kind is not Kind.NUMBER or info.is_name:
         return None
     if state.catalog.target(record.table, info.name) is not None:
         return None

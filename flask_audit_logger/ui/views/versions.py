@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
 from ...query.standings import NEWEST, OLDEST, Standing, Which, begun_by, exactly, first_after, standings
 from ...query.values import value_of
+from ..clock import is_zone, known_zone
 from ..contexts import ComparePage, SnapshotPage
 from ..gate import action, allowed
 from ..ids import activity_id_of
@@ -34,13 +36,13 @@ def at_page(table: str, key: str) -> Any:
     """The whole row as it was at a time, and who set each value."""
     state = current_state()
     record = state.record_from(table, key)
-    typed = request.args.get("time", "").strip(" ")
+    typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or state.clock.name
     change = activity_id_of(request.args["change"]) if "change" in request.args else None
     if "change" in request.args and (typed or change is None):
         abort(404)
     moment, error = None, None
     try:
-        moment = typed_time(typed[:100], state.clock.zone, end_of_day=True) if typed else state.clock.now
+        moment = _typed(typed[:100], zone) if typed else state.clock.now
     except ValueError as problem:
         error = str(problem)
     presenter = Presenter(state)
@@ -60,7 +62,10 @@ def at_page(table: str, key: str) -> Any:
     version = found.version if found is not None else None
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     name = record_name(shown, shown_table)
-    when = state.clock.moment(moment).text if moment is not None else typed
+    when = typed
+    if moment is not None:
+        shown_at = state.clock.moment(moment)
+        when = shown_at.text if zone == state.clock.name else shown_at.zoned
     heading = gettext("%(record)s as of %(time)s", record=name, time=when)
     context = SnapshotPage(
         title=page_title(state, heading),
@@ -78,6 +83,7 @@ def at_page(table: str, key: str) -> Any:
         notes=_notes(state, record, found) if error is None else (),
         action=state.links.record_at(record),
         typed=typed,
+        typed_zone=zone,
         error=error,
         values=tuple(_value(presenter, found, column) for column in columns[:MANY]) if found else (),
         more=more_columns(len(columns) - MANY),
@@ -87,6 +93,14 @@ def at_page(table: str, key: str) -> Any:
         compare_href=state.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
     )
     return render(context, 400 if error else 200)
+
+
+def _typed(text: str, zone: str) -> dt.datetime:
+    """The time that is asked for; a bare date means the last moment of that day."""
+    if not is_zone(zone):
+        raise ValueError(gettext("There is no time zone %(value)s.", value=repr(zone[:100])))
+    start, end = (typed_time(text, known_zone(zone), end_of_day=is_end) for is_end in (False, True))
+    return start if start == end else end - dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)

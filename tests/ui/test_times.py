@@ -1,0 +1,107 @@
+"""Promise: a time on a page is an instant that the viewer can tell, and an address means it to everybody."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from flask_audit_logger.ui import Viewer
+from flask_audit_logger.ui.clock import Clock
+from tests.ui.shop import ANN, BOB, make_history, text_of
+
+BERLIN = {"AUDIT_UI_TIMEZONE": "Europe/Berlin"}
+PAGES = ("/", "/record/products/42", "/transactions", "/export", "/panel/histogram", "/help")
+
+
+@pytest.mark.parametrize("zone", [ZoneInfo("Asia/Kolkata"), "Asia/Kolkata"], ids=repr)
+def test_a_user_may_have_a_zone_of_any_kind(shop, monkeypatch, zone):
+    monkeypatch.setattr(shop.models.User, "timezone", zone, raising=False)
+    for path in PAGES:
+        assert shop.get(path).status_code == 200, path
+    assert "Times in Asia/Kolkata" in shop.page("/?period=today")
+
+
+@pytest.mark.parametrize("zone", [2, "GMT+1", "Berlin", "../x", dt.timezone(dt.timedelta(hours=1)), ""], ids=repr)
+def test_what_is_no_zone_is_the_configured_one_and_said_once(new_shop, monkeypatch, caplog, zone):
+    shop = make_history(new_shop(config=BERLIN))
+    monkeypatch.setattr(shop.models.User, "timezone", zone, raising=False)
+    for path in (*PAGES, "/?period=today"):
+        assert shop.get(path).status_code == 200, path
+    assert "Times in Europe/Berlin" in shop.page("/?period=today")
+    said = [record.getMessage() for record in caplog.records if "time zone" in record.getMessage()]
+    assert said == (
+        [f"a viewer's time zone is {str(zone)!r}, which is none; Europe/Berlin is used instead"] if zone else []
+    )
+
+
+def test_a_viewer_may_have_a_zone_of_any_kind(new_shop):
+    zones = iter((ZoneInfo("Asia/Kolkata"), 7))
+    shop = make_history(new_shop(viewer=lambda: Viewer("1", timezone=next(zones)), permission=lambda *_: True))
+    assert "Times in Asia/Kolkata" in shop.page("/")
+    assert "Times in UTC" in shop.page("/")
+
+
+def test_an_address_of_a_state_means_one_instant_to_everybody(new_shop, monkeypatch):
+    shop = make_history(new_shop(config=BERLIN))
+    zones = {str(ANN): "America/New_York", str(BOB): "Asia/Tokyo"}
+    monkeypatch.setattr(shop.models.User, "timezone", property(lambda user: zones[str(user.id)]), raising=False)
+    shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-01 12:00+00' + id * interval '1 minute'")
+    form = shop.page("/record/products/42").partition('<form class="audit-inline" method="get"')[2]
+    assert '<input type="hidden" name="tz" value="America/New_York">' in form.partition("</form>")[0]
+    path = "/record/products/42/at?time=2026-01-01T08:00&tz=America/New_York"
+    states = {user: text_of(shop.page(path, user=user).partition("The row at that time")[2]) for user in (ANN, BOB)}
+    assert [len(re.findall("2026-01-01", state)) > 3 for state in states.values()] == [True, True]
+    assert "as of 2026-01-01 08:00:00" in shop.page(path)
+    html = shop.page(path, user=BOB)
+    assert "as of 2026-01-01 22:00:00 +09:00" in html
+    assert '<input type="hidden" name="tz" value="America/New_York">' in html and 'value="2026-01-01T08:00"' in html
+    assert "There is no time zone" in shop.page("/record/products/42/at?time=2026-01-01T08:00&tz=Mars", 400)
+
+
+def test_the_state_of_a_day_is_that_of_its_last_moment(shop):
+    shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-02 00:00+00' + id * interval '1 microsecond'")
+    html = shop.page("/record/products/42/at?time=2026-01-01")
+    assert "as of 2026-01-01 23:59:59" in html and "did not exist yet" in html
+    assert "The row at that time" in shop.page("/record/products/42/at?time=2026-01-02")
+
+
+def test_a_time_that_clocks_show_twice_has_its_offset(new_shop):
+    shop = make_history(new_shop(config=BERLIN))
+    for table in ("transaction", "activity"):
+        shop.sql(f"UPDATE {table} SET issued_at = timestamptz '2026-10-25 00:30+00' + id % 2 * interval '1 hour'")
+    html = shop.page("/?since=2026-10-25&limit=200")
+    assert set(re.findall(r">(2026-10-25 02:30:00[^<]*)<", html)) == {
+        "2026-10-25 02:30:00 +02:00", "2026-10-25 02:30:00 +01:00",
+    }  # fmt: skip
+    html = shop.page("/?since=2026-10-25T02:30%2B02:00&until=2026-10-25T02:30%2B01:00")
+    assert "from 2026-10-25 02:30:00 +02:00 until 2026-10-25 02:30:00 +01:00" in text_of(html)
+    bars = re.findall(r'aria-label="([^"]*)"', shop.page("/panel/histogram?since=2026-10-25&until=2026-10-25"))
+    assert len(bars) == len(set(bars)) == 26
+    assert any("02:00 +0200: " in bar for bar in bars) and any("02:00 +0100: " in bar for bar in bars)
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        ("2026-10-24T23:59:59+00:00", "2026-10-25 01:59:59"),
+        ("2026-10-25T00:00:00+00:00", "2026-10-25 02:00:00 +02:00"),
+        ("2026-10-25T01:59:59+00:00", "2026-10-25 02:59:59 +01:00"),
+        ("2026-10-25T02:00:00+00:00", "2026-10-25 03:00:00"),
+        ("2026-03-29T01:00:00+00:00", "2026-03-29 03:00:00"),
+    ],
+)
+def test_other_times_have_none(instant, text):
+    assert Clock("Europe/Berlin").moment(dt.datetime.fromisoformat(instant)).text == text
+
+
+def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
+    """A long transaction makes changes long after its own time, and they are found by that."""
+    change = shop.activity(record_key="42")
+    shop.sql(f"UPDATE activity SET issued_at = issued_at + interval '1 hour' WHERE id = {change.id}")
+    since = f"{change.issued_at.astimezone(dt.timezone.utc):%Y-%m-%dT%H:%M}"
+    html = shop.page(f"/?since={since}&table=products")
+    assert f'/activity/{change.id}"' in html and "By the time of the transaction" in html
+    assert "A change is found by the time of its transaction" in shop.page("/help")
