@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from flask import current_app, has_app_context
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
@@ -52,6 +54,8 @@ def _only_session(sessions: scoped_session[Session], given: Session | None) -> I
     registry.clear()
     if given is not None:
         registry.set(given)
+    else:
+        _keep_off_shared_connections(sessions())
     try:
         yield
     finally:
@@ -67,11 +71,32 @@ def _only_session(sessions: scoped_session[Session], given: Session | None) -> I
 def is_another_session_possible() -> bool:
     """Whether a session beside the one that writes can have a connection of its own, at once."""
     extension: Any = current_app.extensions.get("sqlalchemy") if has_app_context() else None
-    return extension is None or all(_has_another_connection(e.pool) for e in extension.engines.values())
+    if extension is None:
+        return True
+    # Any other bind, such as SQLite in memory, is seldom asked who acts.
+    asked = [e for key, e in extension.engines.items() if key is None or e.dialect.name == "postgresql"]
+    return all(_has_another_connection(engine.pool) for engine in asked)
 
 
 def _has_another_connection(pool: Pool) -> bool:
     if isinstance(pool, QueuePool):
         most = pool.size() + pool._max_overflow
         return pool._max_overflow < 0 or pool.checkedout() < most
-    return isinstance(pool, NullPool)
+    return not _is_shared(pool)
+
+
+def _is_shared(pool: Pool) -> bool:
+    return not isinstance(pool, QueuePool | NullPool)
+
+
+def _keep_off_shared_connections(session: Session) -> None:
+    """Let a question fail rather than roll back, at its end, what the application does on the same connection."""
+    find = session.get_bind
+
+    def get_bind(*args: Any, **options: Any) -> Engine | Connection:
+        bind = find(*args, **options)
+        if _is_shared(bind.engine.pool):
+            raise InvalidRequestError(f"{bind.engine} has no second connection to look up who acts")
+        return bind
+
+    session.get_bind = get_bind  # type: ignore[method-assign]

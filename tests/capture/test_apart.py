@@ -262,3 +262,27 @@ def test_a_question_looks_for_tables_where_the_writer_does(create_app, outside):
         app.db.session.add(app.models.Tag(name="x"))
         app.db.session.commit()
     assert actors(app, table_name="tags") == [(1, "Grace of the tenant")]
+
+
+@pytest.mark.parametrize("asks_it", [False, True])
+def test_another_bind_that_shares_its_connection(create_app, caplog, asks_it):
+    """SQLite in memory beside the log costs no actor, and a loader that reads it undoes nothing there."""
+    app = with_grace(create_app(config={"SQLALCHEMY_BINDS": {"cache": "sqlite://"}}))
+    session = app.db.session
+
+    @LoginManager(app.app).request_loader
+    def load(request):
+        if asks_it:
+            session.execute(sa.text("SELECT * FROM hits"), bind_arguments={"bind": app.db.engines["cache"]})
+        return session.get(app.models.User, 1)
+
+    with app.app.test_request_context("/"):
+        cache = session.connection(bind_arguments={"bind": app.db.engines["cache"]})
+        cache.execute(sa.text("CREATE TABLE hits (n int)"))
+        cache.execute(sa.text("INSERT INTO hits VALUES (1)"))
+        session.add(app.models.Tag(name="x"))
+        session.flush()
+        assert cache.scalar(sa.text("SELECT count(*) FROM hits")) == 1
+        session.commit()
+    assert actors(app, table_name="tags") == [(None, None) if asks_it else (1, "Grace")]
+    assert ("no second connection" in caplog.text) == asks_it
