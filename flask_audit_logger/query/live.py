@@ -41,7 +41,10 @@ def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> 
     except LookupError:
         return Drift("unknown")
     if row is None or logged is None:
-        return Drift("none") if row is logged else Drift("gone" if row is None else "unlogged")
+        kind, verb = ("gone", "delete") if row is None else ("unlogged", "insert")
+        return Drift(kind) if row is not logged and verb in info.verbs else Drift("none")
+    if "update" not in info.verbs:
+        return Drift("none")
     compared = [name for name in info.ordered(row) if name in logged and name not in info.ignored]
     columns = tuple(n for n in compared if differs(value_of(logged, n), value_of(row, n), info.kind(n)))
     return Drift("columns", columns) if columns else Drift("none")

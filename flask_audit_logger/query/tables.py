@@ -11,6 +11,7 @@ from sqlalchemy import Column, MetaData, Table
 from ..schema.declared import Declaration, declaration_of
 from ..schema.options import TableOptions
 from ..schema.tables import audited_tables, table_options
+from ..sql import VERBS
 from .diff.kinds import Kind, kind_of_type
 from .refs import TableRef
 
@@ -48,6 +49,8 @@ class TableInfo:
     excluded: frozenset[str] = frozenset()
     #: Columns whose change alone is not logged.
     ignored: frozenset[str] = frozenset()
+    #: What is logged.
+    verbs: frozenset[str] = frozenset(VERBS)
 
     def kind(self, column: str) -> Kind | None:
         """The kind of a column, if the models know it."""
@@ -153,6 +156,7 @@ def _table_info(table: Table, default_schema: str, declaration: Declaration | No
         excluded=frozenset(column.name for column in table.columns if column.name not in stored)
         | frozenset(options.exclude),
         ignored=frozenset(options.ignore),
+        verbs=frozenset(options.verbs),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..sql import quote_ident, quote_literal
 from .diff import as_text
+from .live import key_of
 from .reader import SETTINGS
 from .refs import TableRef
 from .rows import ActivityRow
@@ -65,16 +66,26 @@ def undo(row: ActivityRow, info: TableInfo | None, hidden: Callable[[TableRef, s
         raise CannotUndo("the rows that TRUNCATE removed are not in the log")
     if info is None or not info.is_audited:
         raise CannotUndo("the application has no such table")
-    if row.record_key is None or not info.key or len(info.key) != len(row.record.components if row.record else ()):
-        raise CannotUndo("the record has no key, or another one now")
+    key = _key(info, row)
     touched = set(row.changed_columns) | (set(row.old_data) if row.verb == "delete" else set())
     _check(row, info, touched, hidden)
     if row.verb == "insert":
-        where = _is_row(info, row) + _unchanged(info, row.changed_data)
+        where = _is_row(info, row, key) + _unchanged(info, row.changed_data)
         return f"DELETE FROM {_table(info)} t WHERE {where};"  # noqa: S608 - all parts are quoted below
     if row.verb == "delete":
         return _insert(info, row.old_data)
-    return _update(info, row)
+    return _update(info, row, key)
+
+
+def _key(info: TableInfo, row: ActivityRow) -> tuple[str, ...]:
+    """The key that the record had before the change."""
+    try:
+        found = key_of(info, row.record, {**row.changed_data, **row.old_data}) if row.record is not None else ()
+    except LookupError:
+        found = ()
+    if not found or len(found) != len(info.key):
+        raise CannotUndo("the record has no key, or another one now")
+    return found
 
 
 def _check(row: ActivityRow, info: TableInfo, touched: set[str], hidden: Callable[[TableRef, str], bool]) -> None:
@@ -98,22 +109,21 @@ def _insert(info: TableInfo, data: dict[str, Any]) -> str:
     return f"INSERT INTO {_table(info)} ({names}) OVERRIDING SYSTEM VALUE {values};"
 
 
-def _update(info: TableInfo, row: ActivityRow) -> str:
+def _update(info: TableInfo, row: ActivityRow, key: Sequence[str]) -> str:
     before = {name: row.old_data[name] for name in info.ordered(row.changed_data)}
     names = [name for name in before if not info.columns[name].is_generated]
     if not names:
         return ""
     columns = _columns(names)
     then = f"(SELECT {columns} FROM {_populated(info, before)})"  # noqa: S608
-    where = _is_row(info, row) + _unchanged(info, row.changed_data)
+    where = _is_row(info, row, key) + _unchanged(info, row.changed_data)
     return f"UPDATE {_table(info)} t SET ({columns}) = {then} WHERE {where};"  # noqa: S608
 
 
-def _is_row(info: TableInfo, row: ActivityRow) -> str:
+def _is_row(info: TableInfo, row: ActivityRow, key: Sequence[str]) -> str:
     """The key that the row has after the change."""
-    parts = row.record.components if row.record else ()
     tests = []
-    for name, part in zip(info.key, parts, strict=True):
+    for name, part in zip(info.key, key, strict=True):
         is_new = row.verb == "update" and name in row.changed_data
         text = as_text(row.changed_data[name]) if is_new else part
         tests.append(f"t.{quote_ident(name)} = {_text(text)}")

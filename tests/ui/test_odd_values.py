@@ -28,6 +28,7 @@ def declare(db):
 
     table("docs", key(), sa.Column("d", JSONB), sa.Column("j", JSON), sa.Column("t", sa.Text))
     table("counted", key(), sa.Column("name", sa.Text), sa.Column("hits", sa.Integer), ignore=["hits"])
+    table("arrivals", key(), sa.Column("v", sa.Text), verbs=["insert"])
     table("longs", sa.Column("id", sa.Text, primary_key=True), sa.Column("v", sa.Text))
     table("texts", key(), sa.Column("v", sa.Text))
     table("sites", key(), sa.Column("title", sa.Text), sa.Column("live", sa.Boolean), sa.Column("t", sa.Text))
@@ -178,7 +179,9 @@ def test_a_row_is_said_to_differ_only_if_it_does(odd):
     by(odd, ANN, "INSERT INTO counted VALUES (1, 'n', 1)", "UPDATE counted SET hits = 50")
     by(odd, ANN, "INSERT INTO docs VALUES (1, 'null', 'null', 'a')")
     by(odd, ANN, "INSERT INTO sites VALUES (1, 'Home', true)", "UPDATE sites SET title = 'Start'")
-    for record in ("counted/1", "docs/1", "sites/1"):
+    by(odd, ANN, "INSERT INTO arrivals VALUES (1, 'a'), (2, 'b')", "UPDATE arrivals SET v = 'c'")
+    by(odd, ANN, "DELETE FROM arrivals WHERE id = 2")
+    for record in ("counted/1", "docs/1", "sites/1", "arrivals/1", "arrivals/2"):
         assert DRIFT not in odd.page(f"/record/{record}"), record
     unaudited(odd, "docs", "UPDATE docs SET d = NULL")
     unaudited(odd, "sites", "UPDATE sites SET title = 'Other'")
@@ -199,11 +202,14 @@ def test_a_record_with_a_long_key_is_found(odd):
     browser.preview(path)
     assert browser.send(path).status_code == 303
     assert odd.sql("SELECT v FROM longs") == [("x",)]
+    script = odd.page(f"/transaction/{odd.activity(table_name='longs').transaction_id}/undo.sql")
+    odd.sql(script.replace("ROLLBACK;", "").replace("BEGIN;", "").replace(":", "\\:"))
+    assert odd.sql("SELECT v FROM longs") == [("y",)]
     by(odd, ANN, "DELETE FROM longs")
     path = f"{record.partition('?')[0]}/revert?to={odd.activity(table_name='longs').id}&side=before"
     browser.preview(path)
     assert browser.send(path).status_code == 303
-    assert odd.sql("SELECT id = repeat('k', 1500), v FROM longs") == [(True, "x")]
+    assert odd.sql("SELECT id = repeat('k', 1500), v FROM longs") == [(True, "y")]
 
 
 def test_a_column_may_have_the_name_of_an_alias(odd):
