@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ClauseElement, Connection, Text, cast, column, event, func, literal, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.orm import Mapper, Session, registry
+from sqlalchemy.orm import Mapper, Session, object_mapper, registry
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 from sqlalchemy.types import NullType
 
@@ -217,17 +217,23 @@ def _write(
         session.execute(statement.values({_column(info, name): value for name, value in typed.items()}))
         return
     if is_new:
-        found = mapper.class_manager.new_instance()
+        found = _class_of(mapper, info, typed).class_manager.new_instance()
         session.add(found)
     else:
         found = session.get(mapper.class_, tuple(_identity(session, info, key)), populate_existing=True)
     for name, value in typed.items():
-        attribute = mapper.get_property_by_column(_column(info, name)).key
+        attribute = object_mapper(found).get_property_by_column(_column(info, name)).key
         if isinstance(value, ClauseElement):  # what is meant for the database, MutableDict and validators refuse
             instance_dict(found)[attribute] = value
             flag_modified(found, attribute)
         else:
             setattr(found, attribute, value)
+
+
+def _class_of(mapper: Mapper[Any], info: TableInfo, typed: Mapping[str, Any]) -> Mapper[Any]:
+    """The class of a row that is made again: several may share the table."""
+    found = mapper.polymorphic_map.get(typed.get(getattr(mapper.polymorphic_on, "name", "")), mapper)
+    return found if found.local_table is info.table else mapper
 
 
 def _typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,18 @@ def declare(db):
         version = sa.Column(sa.Integer, nullable=False)
         __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
 
-    models.Page, models.Bill = Page, Bill
+    class Employee(db.Model):
+        __tablename__ = "employees"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.Integer, primary_key=True)
+        kind = sa.Column(sa.Text)
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "employee"}  # noqa: RUF012
+
+    class Manager(Employee):
+        budget = sa.Column(sa.Integer)
+        __mapper_args__ = {"polymorphic_identity": "manager"}  # noqa: RUF012
+
+    models.Page, models.Bill, models.Manager = Page, Bill, Manager
     return models
 
 
@@ -299,6 +310,18 @@ def test_the_version_that_sqlalchemy_counts_is_left_to_it(odd):
     by(odd, ANN, "DELETE FROM bills")
     assert put_back(odd, "bills").status_code == 303
     assert odd.sql("SELECT amount, version FROM bills") == [(10, 1)]
+
+
+def test_a_row_is_put_back_as_one_of_its_class(odd):
+    seen = []
+    for name in ("before_insert", "before_update"):
+        sa.event.listen(odd.models.Manager, name, lambda mapper, connection, target: seen.append(type(target).__name__))
+    by(odd, ANN, "INSERT INTO employees VALUES (1, 'manager', 10)", "UPDATE employees SET budget = 20")
+    assert put_back(odd, "employees").status_code == 303
+    by(odd, ANN, "DELETE FROM employees")
+    assert put_back(odd, "employees").status_code == 303
+    assert odd.sql("SELECT kind, budget FROM employees") == [("manager", 10)]
+    assert seen == ["Manager", "Manager"]
 
 
 def test_sent_twice_the_second_one_is_told_that_the_row_has_changed(odd):
