@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from flask import Flask, appcontext_pushed, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, MetaData, Table
+from sqlalchemy import Connection, Engine, MetaData, Table, inspect
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapper, Session, scoped_session
 
@@ -23,7 +24,7 @@ from .cli import audit_cli
 from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
 from .schema import create_all
-from .schema.declared import Declaration, declare, is_declared, patterns, unwatch, watch
+from .schema.declared import Declaration, declare, is_declared, is_watched, patterns, unwatch, watch
 from .schema.mapped import attributes_of, class_called
 from .schema.tables import audited_tables
 
@@ -71,6 +72,7 @@ class AuditLogger:
         self._models: dict[MetaData, AuditModels] = {}
         self._actor_cls = actor_cls
         self._bound_actor: type[Any] | None = None
+        self._bound: set[MetaData] = set()
         self._apps: WeakSet[Flask] = WeakSet()
         self._completing = threading.RLock()
         self._listeners: list[EngineListener] = []
@@ -127,8 +129,8 @@ class AuditLogger:
         :param bind_key: a key of ``SQLALCHEMY_BINDS``, or ``None`` for the default database.
         :raises ConfigurationError: if that database has no audited table.
         """
-        self._complete()
         metadata = self.db.metadatas.get(bind_key)
+        self._complete(metadata)
         if metadata not in self._models:
             raise ConfigurationError(f"There is no audited table in the database of the bind {bind_key!r}.")
         return self._models[metadata]
@@ -222,16 +224,15 @@ class AuditLogger:
                 unwatch(metadata)
 
     def _bind(self, db: SQLAlchemy) -> None:
+        if is_declared(db.metadata) or is_watched(db.metadata):
+            raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
         self._db = db
-        self._declare(db.metadata)
-        appcontext_pushed.connect(self._on_app_context)
         self._complete()
+        appcontext_pushed.connect(self._on_app_context)
         if has_app_context():
             self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]
 
     def _declare(self, metadata: MetaData) -> None:
-        if is_declared(metadata):
-            raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
         try:
             models = make_models(metadata, self.schema)
         except InvalidRequestError as error:
@@ -254,7 +255,7 @@ class AuditLogger:
 
     def _watch(self, metadata: MetaData) -> None:
         create_all.attach(metadata)
-        watch(metadata, self._complete)
+        watch(metadata, partial(self._complete, metadata))
 
     def _prepare(self) -> None:
         """Complete the log before its tables are made or compared.
@@ -267,13 +268,18 @@ class AuditLogger:
                 "Import its module before migrations run, or give another actor_cls."
             )
 
-    def _complete(self) -> type[Any] | None:
-        """Take in what was imported since: databases with audited tables, and the actor model."""
+    def _complete(self, asked_for: MetaData | None = None) -> type[Any] | None:
+        """Take in what was imported since: databases with audited tables, and the actor model.
+
+        :param asked_for: somebody wants the log of this one. The default database has one even if nothing is audited,
+            but only then: it need not be PostgreSQL.
+        """
         with self._completing:
             for metadata in list(self.db.metadatas.values()):
                 if is_declared(metadata):
                     continue
-                if any(True for _ in audited_tables(metadata)):
+                is_default = metadata is asked_for is self.db.metadata
+                if is_default or any(True for _ in audited_tables(metadata)):
                     self._declare(metadata)
                 else:
                     self._watch(metadata)
@@ -282,9 +288,13 @@ class AuditLogger:
     def _find_actor(self) -> type[Any] | None:
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
         wanted_cls = class_called(self._mappers(), wanted) if isinstance(wanted, str) else wanted
-        if wanted_cls is not None and self._bound_actor is None:
-            bind_actor(self._models[self.db.metadata], wanted_cls)
-            self._bound_actor = wanted_cls
+        actor = self._bound_actor = self._bound_actor or wanted_cls
+        if actor is not None:
+            # The log of the default database, and the one that is beside the actors.
+            beside = {self.db.metadata, getattr(inspect(actor).local_table, "metadata", None)}
+            for metadata in self._models.keys() & beside - self._bound:
+                bind_actor(self._models[metadata], actor)
+                self._bound.add(metadata)
         return wanted_cls
 
     def _mappers(self) -> frozenset[Mapper[Any]]:

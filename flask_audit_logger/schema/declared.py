@@ -58,6 +58,11 @@ def is_declared(metadata: MetaData) -> bool:
     return _INFO_KEY in metadata.info
 
 
+def is_watched(metadata: MetaData) -> bool:
+    """Whether a logger looks after ``metadata``."""
+    return _COMPLETE_KEY in metadata.info
+
+
 def watch(metadata: MetaData, complete: Callable[[], Any]) -> None:
     """Let ``complete`` be called where it matters whether ``metadata`` has a log.
 
@@ -73,7 +78,7 @@ def unwatch(metadata: MetaData) -> None:
 
 def declaration_of(metadata: MetaData) -> Declaration | None:
     """The declaration of ``metadata``, if it has a log."""
-    if not is_declared(metadata) and _COMPLETE_KEY in metadata.info:
+    if not is_declared(metadata) and is_watched(metadata):
         metadata.info[_COMPLETE_KEY]()
     return metadata.info.get(_INFO_KEY)
 

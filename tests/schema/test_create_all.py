@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger import ConfigurationError
+from flask_audit_logger import AuditLogger, ConfigurationError
 from flask_audit_logger.schema.declared import declared_triggers
 from tests.alembic.catalog import catalog
 from tests.support.models import AUDITED, Models
@@ -147,3 +147,56 @@ def test_a_schema_of_the_log_that_somebody_else_made(server, create_app, databas
         application.dispose()
         with outside.begin() as connection:
             connection.execute(sa.text(f'DROP OWNED BY "{role}" CASCADE'))
+
+
+def declare_in_other(db):
+    class User(db.Model):
+        __tablename__ = "users"
+        __bind_key__ = "other"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.BigInteger, primary_key=True)
+        name = sa.Column(sa.Text)
+
+    return Models(User=User)
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_default_database_that_is_not_postgresql(create_app, other_url, is_late):
+    """It has no log as long as nothing in it is audited."""
+    app = create_app(
+        "sqlite://",
+        declare=declare_nothing if is_late else declare_in_other,
+        create_all=False,
+        config={"SQLALCHEMY_BINDS": {"other": other_url}},
+    )
+    User = declare_in_other(app.db).User if is_late else app.models.User
+    with app.app.app_context():
+        app.db.create_all()
+        assert not sa.inspect(app.db.engine).get_table_names()
+        app.db.session.add(User(id=7, name="Ann"))
+        app.db.session.commit()
+        activity = app.audit_logger.models_of("other").activity_cls
+        assert [a.record_key for a in app.db.session.scalars(sa.select(activity))] == ["7"]
+        app.db.session.remove()
+        app.db.drop_all()
+
+
+@both_drivers
+def test_actors_beside_the_log_of_a_bind(create_app, other_url):
+    """Each entry has its actor, as in the default database."""
+    app = create_app(declare=declare_in_other, config={"SQLALCHEMY_BINDS": {"other": other_url}})
+    with app.app.app_context():
+        with app.audit_logger.context(actor=7):
+            app.db.session.add(app.models.User(id=7, name="Ann"))
+            app.db.session.commit()
+        transaction = app.db.session.scalar(sa.select(app.audit_logger.models_of("other").transaction_cls))
+        assert (transaction.actor_id, transaction.actor.name) == (7, "Ann")
+
+
+def test_a_database_object_has_one_logger_even_if_nothing_is_audited_yet(create_app):
+    app = create_app(declare=declare_nothing, create_all=False)
+    with pytest.raises(ConfigurationError, match="has an AuditLogger already"):
+        AuditLogger(app.db)
+    with app.app.app_context():
+        app.db.create_all()
+    assert app.activities() == []
