@@ -39,7 +39,7 @@ class Names:
     earlier: dict[int, Named] = field(default_factory=dict)
 
     def before(self, activity_id: int) -> Named | None:
-        """What had the key at a change, if that is not what had it last."""
+        """What had the key at the time of a change, if that is not what had it last."""
         ends = [end for end in self.earlier if end >= activity_id]
         return self.earlier[min(ends)] if ends else None
 

@@ -24,13 +24,13 @@ class RecordNames:
     _labels: dict[RecordRef, Label] = field(default_factory=dict)
     _logged: dict[RecordRef, Names] = field(default_factory=dict)
 
-    def learn(self, log: Log, records: Iterable[RecordRef], changed: Iterable[tuple[RecordRef, int]]) -> None:
+    def learn(self, log: Log, records: Iterable[RecordRef], then: Iterable[tuple[RecordRef, int]]) -> None:
         """Find the names of records.
 
-        :param changed: records with a change of theirs.
+        :param then: those that are meant as they were at a change, each with its id.
         """
         since: dict[RecordRef, int | None] = {}
-        for record, activity_id in changed:
+        for record, activity_id in then:
             since[record] = min(activity_id, since.get(record) or activity_id)
         wanted = (set(records) | since.keys()) - self._labels.keys()
         hook = self.state.ui.record_labels
@@ -47,7 +47,7 @@ class RecordNames:
     def get(self, record: RecordRef, activity_id: int | None = None) -> Label | None:
         """The name of a record, if it has one.
 
-        :param activity_id: a change of the record that is meant; otherwise it is the one that had the key last.
+        :param activity_id: a change at whose time it had the key; otherwise it is the one that had the key last.
         """
         names = self._logged.get(record) if activity_id is not None else None
         earlier = names.before(activity_id) if names is not None and activity_id is not None else None

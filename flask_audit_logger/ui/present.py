@@ -45,12 +45,12 @@ class Presenter:
     def learn(self, log: Log, rows: Iterable[ActivityRow], records: Iterable[RecordRef] = ()) -> None:
         """Find the names of everything that rows mention."""
         known = list(rows)
-        refs = set(records)
+        then = [(row.record, row.id) for row in known if row.record is not None]
         for row in known:
             columns = row.changed_columns
             values = [(c, side(c)) for c in columns for side in (row.before, row.after)]
-            refs |= set(self.targets(row.table, values))
-        self.records.learn(log, refs, [(row.record, row.id) for row in known if row.record is not None])
+            then += [(ref, row.id) for ref in self.targets(row.table, values)]
+        self.records.learn(log, records, then)
         self.learn_actors({row.transaction.actor_id for row in known if row.transaction})
 
     def learn_actors(self, actors: Iterable[str | None]) -> None:
@@ -115,7 +115,7 @@ class Presenter:
         """What an activity did to a column."""
         before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
         after = ABSENT if row.verb in ("delete", "truncate") else row.after(column)
-        change = self.compared(row.table, column, before, after, brief=brief)
+        change = self.compared(row.table, column, before, after, row.id, brief=brief)
         if brief:
             return change
         can_download = self.state.can_download
@@ -127,8 +127,20 @@ class Presenter:
         }
         return replace(change, before_href=hrefs.get("old"), after_href=hrefs.get("new"))
 
-    def compared(self, table: TableRef, column: str, before: Value, after: Value, *, brief: bool = False) -> Change:
-        """Two values of a column, as far as the viewer may see them."""
+    def compared(
+        self,
+        table: TableRef,
+        column: str,
+        before: Value,
+        after: Value,
+        activity_id: int | None = None,
+        *,
+        brief: bool = False,
+    ) -> Change:
+        """Two values of a column, as far as the viewer may see them.
+
+        :param activity_id: the change that made one of the other, if that is what is shown.
+        """
         info = self.state.catalog.column(table, column)
         before, after = (self.state.sight.value(table, column, value) for value in (before, after))
         target = self.state.catalog.target(table, column)
@@ -137,8 +149,8 @@ class Presenter:
         return Change(
             label=self.state.column_label(table, column),
             diff=diff,
-            before=self._target(target, before),
-            after=self._target(target, after),
+            before=self._target(target, before, activity_id),
+            after=self._target(target, after, activity_id),
             before_text=self._formatted(table, column, before),
             after_text=self._formatted(table, column, after),
         )
@@ -164,7 +176,7 @@ class Presenter:
     def record(self, record: RecordRef, activity_id: int | None = None) -> RecordShown:
         """A record with the link to its history.
 
-        :param activity_id: a change of it, if it is shown with that one.
+        :param activity_id: the change that it is shown with, if it is the record of that time.
         """
         label = self.records.get(record, activity_id)
         key = visible(", ".join(record.components))
@@ -257,9 +269,9 @@ class Presenter:
             return None
         return RecordRef(table, str(value.data)) if isinstance(value.data, (str, int)) else None
 
-    def _target(self, table: TableRef | None, value: Value) -> RecordShown | None:
+    def _target(self, table: TableRef | None, value: Value, activity_id: int | None = None) -> RecordShown | None:
         ref = self._target_ref(table, value) if table is not None else None
-        return self.record(ref) if ref is not None else None
+        return self.record(ref, activity_id) if ref is not None else None
 
     def _formatted(self, table: TableRef, column: str, value: Value) -> str | None:
         name = self.state.catalog.text(table)

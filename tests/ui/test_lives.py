@@ -218,6 +218,7 @@ def test_a_snapshot_found_values_and_set_none(more):
     assert values(more, "/record/products/1/at")["price"] == "10.00 before T not recorded"
     by(more, BOB, "UPDATE products SET price = 11")
     shown = values(more, "/record/products/1")
+    assert "Found by snapshot" in more.page("/record/products/1/compare")
     assert shown["price"] == "11.00 was 10.00 T Bob Stone" and shown["name"] == "A – before T not recorded"
 
 
@@ -308,3 +309,22 @@ def test_names_of_what_was_emptied_or_left(more):
     unseen(more, "categories", "DELETE FROM categories WHERE id = 2")
     by(more, CLEO, "INSERT INTO categories VALUES (2, NULL)")
     assert names_in(more.page("/?table=categories&key=2"))[:2] == ["#2 Categories", pins]
+
+
+def test_what_a_value_pointed_to_then_keeps_its_name(more):
+    by(more, ANN, "INSERT INTO categories VALUES (1, 'Mugs')", "INSERT INTO products (id, category_id) VALUES (1, 1)")
+    by(more, ANN, "UPDATE products SET category_id = NULL", "DELETE FROM categories")
+    by(more, BOB, "INSERT INTO categories VALUES (1, 'Hats')", "UPDATE products SET category_id = 1")
+    html = more.page("/record/products/1")
+    rows = [text_of(row) for row in html.partition('id="audit-results"')[2].split('<tr role="row">')[2:]]
+    assert "Hats #1" in rows[0] and "Mugs #1, deleted" in rows[1] and "Mugs #1, deleted" in rows[2]
+    assert "Hats" in values(more, "/record/products/1")["category_id"]
+
+
+def test_the_line_of_a_number_ends_where_the_table_was_emptied(more):
+    by(more, ANN, "INSERT INTO products (id, price) VALUES (1, 5)", "UPDATE products SET price = 6")
+    by(more, BOB, "TRUNCATE products")
+    more.sql("UPDATE activity SET issued_at = '2001-01-01 00:00+00'::timestamptz + id * interval '1 hour'")
+    points = re.search(r'<polyline points="([^"]*)"', more.page("/record/products/1?col=price"))[1].split()
+    across = [float(point.split(",")[0]) for point in points]
+    assert across == [0, 300, 300, 600]  # an hour each, and no longer

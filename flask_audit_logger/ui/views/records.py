@@ -100,7 +100,7 @@ def history_page(table: str, key: str) -> Any:
             *((text, None) for text in (more_columns(unshown), incomplete(found.standing)) if text),
         ),
         related=presenter.related(record),
-        chart=_chart(state, record, parsed, page),
+        chart=_chart(state, record, parsed, page, found.standing),
         at_action=state.links.record_at(record),
         compare_action=state.links.compare(record) if can_compare else "",
     )
@@ -188,7 +188,7 @@ def _values(
 
 
 def _chart(
-    state: UIState, record: RecordRef, parsed: ParsedSearch, page: Page[ActivityRow] | None
+    state: UIState, record: RecordRef, parsed: ParsedSearch, page: Page[ActivityRow] | None, standing: Standing
 ) -> SparklineShown | None:
     """The course of the one column that is asked for, if it is a number that means something."""
     columns = parsed.form.col.data or []
@@ -197,7 +197,7 @@ def _chart(
         return None
     if state.catalog.target(record.table, info.name) is not None:
         return None
-    is_over = page.has_newer or page.rows[0].verb == "delete"
-    until = page.rows[0].issued_at if is_over else state.clock.now
+    end = standing.version.issued_at if standing.is_deleted else state.clock.now
+    until = page.rows[0].issued_at if page.has_newer else end
     label = state.column_label(record.table, info.name)
     return sparkline(label, info.name, page.rows, state.clock, until)

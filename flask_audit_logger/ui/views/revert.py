@@ -76,7 +76,7 @@ def revert_page(table: str, key: str) -> Any:
         abort(404)
     side = request.args.get("side", "before")
     with state.reader().reading() as log:
-        version, target = _target(log, record, side)
+        version, target = _target(log, info, record, side)
         presenter = Presenter(state)
         last = last_version(log, record)
         if last is not None and renamed_to(last, info.key) is not None:
@@ -110,10 +110,10 @@ def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *
     return replace(column, obstacle=marked("what it points to is gone"), is_lacking=is_restore and declared.is_required)
 
 
-def _target(log: Log, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
+def _target(log: Log, info: TableInfo, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
     """The row to go back to."""
     wanted = activity_id_of(request.args.get("to", ""))
-    found = standings(log, record, exactly(log, wanted))[0] if wanted is not None else None
+    found = standings(log, record, exactly(log, wanted), key=info.key)[0] if wanted is not None else None
     if found is None or side not in ("before", "after"):
         abort(404)
     target = found.version.state_before if side == "before" else found.row

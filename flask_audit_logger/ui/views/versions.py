@@ -270,6 +270,8 @@ def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSi
         return ComparedSide(gettext("The row as it is now"), None, None, None)
     older, newer = standing.older, standing.newer
     text = marked("Deleted by change %(id)s") if standing.is_deleted else marked("After change %(id)s")
+    if version.verb == "snapshot":
+        text = marked("Found by snapshot %(id)s")
     return ComparedSide(
         name=gettext(text, id=version.id),
         time=state.clock.moment(version.issued_at),
