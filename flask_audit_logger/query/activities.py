@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Select, func, literal, select, tuple_
 
-from .criteria import Bounds, Criteria, bounds_of, conditions, feed, joined, lookup_of
+from .criteria import Bounds, Criteria, bounds_of, conditions, joined, lookup_of
+from .feed import feed
 from .paging import Cursor, Page, Paging, edge, page_of
 from .reader import Log
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns

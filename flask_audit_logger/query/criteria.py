@@ -30,10 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from ..models import AuditModels
-from .paging import Paging, edge, paged
 from .reader import Log
 from .refs import TableRef
-from .rows import activity_columns, transaction_columns
 from .values import JSON_NULL_MARK, dump
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
@@ -134,20 +132,6 @@ def _span(models: AuditModels, criteria: Criteria) -> Select[Any]:
     return select(func.min(inside.c.id).label("low"), func.max(inside.c.id).label("high"))
 
 
-def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None, *, whole: bool = False) -> Select[Any]:
-    """The select of one page in the order of the feed."""
-    a, t = log.models.activity.c, log.models.transaction.c
-    statement = log.activities(
-        *activity_columns(log.models, whole=whole),
-        *transaction_columns(log.models),
-        source=joined(log.models, criteria),
-    ).where(*conditions(log.models, criteria, bounds))
-    if criteria.needs_transaction:
-        statement = statement.where(*edge(t.id, paging))
-    order = (t.id, a.id) if criteria.drives else ()
-    return paged(statement, paging, a.transaction_id, a.id, order=order)
-
-
 def joined(models: AuditModels, criteria: Criteria) -> FromClause:
     """Activities with their transactions.
 
@@ -159,7 +143,7 @@ def joined(models: AuditModels, criteria: Criteria) -> FromClause:
 
 def conditions(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
     """Everything the criteria ask of an activity and its transaction."""
-    return [*_of_activity(models, criteria, bounds), *_of_transaction(models, criteria, bounds)]
+    return [*of_activity(models, criteria, bounds), *of_transaction(models, criteria, bounds)]
 
 
 def actor_value(models: AuditModels, text: str) -> Any:
@@ -179,7 +163,8 @@ def actor_value(models: AuditModels, text: str) -> Any:
     return text
 
 
-def _of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+def of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+    """What the criteria ask of an activity."""
     a = models.activity.c
     found: list[ColumnElement[bool]] = []
     if bounds is not None:
@@ -187,7 +172,7 @@ def _of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None)
     if criteria.transactions:
         found.append(a.transaction_id.in_(criteria.transactions))
     if criteria.tables:
-        found.append(_tables(models, criteria.tables))
+        found.append(tables_of(models, criteria.tables))
     if criteria.record_key is not None:
         found.append(a.record_key == criteria.record_key)
     if criteria.verbs:
@@ -198,7 +183,8 @@ def _of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None)
     return found
 
 
-def _tables(models: AuditModels, tables: Sequence[TableRef]) -> ColumnElement[bool]:
+def tables_of(models: AuditModels, tables: Sequence[TableRef]) -> ColumnElement[bool]:
+    """That an activity is of one of some tables."""
     a = models.activity.c
     if len({table.schema for table in tables}) == 1:
         return and_(a.table_name.in_([table.name for table in tables]), a.schema == tables[0].schema)
@@ -230,13 +216,14 @@ def _column_value(models: AuditModels, wanted: ColumnValue, criteria: Criteria) 
 
 def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElement[bool]:
     tables = [table for table, name in criteria.hidden if name == column]
-    found = [~_tables(models, tables)] if tables else []
+    found = [~tables_of(models, tables)] if tables else []
     if criteria.searchable:
-        found.append(_tables(models, criteria.searchable))
+        found.append(tables_of(models, criteria.searchable))
     return and_(True, *found)
 
 
-def _of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+def of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+    """What the criteria ask of a transaction."""
     t = models.transaction.c
     found: list[ColumnElement[bool]] = []
     if bounds is not None:

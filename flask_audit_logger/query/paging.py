@@ -86,14 +86,28 @@ def paged(
     :param ends: the parts of the cursor they are compared with.
     :param order: equal columns of a joined table to order by, where its index should drive.
     """
+    return ordered(started(select, paging, *columns, ends=ends), paging, *(order or columns)).limit(paging.limit + 1)
+
+
+def started(
+    select: Select[Any],
+    paging: Paging,
+    *columns: ColumnElement[Any],
+    ends: Sequence[str] = ("transaction_id", "activity_id"),
+) -> Select[Any]:
+    """Start a select at the cursor; the parameters are those of :func:`paged`."""
     cursor = paging.before or paging.after
     if cursor is not None:
         values = [getattr(cursor, end) for end in ends]
         left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
         right: Any = tuple_(*values) if len(columns) > 1 else values[0]
         select = select.where(left < right if paging.before is not None else left > right)
-    ordered = [column.desc() if paging.reads_down else column.asc() for column in order or columns]
-    return select.order_by(*ordered).limit(paging.limit + 1)
+    return select
+
+
+def ordered(select: Select[Any], paging: Paging, *columns: ColumnElement[Any]) -> Select[Any]:
+    """Order a select in the direction in which its page is read."""
+    return select.order_by(*(column.desc() if paging.reads_down else column.asc() for column in columns))
 
 
 def edge(column: ColumnElement[int], paging: Paging) -> list[ColumnElement[bool]]:

@@ -115,13 +115,14 @@ def transaction_columns(models: AuditModels) -> list[ColumnElement[Any]]:
     ]
 
 
-def activity_columns(models: AuditModels, *, whole: bool = False) -> list[ColumnElement[Any]]:
+def activity_columns(models: AuditModels, *, whole: bool = False, of: Any = None) -> list[ColumnElement[Any]]:
     """The columns of an activity.
 
     :param whole: the whole old row; otherwise an update brings only the old values of what changed, so that a
         wide row is not sent for a list.
+    :param of: the columns of a sub-select of activities, if not those of the table.
     """
-    a = models.activity.c
+    a = models.activity.c if of is None else of
     return [
         a.id,
         a.schema,
@@ -130,7 +131,7 @@ def activity_columns(models: AuditModels, *, whole: bool = False) -> list[Column
         a.verb,
         a.issued_at,
         a.transaction_id,
-        cast(a.old_data if whole else _old_part(models), Text).label("old_text"),
+        cast(a.old_data if whole else _old_part(a), Text).label("old_text"),
         cast(a.changed_data, Text).label("changed_text"),
     ]
 
@@ -167,8 +168,7 @@ def read_activity(row: Any) -> ActivityRow:
     )
 
 
-def _old_part(models: AuditModels) -> ColumnElement[Any]:
-    a = models.activity.c
+def _old_part(a: Any) -> ColumnElement[Any]:
     entry = func.jsonb_each(a.old_data).table_valued("key", "value").render_derived()
     changed = a.changed_data.has_key(entry.c.key)
     part = select(func.jsonb_object_agg(entry.c.key, entry.c.value)).where(changed).scalar_subquery()
