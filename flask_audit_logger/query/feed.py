@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, literal_column, select, true
+from sqlalchemy import ColumnElement, Select, literal_column, select, true
 
 from .criteria import Bounds, Criteria, of_activity, of_transaction, tables_of
 from .paging import MAX_ID, Paging, edge, ordered, started
@@ -13,7 +13,7 @@ from .rows import activity_columns, transaction_columns
 
 #: A limit that the planner can't see. It plans the sub-select apart, as with OFFSET 0, but as one of which not all rows
 #: may be wanted, so that it follows an index rather than sorts.
-ALL = literal_column(f"(SELECT {MAX_ID})")
+ALL: ColumnElement[int] = literal_column(f"(SELECT {MAX_ID})")
 
 
 def feed(log: Log, criteria: Criteria, paging: Paging, bounds: Bounds | None, *, whole: bool = False) -> Select[Any]:
