@@ -10,6 +10,7 @@ DECLARE
     root_schema text;
     root_name text;
     key_columns text[];
+    only_key text;
     mask jsonb;
     leaf regclass;
     recorded bigint;
@@ -52,6 +53,9 @@ BEGIN
                 ERRCODE = 'object_not_in_prerequisite_state',
                 HINT = 'Without a key nobody could tell which of them the log knows already.';
     END IF;
+    IF cardinality(key_columns) = 1 THEN
+        only_key := key_columns[1];
+    END IF;
     mask := (
         SELECT coalesce(jsonb_object_agg(m.name, '{"audit_logger": "masked"}'::jsonb), '{}')
         FROM jsonb_array_elements_text(coalesce(options -> 'mask', '[]')) AS m (name)
@@ -91,7 +95,10 @@ BEGIN
                 pg_current_xact_id()::text::bigint,
                 'snapshot',
                 c.record || $5,
-                @schema@.audit_logger_record_key(c.record, $4),
+                CASE
+                    WHEN octet_length(c.record ->> $6) <= 1000 THEN c.record ->> $6
+                    ELSE @schema@.audit_logger_record_key(c.record, $4)
+                END,
                 (SELECT @schema@.audit_logger_current_transaction())
             FROM (
                 SELECT to_jsonb(r.*) AS record
@@ -108,8 +115,12 @@ BEGIN
                                     AND a.record_key = k.record_key
                             )
                             FROM (
-                                SELECT @schema@.audit_logger_record_key(to_jsonb(p.*), $4) AS record_key
-                                FROM (SELECT %4$s) AS p
+                                SELECT
+                                    CASE
+                                        WHEN octet_length(p.record ->> $6) <= 1000 THEN p.record ->> $6
+                                        ELSE @schema@.audit_logger_record_key(p.record, $4)
+                                    END AS record_key
+                                FROM (SELECT to_jsonb(p.*) AS record FROM (SELECT %4$s) AS p OFFSET 0) AS p
                             ) AS k
                         )
                     FOR SHARE
@@ -125,7 +136,7 @@ BEGIN
             END,
             @schema@.audit_logger_projection(leaf, jsonb_build_object('only', key_columns))
         )
-        USING root_schema, root_name, leaf, key_columns, mask;
+        USING root_schema, root_name, leaf, key_columns, mask, only_key;
         GET DIAGNOSTICS recorded = ROW_COUNT;
         RAISE NOTICE 'audit log: snapshot of % rows of %', recorded, leaf;
     END LOOP;
