@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, Text, cast, extract, func, literal, select, true
 
 from .activities import Search
-from .criteria import Criteria, actor_value, conditions, joined
+from .criteria import Criteria, actor_value, of_transaction
+from .feed import feed
+from .paging import Paging
 from .reader import Log
 from .refs import TableRef
 from .transactions import Tally
@@ -64,7 +66,7 @@ def acted_as(log: Log, actor: str) -> KnownActor | None:
     No index leads to it: transactions are read until one is found, so this needs a time limit.
     """
     t = log.models.transaction.c
-    is_mine = conditions(log.models, Criteria(impersonators=(actor,)), None)
+    is_mine = of_transaction(log.models, Criteria(impersonators=(actor,)), None)
     mine = _visible(log, select(t.context["impersonator"]["label"].astext.label("label")).where(*is_mine))
     row = log.first(mine.order_by(t.id.desc()).limit(1))
     return None if row is None else KnownActor(actor, row[0])
@@ -106,19 +108,10 @@ def work(log: Log, search: Search, zone: str) -> Work:
     """
     if search.is_empty:
         return Work()
-    a = log.models.activity.c
-    local = func.timezone(literal(zone, Text), log.models.transaction.c.issued_at)
-    criteria: Criteria = search.criteria
-    order: ColumnElement[Any] = log.models.transaction.c.id if criteria.drives else a.transaction_id
-    seen = (
-        log.activities(a.schema, a.table_name, a.verb, local.label("local"), source=joined(log.models, criteria))
-        .where(*conditions(log.models, criteria, search.bounds))
-        .order_by(order.desc())
-        .limit(LOOKED_AT)
-        .subquery()
-    )
+    seen = feed(log, search.criteria, Paging(limit=LOOKED_AT - 1), search.bounds).subquery()
+    local = func.timezone(literal(zone, Text), seen.c.t_issued_at)
     what = [seen.c.schema, seen.c.table_name, seen.c.verb]
-    when = [cast(extract(part, seen.c.local), Integer) for part in ("isodow", "hour")]
+    when = [cast(extract(part, local), Integer) for part in ("isodow", "hour")]
     changes: Counter[tuple[TableRef, str]] = Counter()
     hours: Counter[tuple[int, int]] = Counter()
     for schema, table, verb, weekday, hour, times in log.all(select(*what, *when, func.count()).group_by(*what, *when)):

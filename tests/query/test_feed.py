@@ -7,7 +7,8 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.query.activities import find_activities
+from flask_audit_logger.query.activities import Search, find_activities
+from flask_audit_logger.query.actors import LOOKED_AT, work
 from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.reader import AuditReader
@@ -69,21 +70,28 @@ def rows_read(log, statement, parameters):
     return found
 
 
-def read(shop, criteria, paging, scope=None):
-    """The page, and what its statement reads."""
+def read(shop, ask):
+    """What is answered, and what the first statement reads for it.
+
+    :param ask: gets the open log.
+    """
     seen = []
     with shop.application.app.app_context():
-        models = shop.application.audit_logger.models
-        reader = AuditReader(shop.db.engine, models, **({"scope": scope} if scope else {}))
+        reader = AuditReader(shop.db.engine, shop.application.audit_logger.models)
         with reader.reading() as log:
 
             def note(connection, cursor, statement, parameters, context, executemany):
                 seen.append((statement, parameters))
 
             sa.event.listen(log.connection, "before_cursor_execute", note)
-            page, _ = find_activities(log, criteria, paging)
+            answer = ask(log)
             sa.event.remove(log.connection, "before_cursor_execute", note)
-            return page, rows_read(log, *seen[0])
+            return answer, rows_read(log, *seen[0])
+
+
+def read_page(shop, criteria, paging):
+    """A page, and what its statement reads."""
+    return read(shop, lambda log: find_activities(log, criteria, paging)[0])
 
 
 HOUR = {"since": dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=1)}
@@ -114,7 +122,7 @@ def test_a_page_reads_a_page(shop, analyzed):
     )  # fmt: skip
     for name, fields in SEARCHES.items():
         for paging in pages:
-            page, rows = read(shop, Criteria(**fields), paging)
+            page, rows = read_page(shop, Criteria(**fields), paging)
             assert len(page.rows) == 50, (name, paging)
             # a verb has no index: what the small transactions hold may be read on the way to the bulk
             assert rows["activity"] <= 3 * SMALL + 4 * 51, (name, paging, rows)
@@ -124,9 +132,18 @@ def test_a_page_reads_a_page(shop, analyzed):
 def test_a_rare_table_is_read_by_its_index(shop):
     analyze(shop)
     for fields, number in (({}, 5), (HOUR, 5), ({"actors": (str(BOB),)}, 5), ({**HOUR, "actors": (str(ANN),)}, 0)):
-        page, rows = read(shop, Criteria(**fields, tables=(CATEGORIES,)), Paging())
+        page, rows = read_page(shop, Criteria(**fields, tables=(CATEGORIES,)), Paging())
         assert len(page.rows) == number, fields
         assert rows["activity"] <= 100, (fields, rows)
+
+
+def test_the_sums_of_an_actor_look_at_so_many_rows_and_no_more(shop):
+    analyze(shop)
+    for fields in ({}, HOUR):
+        search = Search(Criteria(actors=(str(ANN),), **fields))
+        found, rows = read(shop, lambda log, search=search: work(log, search, "UTC"))
+        assert found.is_cut and sum(found.hours.values()) == LOOKED_AT < BULK
+        assert rows["activity"] <= LOOKED_AT + 51, rows
 
 
 def test_the_pages_together_are_the_feed(shop):
@@ -140,7 +157,7 @@ def test_the_pages_together_are_the_feed(shop):
         for oldest_first in (False, True):
             found, paging = [], Paging(limit=5000, oldest_first=oldest_first)
             while True:
-                page, _ = read(shop, Criteria(**fields), paging)
+                page, _ = read_page(shop, Criteria(**fields), paging)
                 found += [row.id for row in page.rows]
                 if not (page.has_newer if oldest_first else page.has_older):
                     break
