@@ -44,7 +44,7 @@ def declare(db):
         id = sa.Column(sa.Integer, primary_key=True)
         data = sa.Column(JSONB)
         price = sa.Column(sa.Integer, default=1)
-        double = sa.Column(sa.Integer, sa.Computed("price * 2"))
+        double = sa.Column(sa.Integer, sa.Computed("price * 2", persisted=True))
         owner = sa.Column(sa.ForeignKey("users.id"), nullable=False)
 
         @validates("data")
