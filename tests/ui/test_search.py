@@ -228,6 +228,7 @@ def test_any_search_visits_each_row_of_plain_sql_once_while_rows_come_in(crowded
     """Forwards and back: what SQL found before, in its order, and of what came later nothing twice."""
     names = [part.partition("=")[0] for query, _ in picked for part in set(query.split("&"))]
     assume(len(set(names)) == len(names) or len(picked) == 1)
+    crowded.sql("DELETE FROM activity WHERE length(record_key) = 6")  # what came late in the last example
     query = "&".join(query for query, _ in picked)
     path = f"/?limit=25&{query}" + ("" if "since" in query or "until" in query else "&period=all")
     path += "&sort=time" if oldest_first else ""
