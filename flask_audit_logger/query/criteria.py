@@ -265,7 +265,9 @@ def _actors(models: AuditModels, actors: Sequence[str | None]) -> ColumnElement[
 
 def _kind(models: AuditModels, kind: str) -> ColumnElement[bool]:
     t = models.transaction.c
-    unknown, job, command = t.actor_id.is_(None), t.context.has_key("job"), t.context.has_key("command")
+    # somebody of another class than the actors has no actor_id, but is somebody
+    unknown = and_(t.actor_id.is_(None), ~t.context.has_key("actor"))
+    job, command = t.context.has_key("job"), t.context.has_key("command")
     kinds: dict[str, ColumnElement[bool]] = {
         "user": ~unknown,
         "service": unknown & job,

@@ -14,10 +14,10 @@ from sqlalchemy.types import Float, Numeric
 def key_text(value: Any, column: Column[Any] | None) -> str:
     """A value of a key column as PostgreSQL writes it into JSON, in UTC as the log has it.
 
-    :param value: as the models have it: a member of an enum, a ``Decimal`` …
+    :param value: as the models have it: a member of an enum, a ``Decimal`` …; a text is taken as the database has it.
     :param column: the declared column, if there is one; it says how the value gets into the database.
     """
-    sent = value if column is None else _sent(value, column)
+    sent = value if column is None or isinstance(value, str) else _sent(value, column)
     if isinstance(sent, str):
         return sent
     if isinstance(sent, bool):

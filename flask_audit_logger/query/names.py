@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, column, func, null, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .reader import Log
@@ -45,19 +60,23 @@ class Names:
 
 
 def names_of(
-    log: Log, records: Mapping[RecordRef, int | None], naming_columns: Callable[[TableRef], Sequence[str]]
+    log: Log,
+    records: Mapping[RecordRef, int | None],
+    naming_columns: Callable[[TableRef], Sequence[str]],
+    key: Callable[[TableRef], Sequence[str]],
 ) -> dict[RecordRef, Names]:
     """The names of records, each found by steps in the index of records.
 
     :param records: with the oldest change for which the name is asked; ``None`` if only the newest name is.
     :param naming_columns: the columns of a table that name its records, best first; none if the reader may not see
         them.
+    :param key: the columns of a table's key.
     """
     wanted = [(ref, since, naming_columns(ref.table)) for ref, since in list(records.items())[:MOST]]
     wanted = [entry for entry in wanted if entry[2]]
     if not wanted:
         return {}
-    asked = _asked([(ref, since) for ref, since, _ in wanted])
+    asked = _asked([(ref, since) for ref, since, _ in wanted], key)
     names = list(dict.fromkeys(name for *_, columns in wanted for name in columns))
     end = _ends(log, asked)
     last = _last(log, asked, end, names)
@@ -79,15 +98,21 @@ def names_of(
     return found
 
 
-def _asked(records: Sequence[tuple[RecordRef, int | None]]) -> Any:
+def _asked(records: Sequence[tuple[RecordRef, int | None]], key: Callable[[TableRef], Sequence[str]]) -> Any:
     # arrays, not VALUES: one statement for any number of records, so it is compiled once
     refs = [ref for ref, _ in records]
-    texts = ([ref.table.schema for ref in refs], [ref.table.name for ref in refs], [ref.key for ref in refs])
+    texts = (
+        [ref.table.schema for ref in refs],
+        [ref.table.name for ref in refs],
+        [ref.key for ref in refs],
+        [json.dumps([str(name) for name in key(ref.table)]) for ref in refs],
+    )
     columns = [*(cast(part, ARRAY(Text)) for part in texts), cast([since for _, since in records], ARRAY(BigInteger))]
     unnested = func.unnest(*columns).table_valued(
         column("schema", Text),
         column("table_name", Text),
         column("record_key", Text),
+        column("key_columns", Text),
         column("since", BigInteger),
         with_ordinality="place",
         name="asked",
@@ -103,13 +128,20 @@ def _is_own(log: Log, asked: Any) -> list[ColumnElement[bool]]:
 def _ends(log: Log, asked: Any) -> Any:
     """The ids by which lives of a key had ended, as far as they are asked for; and nothing, for the newest life."""
     a = log.models.activity.c
-    own = log.activities(a.id, a.verb).where(*_is_own(log, asked), a.id >= asked.c.since)
+    part = func.jsonb_array_elements_text(cast(asked.c.key_columns, JSONB)).table_valued("name").render_derived()
+    is_renamed = select(part.c.name).where(a.changed_data.has_key(part.c.name)).correlate(asked, a.id.table).exists()
+    is_end = or_(a.verb == "delete", and_(a.verb == "update", is_renamed)).label("is_end")
+    own = log.activities(a.id, a.verb, is_end).where(*_is_own(log, asked), a.id >= asked.c.since)
     change = own.order_by(a.id).limit(LOOKED_AT).correlate(asked).subquery("change")
     # whatever had the key before an insert was gone by then, even if nobody saw that
     is_new = and_(change.c.verb == "insert", change.c.id > asked.c.since)
-    ended = select(case((is_new, change.c.id - 1), else_=change.c.id)).where(or_(change.c.verb == "delete", is_new))
-    emptied = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id >= asked.c.since)
-    ends = (func.array(part.correlate(asked).scalar_subquery()) for part in (ended, emptied))
+    ended = select(case((is_new, change.c.id - 1), else_=change.c.id)).where(or_(change.c.is_end, is_new))
+    # one for each change at most: between two of them, all times that the table was emptied mean the same
+    start = union_all(select(asked.c.since.label("id")).correlate(asked), select(change.c.id + 1)).subquery("start")
+    later = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id >= start.c.id)
+    emptied = later.order_by(a.id).limit(1).correlate(asked, start).lateral("emptied")
+    gone = select(emptied.c.id).distinct().select_from(start.join(emptied, true()))
+    ends = (func.array(part.correlate(asked).scalar_subquery()) for part in (ended, gone))
     every = func.array_append(func.array_cat(*ends), cast(null(), BigInteger))
     unnested = func.unnest(every, type_=BigInteger).table_valued(column("id", BigInteger), name="ends")
     return unnested.render_derived().lateral()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, literal, select
+from sqlalchemy.sql.util import find_tables
 
 from ..config import READS_ONLY
+from ..exceptions import ConfigurationError
 from ..models import AuditModels
 from .errors import translated
 
@@ -34,6 +36,19 @@ IDLE_TIMEOUT_MS = 300_000
 def everything(statement: Select[Any]) -> Select[Any]:
     """The scope of a reader who may see all activities."""
     return statement
+
+
+def check_scope(scope: Scope, models: AuditModels) -> None:
+    """Refuse a scope that would be taken for a part of the statement that it narrows.
+
+    :raises ConfigurationError: if it joins the transaction table, which many statements have themselves.
+    """
+    sources = scope(select(models.activity.c.id)).get_final_froms()
+    if any(models.transaction in find_tables(source) for source in sources):
+        raise ConfigurationError(
+            "AuditUI(scope=…) joins the transaction table. Select from it instead: "
+            "activity.transaction_id.in_(select(transaction.id).where(…))."
+        )
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,11 @@ def renamed_to(version: ActivityRow, key: Sequence[str]) -> tuple[str, ...] | No
     parts = version.record.components if version.record is not None else ()
     # what stayed as it was is logged with whole rows only; a key too long for the log can't be taken apart
     old = {**dict(zip(key, parts, strict=False)), **version.old_data} if len(parts) == len(key) else version.old_data
-    return tuple(as_text(value) for value in ({**old, **version.changed_data}.get(column) for column in key))
+    row = {**old, **version.changed_data}
+    return tuple(as_text(row[column]) for column in key) if row.keys() >= set(key) else ()
 
 
-def renamed_from(log: Log, record: RecordRef, key: Sequence[str]) -> ActivityRow | None:
+def renamed_from(log: Log, record: RecordRef, key: Sequence[str], after: int = 0) -> ActivityRow | None:
     """The last change that gave another record the key of this one.
 
     No index leads to it: the changes of the table are read until it is found, so this needs a time limit.
@@ -75,6 +76,7 @@ def renamed_from(log: Log, record: RecordRef, key: Sequence[str]) -> ActivityRow
         parts.append(cast(func.jsonb_build_array(*before), Text) == a.record_key)
     statement = _of_table(log, record).where(
         a.verb == "update",
+        a.id > after,
         a.record_key != record.key,
         or_(*(a.changed_data.has_key(str(name)) for name in key)),
         *parts,

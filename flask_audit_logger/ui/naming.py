@@ -39,7 +39,7 @@ class RecordNames:
         asked_of_log = {ref: since.get(ref) for ref in sorted(wanted) if ref in since or ref not in self._labels}
         if not asked_of_log:
             return
-        self._logged.update(names_of(log, asked_of_log, self.state.naming_columns))
+        self._logged.update(names_of(log, asked_of_log, self.state.naming_columns, self.state.catalog.key))
         for ref in asked_of_log.keys() & self._logged.keys() - self._labels.keys():
             label = _label(self._logged[ref].newest)
             self._labels.update({ref: label} if label is not None else {})

@@ -155,8 +155,13 @@ class Presenter:
             after_text=self._formatted(table, column, after),
         )
 
-    def value(self, table: TableRef, column: str, value: Value, *, brief: bool = False) -> ValueShown:
-        """One value of a column, as far as the viewer may see it."""
+    def value(
+        self, table: TableRef, column: str, value: Value, activity_id: int | None = None, *, brief: bool = False
+    ) -> ValueShown:
+        """One value of a column, as far as the viewer may see it.
+
+        :param activity_id: the change at whose time it is shown.
+        """
         info = self.state.catalog.column(table, column)
         seen = self.state.sight.value(table, column, value)
         kind = settled(info.kind if info else None, seen.data)
@@ -165,7 +170,7 @@ class Presenter:
             shown=show_value(seen, kind, brief=brief),
             kind=kind.value,
             text=self._formatted(table, column, seen),
-            target=self._target(self.state.catalog.target(table, column), seen),
+            target=self._target(self.state.catalog.target(table, column), seen, activity_id),
         )
 
     def table(self, table: TableRef) -> TableShown:

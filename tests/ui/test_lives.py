@@ -7,6 +7,9 @@ import re
 import pytest
 import sqlalchemy as sa
 
+from flask_audit_logger.query.names import names_of
+from flask_audit_logger.query.reader import AuditReader
+from flask_audit_logger.query.refs import RecordRef, TableRef
 from flask_audit_logger.ui import AuditUI, Label
 from tests.support.server import both_drivers
 from tests.ui.shop import ANN, BOB, CLEO, Shop, declare_shop, links, make_shop, may_read, text_of
@@ -130,7 +133,7 @@ def test_a_key_that_was_left_and_used_again_tells_both(more):
     by(more, CLEO, "UPDATE products SET id = 42")
     by(more, ANN, "INSERT INTO products (id, name) VALUES (41, 'Other')")
     html = more.page("/record/products/41")
-    assert re.search(r"Until \S+ \S+ this was the key of another record, which then got key 42", text_of(html))
+    assert re.search(r"Until \S+ \S+ this was the key of a record that then got key 42", text_of(html))
     assert "/audit/record/products/42" in links(html)
     assert values(more, "/record/products/41")["name"] == "Other – T Ann Price"
 
@@ -328,3 +331,86 @@ def test_the_line_of_a_number_ends_where_the_table_was_emptied(more):
     points = re.search(r'<polyline points="([^"]*)"', more.page("/record/products/1?col=price"))[1].split()
     across = [float(point.split(",")[0]) for point in points]
     assert across == [0, 300, 300, 600]  # an hour each, and no longer
+
+
+def notes(html):
+    """What a page of a record says above its values."""
+    return [text_of(note) for note in re.findall(r'<p class="audit-note">.*?</p>', html, re.S)]
+
+
+def test_a_record_that_got_its_key_back_is_one_record(more):
+    by(more, ANN, "INSERT INTO products (id, name) VALUES (42, 'A')", "UPDATE products SET id = 43 WHERE id = 42",
+       "UPDATE products SET id = 42 WHERE id = 43", "UPDATE products SET name = 'B' WHERE id = 42")  # fmt: skip
+    said = " ".join(notes(more.page("/record/products/42")))
+    assert "this was the key of a record that then got key 43" in said and "another record" not in said
+
+
+def test_a_record_that_was_renamed_to_the_key_of_a_deleted_one_was_not_made_unseen(more):
+    by(more, ANN, "INSERT INTO products (id, name) VALUES (42, 'A')", "DELETE FROM products",
+       "INSERT INTO products (id, name) VALUES (43, 'B')", "UPDATE products SET id = 42 WHERE id = 43")  # fmt: skip
+    html = more.page("/record/products/42")
+    assert "auditing was off" not in html
+    assert "this record had key 43" in html and "/audit/record/products/43" in links(html)
+
+
+def test_the_origin_of_an_earlier_life_is_none_of_a_later_one(more):
+    by(more, ANN, "INSERT INTO products (id, name) VALUES (41, 'A')", "UPDATE products SET id = 42 WHERE id = 41",
+       "DELETE FROM products", "INSERT INTO products (id, name) VALUES (42, 'B')",
+       "UPDATE products SET name = 'C'")  # fmt: skip
+    for query in ("", "?verb=update"):
+        assert "had key 41" not in more.page(f"/record/products/42{query}")
+
+
+def test_entries_before_a_renaming_keep_their_name(more):
+    by(more, ANN, "INSERT INTO products (id, name) VALUES (1, 'Old one')",
+       "UPDATE products SET price = 3 WHERE id = 1", "UPDATE products SET id = 2 WHERE id = 1",
+       "INSERT INTO products (id, name) VALUES (3, 'New one')", "UPDATE products SET id = 1 WHERE id = 3",
+       "UPDATE products SET price = 5 WHERE id = 1")  # fmt: skip
+    rows = text_of(more.page("/?table=products").partition('id="audit-results"')[2])
+    assert re.findall(r"(\w+ one) Products #", rows) == ["New one"] * 3 + ["Old one"] * 3
+
+
+def test_the_state_of_an_earlier_life_has_its_names(more):
+    by(more, ANN, "INSERT INTO categories VALUES (1, 'Mugs')",
+       "INSERT INTO products (id, name, category_id) VALUES (1, 'Old one', 1)")  # fmt: skip
+    (first,) = ids_of(more, "products")
+    by(more, ANN, "DELETE FROM products", "DELETE FROM categories")
+    by(more, BOB, "INSERT INTO categories VALUES (1, 'Hats')", "INSERT INTO products (id, name) VALUES (1, 'New one')")
+    html = more.page(f"/record/products/1/at?change={first}")
+    assert "Old one" in html and "New one" not in html
+    assert "Mugs" in html and "Hats" not in html
+
+
+def test_a_live_row_that_can_not_be_read_takes_nothing_with_it(more):
+    """Between a migration and the release that goes with it the models have a column too many."""
+    unseen(more, "products", "INSERT INTO products (id, name) VALUES (1, 'A')")
+    more.sql("ALTER TABLE products DROP COLUMN price")
+    by(more, ANN, "UPDATE products SET name = 'B'")
+    assert "Ann Price" in more.page("/record/products/1")
+
+
+def test_a_table_that_is_emptied_all_the_time_costs_no_more(more):
+    """However often, between two changes of a record it means the same."""
+    by(more, ANN, "INSERT INTO categories SELECT i, 'c' || i FROM generate_series(1, 50) i")
+    columns = "schema, table_name, relid, issued_at, native_transaction_id, transaction_id"
+    more.sql(
+        f"INSERT INTO activity ({columns}, verb, old_data, changed_data) SELECT {columns}, 'truncate', '{{}}', '{{}}'"
+        " FROM activity, generate_series(1, 2000) WHERE table_name = 'categories' AND record_key = '1'"
+    )
+    more.sql("ANALYZE activity")
+    first, table = ids_of(more, "categories")[0], TableRef("public", "categories")
+    records = {RecordRef(table, str(number)): first for number in range(1, 51)}
+    with more.application.app.app_context():
+        reader = AuditReader(more.db.engine, more.application.audit_logger.models)
+        with reader.reading() as log:
+            names = names_of(log, records, lambda _: ["name"], lambda _: ["id"])
+            read = "SELECT pg_stat_get_xact_tuples_returned('activity'::regclass)"
+            assert log.connection.exec_driver_sql(read).scalar_one() < 20_000
+    assert len(names) == 50
+
+
+def test_an_export_has_every_name(more):
+    by(more, ANN, "INSERT INTO categories SELECT i, 'c' || i FROM generate_series(1, 700) i",
+       "INSERT INTO products (id, name, category_id) SELECT i, 'p' || i, i FROM generate_series(1, 700) i")  # fmt: skip
+    lines = more.page("/export.jsonl?table=products").splitlines()
+    assert sum('"label": "p' in line for line in lines) == 700

@@ -173,3 +173,18 @@ def test_the_token_of_a_protection_of_the_whole_application_is_sent_along(shop):
 def test_without_a_secret_key_there_is_no_form(shop):
     shop.application.app.secret_key = None
     shop.page(path_of(change_of(shop, "price")), 404)
+
+
+def test_values_of_a_former_record_are_not_put_into_another_one(new_shop):
+    """The key was used again: what the new record is has nothing to do with what the old one was."""
+    shop = make_history(new_shop(revert=RevertPolicy()))
+    shop.sql("INSERT INTO products (id, name, price) VALUES (1, 'Old one', 5)")
+    shop.sql("UPDATE products SET price = 6 WHERE id = 1")
+    change = change_of(shop, "price", "1")
+    shop.sql("DELETE FROM products WHERE id = 1")
+    assert "checked" in Browser(shop).preview(path_of(change)), "it can be made again"
+    shop.sql("INSERT INTO products (id, name, price) VALUES (1, 'New one', 9)")
+    browser = Browser(shop)
+    assert "another record may have it now" in browser.preview(path_of(change))
+    assert browser.send(path_of(change), column=["price"]).status_code == 422
+    assert product(shop, "price", 1) == 9

@@ -144,7 +144,9 @@ def _named(
     paging = Paging(oldest_first=parsed.paging.oldest_first)
     for rows in batches(log, search, paging, most=cap):
         presenter.records.forget()
-        presenter.learn(log, rows)
+        # no names of what values point to: they are not exported
+        presenter.records.learn(log, (), [(row.record, row.id) for row in rows if row.record is not None])
+        presenter.learn_actors({row.transaction.actor_id for row in rows if row.transaction})
         yield rows
 
 

@@ -25,15 +25,18 @@ from .common import record_name
 Note = tuple[str, str | None]
 
 
-def find_origin(state: UIState, log: Log, record: RecordRef) -> ActivityRow | None:
-    """The change by which the record got its key, if it had another one and that is found in time."""
+def find_origin(state: UIState, log: Log, record: RecordRef, after: int = 0) -> ActivityRow | None:
+    """The change by which the record got its key, if it had another one and that is found in time.
+
+    :param after: id of the last change before this life of the key.
+    """
     key = state.catalog.key(record.table)
     if not key or not all(state.sight.can_see(record.table, name) for name in key):
         return None
     try:
         with translated():
             log.limit(state.config.panel_timeout_ms)
-            return renamed_from(log, record, key)
+            return renamed_from(log, record, key, after)
     except ReadTimeout:
         return None
 
@@ -84,7 +87,7 @@ def end_notes(state: UIState, record: RecordRef, newest: ActivityRow, others: It
     :param others: those before it that are on the page: its key may have been taken from it and given to another.
     """
     found = [_moved(state, record, newest, marked("Since %(time)s this record has key %(key)s"))]
-    text = marked("Until %(time)s this was the key of another record, which then got key %(key)s")
+    text = marked("Until %(time)s this was the key of a record that then got key %(key)s")
     found += [_moved(state, record, row, text) for row in others if row.id < newest.id]
     if newest.verb == "truncate":
         found.append((gettext("The whole table was emptied by TRUNCATE."), state.links.activity(newest.id)))
@@ -93,7 +96,7 @@ def end_notes(state: UIState, record: RecordRef, newest: ActivityRow, others: It
 
 def _moved(state: UIState, record: RecordRef, change: ActivityRow, text: str) -> Note | None:
     new_key = renamed_to(change, state.catalog.key(record.table))
-    if new_key is None:
+    if not new_key:  # none, or one that the log does not tell
         return None
     moved, time = RecordRef(record.table, stored_key(new_key)), state.clock.moment(change.issued_at).text
     return gettext(text, time=time, key=visible(", ".join(new_key))), state.links.record(moved)

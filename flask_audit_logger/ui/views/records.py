@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...query.activities import Count
@@ -61,7 +61,14 @@ def history_page(table: str, key: str) -> Any:
         actors = actor_choices(state, log)
         found = _read(presenter, log, record, parsed)
         begins = found is None or (found.page is not None and is_all(found.page) and not found.is_whole)
-        origin = find_origin(state, log, record) if begins else None
+        origin = None
+        if found is None:
+            origin = find_origin(state, log, record)
+        elif found.drift.kind == "unlogged":  # or was it another record that got this key?
+            origin = find_origin(state, log, record, after=found.standing.version.id)
+            found = found if origin is None else replace(found, drift=Drift("none"))
+        elif begins and found.drift.kind != "unknown":  # nothing can be read after a failure
+            origin = find_origin(state, log, record, after=found.standing.since)
     if found is None:
         return without_history(state, presenter, record, origin)
     last, page = found.standing.version, found.page

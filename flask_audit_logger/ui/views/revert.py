@@ -19,7 +19,7 @@ from ...query.records import last_version, renamed_to
 from ...query.refs import RecordRef
 from ...query.revert import MADE, Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
 from ...query.rows import ActivityRow
-from ...query.standings import exactly, standings
+from ...query.standings import NEWEST, exactly, standings
 from ...query.tables import TableInfo
 from ..contexts import RevertPage
 from ..fields import TranslatedMeta
@@ -76,7 +76,7 @@ def revert_page(table: str, key: str) -> Any:
         abort(404)
     side = request.args.get("side", "before")
     with state.reader().reading() as log:
-        version, target = _target(log, info, record, side)
+        version, target, is_former = _target(log, info, record, side)
         presenter = Presenter(state)
         last = last_version(log, record)
         if last is not None and renamed_to(last, info.key) is not None:
@@ -89,6 +89,9 @@ def revert_page(table: str, key: str) -> Any:
         planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
         presenter.learn(log, [version], [record])
         planned = [_checked(state, log, info, column, is_restore=live.row is None) for column in planned]
+    if is_former and live.row is not None:
+        other = marked("this key was given up since then: another record may have it now")
+        planned = [replace(column, obstacle=column.obstacle or other) for column in planned]
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
         return _preview(presenter, record, version, live, planned, RevertForm())
     return _post(presenter, info, record, row_key, version, live, planned)
@@ -110,16 +113,17 @@ def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *
     return replace(column, obstacle=marked("what it points to is gone"), is_lacking=is_restore and declared.is_required)
 
 
-def _target(log: Log, info: TableInfo, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any]]:
-    """The row to go back to."""
+def _target(log: Log, info: TableInfo, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any], bool]:
+    """The row to go back to, and whether the key was given up since: another record may have it now."""
     wanted = activity_id_of(request.args.get("to", ""))
-    found = standings(log, record, exactly(log, wanted), key=info.key)[0] if wanted is not None else None
-    if found is None or side not in ("before", "after"):
+    changes = (exactly(log, wanted), NEWEST) if wanted is not None else ()
+    found, newest = standings(log, record, *changes, key=info.key) if changes else (None, None)
+    if found is None or newest is None or side not in ("before", "after"):
         abort(404)
     target = found.version.state_before if side == "before" else found.row
     if not target:
         abort(404)
-    return found.version, target
+    return found.version, target, found.version.id <= newest.since
 
 
 def _hidden(state: UIState, info: TableInfo, target: dict[str, Any]) -> set[str]:

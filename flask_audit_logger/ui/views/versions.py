@@ -60,7 +60,8 @@ def at_page(table: str, key: str) -> Any:
         presenter.learn(log, rows, [record])
     columns = _columns(presenter, found) if found is not None else []
     version = found.version if found is not None else None
-    shown, shown_table = presenter.record(record), presenter.table(record.table)
+    then = version.id if version is not None else None
+    shown, shown_table = presenter.record(record, then), presenter.table(record.table)
     name = record_name(shown, shown_table)
     when = typed
     if moment is not None:
@@ -211,7 +212,7 @@ def _columns(presenter: Presenter, found: Standing) -> list[str]:
 
 
 def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
-    now = presenter.value(found.version.table, column, found.value(column))
+    now = presenter.value(found.version.table, column, found.value(column), found.version.id)
     return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
 
 
