@@ -42,7 +42,7 @@ def identify(who: Any, *, refreshed_in: Session | None = None) -> Actor:
     :param refreshed_in: the session of which an expired object may be loaded for it. Any other may be expired, detached
         or deleted, and this may be called in the middle of its own flush.
     """
-    if isinstance(who, LocalProxy):  # current_user itself
+    while isinstance(who, LocalProxy):  # current_user itself, or what stands in for it
         who = who._get_current_object()
     if who is None or isinstance(who, Actor):
         return who or Actor()

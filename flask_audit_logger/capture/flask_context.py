@@ -10,8 +10,8 @@ from typing import Any
 
 from flask.ctx import AppContext
 from flask.globals import _cv_app
-from sqlalchemy import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, inspect
+from sqlalchemy.orm import Mapper, Session
 
 _MISSING = object()
 _COPY_OF = "_flask_audit_logger_copy_of"
@@ -54,7 +54,7 @@ def own_context(*, keeps_globals: bool) -> Iterator[None]:
     inner.g = copy(outer.g)
     inside = vars(inner.g)
     if not keeps_globals:
-        for name in [name for name, value in inside.items() if isinstance(value, Session | Connection)]:
+        for name in [name for name, value in inside.items() if _is_session(value)]:
             del inside[name]
     before = dict(inside)
     token = _cv_app.set(inner)
@@ -70,5 +70,19 @@ def _repeat_changes(before: dict[str, Any], after: dict[str, Any], target: dict[
     for name in before.keys() | after.keys():
         if name not in after:
             target.pop(name, None)
-        elif after[name] is not before.get(name, _MISSING):
+        elif after[name] is not before.get(name, _MISSING) and not (
+            # what belongs to the session of the question can't be used, or changed, in that of the application
+            _is_session(after[name]) or _is_mapped(after[name])
+        ):
             target[name] = after[name]
+
+
+# By their types: to ask a proxy for its class would load what it stands for.
+
+
+def _is_session(value: Any) -> bool:
+    return issubclass(type(value), (Session, Connection))
+
+
+def _is_mapped(value: Any) -> bool:
+    return isinstance(inspect(type(value), raiseerr=False), Mapper)

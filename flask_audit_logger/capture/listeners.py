@@ -7,6 +7,7 @@ connection for as long as PostgreSQL remembers it.
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
@@ -82,6 +83,7 @@ class EngineListener:
         if kind is Kind.CONTROL:
             memory.stamp = None
             return
+        memory.engine = weakref.ref(self._engine)
         stamp = self._source(driver)
         if memory.stamp == stamp and not memory.is_mixed:
             return
@@ -117,7 +119,9 @@ class EngineListener:
         self._forget(conn)
         if is_apart():
             try:
-                _prepare_question(conn.connection.dbapi_connection)
+                writer_engine = memory_of(writer()).engine
+                is_same = writer_engine is not None and writer_engine() is self._engine
+                _prepare_question(conn.connection.dbapi_connection, follows_writer=is_same)
             except Exception:
                 # A dead connection of the pool. The question itself is about to find that out.
                 logger.debug("could not prepare a transaction of a question", exc_info=True)
@@ -139,12 +143,12 @@ def _take_wrapped(driver: Any) -> bool:
     return was_wrapped
 
 
-def _prepare_question(driver: Any) -> None:
+def _prepare_question(driver: Any, *, follows_writer: bool) -> None:
     if driver.autocommit:
         return
     _run(driver, _LIMIT)
-    path = _search_path(writer())
-    if path is not None and path != _search_path(driver) and _database(driver) == _database(writer()):
+    path = _search_path(writer()) if follows_writer else None
+    if path is not None and path != _search_path(driver):
         _run(driver, _SET_SEARCH_PATH, path)
 
 
@@ -156,10 +160,6 @@ def _search_path(driver: Any) -> str | None:
     """Where a connection looks for tables, if the server tells (from PostgreSQL 18 on)."""
     path: str | None = driver.info.parameter_status("search_path")
     return path
-
-
-def _database(driver: Any) -> tuple[Any, ...]:
-    return driver.info.host, driver.info.port, driver.info.dbname
 
 
 def _run(driver: Any, statement: str, *parameters: str) -> None:

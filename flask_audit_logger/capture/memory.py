@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from .stamp import Stamp
 
 # PQTRANS_IDLE and PQTRANS_INTRANS of libpq, which both drivers hand on
@@ -22,12 +24,14 @@ class Memory:
     :ivar has_switched: whether the transaction was told to switch capture off.
     :ivar gave_up: whether it was asked who acts, and the answer waited too long for a lock. Then nobody is asked again
         in the running transaction, whose lock it may be.
+    :ivar engine: the engine that made the connection, once it wrote.
     :ivar is_wrapped: whether a single statement in autocommit was put into a transaction.
     """
 
-    __slots__ = ("_first", "gave_up", "has_switched", "is_mixed", "is_wrapped", "stamp")
+    __slots__ = ("_first", "engine", "gave_up", "has_switched", "is_mixed", "is_wrapped", "stamp")
 
     def __init__(self) -> None:
+        self.engine: ReferenceType[Engine] | None = None
         self.is_wrapped = False
         self.forget_transaction()
 

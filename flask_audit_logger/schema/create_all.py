@@ -9,7 +9,7 @@ from sqlalchemy.schema import CreateSchema
 
 from ..exceptions import ConfigurationError
 from .catalog import default_schema, has_schema, triggers_of_other_logs
-from .declared import declaration_of, declared_functions, declared_triggers
+from .declared import declaration_of, declared_functions
 from .wanted import wanted_triggers
 
 
@@ -71,15 +71,11 @@ def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None
     functions = declared_functions(metadata)
     if functions is None:
         return
-    existing = inspect(connection)
     dropped = [*(kw.get("tables") or metadata.tables.values()), *late]
     if not any(table.name == "activity" and table.schema == functions.schema for table in dropped):
         return
-    default = default_schema(connection)
-    for triggers in declared_triggers(metadata):
-        if existing.has_table(triggers.table, schema=triggers.schema):
-            _run(connection, triggers.drop(default))
-    _run(connection, functions.drop(default))
+    # With the function go its triggers, and those of no other log.
+    _run(connection, functions.drop(default_schema(connection)))
     for table in late:
         table.drop(connection, checkfirst=True)
 

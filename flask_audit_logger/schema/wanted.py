@@ -10,6 +10,7 @@ from ..exceptions import ConfigurationError
 from .catalog import default_schema
 from .declared import declared_triggers
 from .objects import Triggers
+from .options import TableOptions
 
 _TABLES = text(
     """
@@ -45,7 +46,7 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
         root = declared.get((None if table.root_schema == default else table.root_schema, table.root))
         if root is None:
             wanted.append(triggers)
-        elif _partitioned(root, is_partitioned=table.is_partitioned).options != triggers.options:
+        elif _asked_for(root) != _asked_for(triggers):
             raise ConfigurationError(
                 f"The audited table {triggers.table!r} is a partition of {root.table!r}, so it is logged with the "
                 "options of that one. Give it the same, or don't mark it."
@@ -61,3 +62,8 @@ def in_catalog(triggers: Triggers, default: str) -> Triggers:
 def _partitioned(triggers: Triggers, *, is_partitioned: bool) -> Triggers:
     options = dataclasses.replace(triggers.options, partitioned=is_partitioned)
     return dataclasses.replace(triggers, options=options)
+
+
+def _asked_for(triggers: Triggers) -> TableOptions:
+    """What the application says; key and partitions are facts of each table."""
+    return dataclasses.replace(triggers.options, key=(), partitioned=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -286,3 +287,56 @@ def test_another_bind_that_shares_its_connection(create_app, caplog, asks_it):
         session.commit()
     assert actors(app, table_name="tags") == [(None, None) if asks_it else (1, "Grace")]
     assert ("no second connection" in caplog.text) == asks_it
+
+
+def test_a_mapped_object_that_a_callback_keeps_is_not_the_applications(create_app):
+    """It is of the session of the question: what the application changed in it would be lost."""
+
+    def get_user():
+        if "user" not in g:
+            g.user = app.db.session.get(app.models.User, 1)
+        return g.user
+
+    app = with_grace(create_app(get_actor_id=lambda: get_user()))
+    with app.app.test_request_context("/"):
+        app.db.session.add(app.models.Tag(name="n"))
+        app.db.session.flush()
+        get_user().name = "Ada"
+        app.db.session.commit()
+    with app.app.app_context():
+        assert app.db.session.scalar(sa.text("SELECT name FROM users")) == "Ada"
+
+
+def test_a_bind_with_a_search_path_of_its_own(create_app, database_url, outside):
+    """The actors are looked for where their engine looks, not where the writer does."""
+    with outside.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA auth")
+        for schema, name in (("auth", "Grace"), ("public", "Mallory")):
+            connection.exec_driver_sql(f"CREATE TABLE {schema}.users (id int PRIMARY KEY, name text)")
+            connection.exec_driver_sql(f"INSERT INTO {schema}.users VALUES (1, '{name}')")
+
+    def declare(db):
+        class User(db.Model):
+            __tablename__ = "users"
+            __bind_key__ = "auth"
+            id = sa.Column(sa.Integer, primary_key=True)
+            name = sa.Column(sa.Text)
+
+        class Tag(db.Model):
+            __tablename__ = "tags"
+            __table_args__ = ({"info": {"audit_logged": True}},)
+            id = sa.Column(sa.Integer, primary_key=True)
+            name = sa.Column(sa.Text)
+
+        return SimpleNamespace(User=User, Tag=Tag)
+
+    url = database_url.update_query_dict({"options": "-csearch_path=auth"}).render_as_string(hide_password=False)
+    app = create_app(
+        declare=declare,
+        config={"SQLALCHEMY_BINDS": {"auth": url}},
+        get_actor_id=lambda: app.db.session.get(app.models.User, 1),
+    )
+    with app.app.test_request_context("/"):
+        app.db.session.add(app.models.Tag(name="x"))
+        app.db.session.commit()
+    assert actors(app, table_name="tags") == [(1, "Grace")]

@@ -230,7 +230,9 @@ def test_a_value_is_recorded_as_the_triggers_record_it_whatever_the_session_says
     )
     application.dispose()  # connections from before the settings
     assert baseline(application)[0] == 0
-    logged_values, recorded = [a.changed_data for a in application.activities()]
+    with application.app.app_context():
+        db, activity = application.db, application.audit_logger.activity_cls
+        logged_values, recorded = db.session.scalars(db.select(activity.changed_data).order_by(activity.id)).all()
     assert recorded == {**logged_values, "id": 1}
 
 

@@ -200,3 +200,12 @@ def test_a_database_object_has_one_logger_even_if_nothing_is_audited_yet(create_
     with app.app.app_context():
         app.db.create_all()
     assert app.activities() == []
+
+
+def test_drop_all_of_one_log_leaves_the_triggers_of_another(create_app):
+    first = create_app(schema="log_a")
+    second = create_app(schema="log_b", create_all=False)
+    with second.app.app_context():
+        models = second.audit_logger.models
+        second.db.metadata.drop_all(second.db.engine, tables=[models.activity, models.transaction])
+    assert first.app.test_cli_runner().invoke(args=["audit", "status"]).exit_code == 0

@@ -816,8 +816,15 @@ def test_s19_a_download_that_is_left_alone_holds_no_connection(new_shop, monkeyp
     sending = shop.application.app.test_client().get("/audit/export.csv", headers=logged_in_as(ANN), buffered=False)
     lines = iter(sending.response)
     next(lines)
-    while shop.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'") != [(0,)]:
+    left = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE state = 'idle in transaction' AND datname = current_database() AND query LIKE '%activity%'"
+    )
+    for _ in range(200):
+        if shop.sql(left) == [(0,)]:
+            break
         time.sleep(0.05)
+    assert shop.sql(left) == [(0,)]
     with pytest.raises(LogUnavailable):
         list(lines)
     sending.close()
