@@ -27,7 +27,7 @@ audit_cli = AppGroup("audit", help="Look after the audit log.")
 @click.option("--strict", is_flag=True, help="Also fail if the role of the application can change the log.")
 def status_command(with_probe: bool, strict: bool) -> None:
     """Say whether every change that should be logged is. Fails (1) if not, so that CI notices."""
-    faults = 0
+    faults = dangers = 0
     for engine, metadata in _logs():
         with engine.connect() as connection:
             found = status(connection, metadata)
@@ -41,10 +41,13 @@ def status_command(with_probe: bool, strict: bool) -> None:
             connection.rollback()
         for power in can:
             click.echo(f"  role {role} can do {power}")
-        faults += len(can) if strict else 0
+        dangers += len(can) if strict else 0
     if faults:
         count = f"{faults} fault" if faults == 1 else f"{faults} faults"
         click.echo(f"{count}. `flask db migrate` writes a migration that makes functions and triggers right.")
+    if dangers:
+        click.echo("The application should not be able to do that: give it a role that owns nothing of it, and REVOKE.")
+    if faults or dangers:
         raise click.exceptions.Exit(1)
     click.echo("Everything that should be logged is.")
 

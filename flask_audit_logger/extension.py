@@ -19,6 +19,7 @@ from . import config
 from .capture import context as said
 from .capture.current import CurrentStamp
 from .capture.listeners import EngineListener
+from .capture.memory import is_idle, memory_of
 from .capture.stamp import switch_on
 from .cli import audit_cli
 from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
@@ -209,6 +210,8 @@ class AuditLogger:
         if isinstance(connection, Connection):
             connection = connection.connection
         driver = getattr(connection, "dbapi_connection", connection)
+        if is_idle(driver):
+            memory_of(driver).forget_transaction()
         self._current_stamp(driver).apply(driver)
 
     def detach(self) -> None:

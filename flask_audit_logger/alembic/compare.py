@@ -25,6 +25,7 @@ from ..schema.catalog import (
     installed_version,
     tables_in,
     triggers_of_other_logs,
+    unless_default,
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions
 from ..schema.objects import Functions, Triggers
@@ -123,21 +124,25 @@ def _compare(
         found = existing.pop(name, None)
         if not _is_same(found, triggers):
             previous = moved.get(name) if found is None else found.triggers
-            if previous is not None and previous.audit_schema != triggers.audit_schema:
-                _log.warning(
-                    "Changes of %r are logged in schema %r; the migration lets them be logged in schema %r instead",
-                    triggers.table,
-                    previous.audit_schema or default_schema(connection),
-                    triggers.audit_schema or default_schema(connection),
-                )
-            # Nothing worked before: then there is nothing to go back to.
-            if previous is not None and not previous.options.verbs:
-                previous = None
-            last.append(InitAuditLoggerTriggersOp(triggers, previous=previous))
+            last.append(InitAuditLoggerTriggersOp(triggers, previous=_former(previous, triggers, connection)))
     ours = _ours_to_remove(context, connection, metadata, upgrade_ops)
     # Before the table is dropped, so that a downgrade makes them after the table is back.
     first += [RemoveAuditLoggerTriggersOp(found.triggers) for name, found in existing.items() if name in ours]
     return first, last
+
+
+def _former(previous: Triggers | None, wanted: Triggers, connection: Connection) -> Triggers | None:
+    """What a downgrade goes back to; nothing if nothing worked before."""
+    if previous is None or not previous.options.verbs:
+        return None
+    if previous.audit_schema != wanted.audit_schema:
+        _log.warning(
+            "Changes of %r are logged in schema %r; the migration lets them be logged in schema %r instead",
+            wanted.table,
+            previous.audit_schema or default_schema(connection),
+            wanted.audit_schema or default_schema(connection),
+        )
+    return previous
 
 
 def _in_other_logs(
@@ -168,20 +173,21 @@ def _wanted(
     """The triggers that should exist on tables that are there, or about to be, and that the environment looks after."""
     default = default_schema(connection)
     there = tables_in(connection) | {
-        (None if op.schema == default else op.schema, op.table_name)
-        for op in upgrade_ops.ops
-        if isinstance(op, CreateTableOp)
+        (unless_default(op.schema, default), op.table_name) for op in upgrade_ops.ops if isinstance(op, CreateTableOp)
     }
-    left_out = {
-        (None if table.schema == default else table.schema, table.name)
+    there -= _of_models(context, metadata, default, looked_after=False)
+    return [t for t in wanted_triggers(connection, metadata) if (t.schema, t.table) in there]
+
+
+def _of_models(
+    context: AutogenContext, metadata: MetaData, default: str, *, looked_after: bool
+) -> set[tuple[str | None, str]]:
+    """The tables of the models, those that the environment looks after or those that it leaves out."""
+    return {
+        (unless_default(table.schema, default), table.name)
         for table in metadata.tables.values()
-        if not is_looked_after(context, table)
+        if is_looked_after(context, table) is looked_after
     }
-    return [
-        triggers
-        for triggers in wanted_triggers(connection, metadata)
-        if (triggers.schema, triggers.table) in there - left_out
-    ]
 
 
 def _ours_to_remove(
@@ -189,12 +195,7 @@ def _ours_to_remove(
 ) -> set[tuple[str | None, str]]:
     """Tables that are models without audit, or about to be dropped. On any other the triggers are somebody else's."""
     default = default_schema(connection)
-    in_models = {
-        (None if table.schema == default else table.schema, table.name)
-        for table in metadata.tables.values()
-        if is_looked_after(context, table)
-    }
-    return in_models | dropped_tables(upgrade_ops, default)
+    return _of_models(context, metadata, default, looked_after=True) | dropped_tables(upgrade_ops, default)
 
 
 def _unseen(
@@ -208,12 +209,14 @@ def _unseen(
     tables: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
     for triggers in triggers_of_other_logs(connection, None):
         tables[str(triggers.audit_schema)].add((triggers.schema, triggers.table))
-    return [
-        op
-        for schema, names in tables.items()
-        if schema not in schemas and names <= ours
-        for op in remove_log(context, connection, schema)
-    ]
+    found: list[MigrateOperation] = []
+    for schema, names in tables.items():
+        if schema not in schemas and names <= ours:
+            ops = remove_log(context, connection, schema)
+            if ops:
+                _log.warning("No AuditLogger writes to the log in schema %r any more; the migration drops it", schema)
+            found += ops
+    return found
 
 
 def _abandoned(

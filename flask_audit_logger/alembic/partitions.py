@@ -9,7 +9,7 @@ from alembic.operations import MigrateOperation
 from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from sqlalchemy import Connection, text
 
-from ..schema.catalog import default_schema
+from ..schema.catalog import default_schema, unless_default
 from ..schema.objects import Triggers
 from .tables import dropped_tables
 
@@ -40,7 +40,7 @@ def keep_partitions(connection: Connection, audited: list[Triggers], upgrade_ops
         for triggers in audited
         if (triggers.schema, triggers.table) not in dropped
         for row in connection.execute(_PARTITIONS, {"schema": triggers.schema or default, "table": triggers.table})
-        if (None if row.schema == default else row.schema, row.name) in dropped
+        if (unless_default(row.schema, default), row.name) in dropped
     }
     for (_, name), table in sorted(kept.items()):
         _log.info("Kept partition %r of the audited table %r", name, table)

@@ -6,6 +6,8 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import DropTableOp, UpgradeOps
 from sqlalchemy import MetaData, Table, Text
 
+from ..schema.catalog import unless_default
+
 #: Names of the two tables of a log.
 LOG_TABLES = ("transaction", "activity")
 
@@ -29,9 +31,7 @@ def is_looked_after(context: AutogenContext, table: Table, *, reflected: bool = 
 def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[tuple[str | None, str]]:
     """The tables that a migration drops by schema and name; the schema is ``None`` for the default one."""
     return {
-        (None if op.schema == default else op.schema, op.table_name)
-        for op in upgrade_ops.ops
-        if isinstance(op, DropTableOp)
+        (unless_default(op.schema, default), op.table_name) for op in upgrade_ops.ops if isinstance(op, DropTableOp)
     }
 
 
@@ -39,7 +39,7 @@ def restore_collations(upgrade_ops: UpgradeOps, schema: str | None, default: str
     """Let the log that a downgrade makes again sort as it did: SQLAlchemy before 2.1 doesn't reflect a collation."""
     for position, op in enumerate(upgrade_ops.ops):
         is_log = isinstance(op, DropTableOp) and op.table_name == "activity"
-        if is_log and (None if op.schema == default else op.schema) == schema:  # type: ignore[attr-defined]
+        if is_log and unless_default(op.schema, default) == schema:  # type: ignore[attr-defined]
             table = op.to_table()  # type: ignore[attr-defined]
             for name in ("table_name", "record_key"):
                 if name in table.c:

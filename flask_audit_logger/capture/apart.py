@@ -16,7 +16,6 @@ from sqlalchemy.pool import NullPool, Pool, QueuePool
 from .flask_context import own_context
 
 #: Whether code of the application runs apart now.
-
 _is_apart: ContextVar[bool] = ContextVar("flask_audit_logger_is_apart", default=False)
 
 

@@ -53,11 +53,13 @@ class _Block:
     :param owner: the logger it is of.
     :param frame: what is said inside it.
     :param place: the application context it was entered in, if there was one.
+    :param told: the connections that were told something inside it.
     """
 
     owner: object
     frame: Frame
     place: AppContext | None
+    told: list[Any] = field(default_factory=list)
 
     def counts(self) -> bool:
         """Whether this moment is inside the place of the block."""
@@ -65,9 +67,6 @@ class _Block:
 
 
 _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("flask_audit_logger_blocks", default=())
-
-#: The connections that were told inside the innermost block in which capture is off.
-_told: ContextVar[list[Any] | None] = ContextVar("flask_audit_logger_told", default=None)
 
 
 def current_frame(owner: object) -> Frame:
@@ -109,32 +108,23 @@ def capture_off(owner: object) -> Iterator[list[Any]]:
 
     Gives the connections of the driver that were told so inside; at the end somebody has to tell them otherwise.
     """
-    around = current_frame(owner)
-    told: list[Any] = []
-    outer = _told.get()
-    _told.set(told)
-    try:
-        with _entered(owner, replace(around, is_captured=False)):
-            yield told
-    finally:
-        _told.set(outer)
-        if outer is not None:
-            outer += told
+    with _entered(owner, replace(current_frame(owner), is_captured=False)) as block:
+        yield block.told
 
 
 def note_told(driver: Any) -> None:
     """A connection was told that capture is off."""
-    told = _told.get()
-    if told is not None:
-        told.append(driver)
+    for block in _blocks.get():
+        if not block.frame.is_captured and block.counts():
+            block.told.append(driver)
 
 
 @contextmanager
-def _entered(owner: object, frame: Frame) -> Iterator[None]:
+def _entered(owner: object, frame: Frame) -> Iterator[_Block]:
     block = _Block(owner, frame, current_context())
     _blocks.set((*(around for around in _blocks.get() if around.counts()), block))
     try:
-        yield
+        yield block
     finally:
         # Not back to what was before: blocks in generators end in any order, and wherever they are closed.
         _blocks.set(tuple(other for other in _blocks.get() if other is not block))

@@ -66,17 +66,19 @@ class CurrentStamp:
     def __call__(self, driver: Any) -> Stamp:
         frame = current_frame(self._owner)
         if writer() is not None:
-            return make_stamp(Actor(), None, self._facts(frame, Actor()), is_captured=frame.is_captured)
+            return make_stamp(Actor(), None, self._facts(frame), is_captured=frame.is_captured)
         token = _writer.set(driver)
         try:
             actor = identify(frame.actor) if frame.has_actor else self._actor()
             told = self._get_client_addr
             address, other_address = split_address(_ask_apart(told) if told else _ask(default_client_addr))
-            facts = {**(_ask(request_facts) or {}), **self._facts(frame, actor)}
+            facts = {**(_ask(request_facts) or {}), **self._facts(frame)}
+            if not self._is_known(actor):
+                facts["actor"] = _key_elsewhere(actor)
+                actor = Actor(label=actor.label)
             if other_address:
                 facts.setdefault("client_addr", other_address)
-            known = actor if self._is_known(actor) else Actor(label=actor.label)
-            return make_stamp(known, address, facts, is_captured=frame.is_captured)
+            return make_stamp(actor, address, facts, is_captured=frame.is_captured)
         finally:
             _writer.reset(token)
 
@@ -84,16 +86,12 @@ class CurrentStamp:
         """Whether the key is one of the actor class, so that it names nobody else."""
         return actor.model is None or actor.is_among(_ask(self._get_actor_cls))
 
-    def _facts(self, frame: Frame, actor: Actor) -> dict[str, Any]:
-        facts = dict(frame.facts)
-        if not self._is_known(actor):
-            facts["actor"] = _key_elsewhere(actor)
+    def _facts(self, frame: Frame) -> dict[str, Any]:
         behind = frame.impersonator
-        if behind is not None and self._is_known(behind):
-            facts["impersonator"] = {"id": behind.id, "label": behind.label}
-        elif behind is not None:
-            facts["impersonator"] = {"label": behind.label, **_key_elsewhere(behind)}
-        return facts
+        if behind is None:
+            return dict(frame.facts)
+        key = {"id": behind.id} if self._is_known(behind) else _key_elsewhere(behind)
+        return {**frame.facts, "impersonator": {"label": behind.label, **key}}
 
     def _actor(self) -> Actor:
         if self._get_actor_id is None:
@@ -117,6 +115,11 @@ def _key_elsewhere(actor: Actor) -> dict[str, str | None]:
     return {"class": actor.model.__name__ if actor.model is not None else None, "key": actor.id}
 
 
+def _gave_up() -> bool:
+    """Whether an answer has waited too long for a lock that the transaction of the write may hold itself."""
+    return bool(memory_of(writer()).gave_up)
+
+
 def _ask(callback: Callable[[], Any]) -> Any:
     """Call a callback whose failure must not become the failure of somebody's write."""
     try:
@@ -132,7 +135,7 @@ def _ask_apart(callback: Callable[[], Any]) -> Any:
 
     A query of it that fails would take the transaction of the write with it, and a commit would end it.
     """
-    if memory_of(writer()).gave_up:
+    if _gave_up():
         return None
     with apart(keeps_globals=True, shares_session=not is_another_session_possible()):
         return _ask(callback)
@@ -165,7 +168,7 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
     The request has not asked yet who is logged in, and now is no time to run the application's loader in its own
     session: we may be in the middle of a flush.
     """
-    if memory_of(writer()).gave_up:
+    if _gave_up():
         return None
     if not is_another_session_possible():
         # Waiting for a connection while we hold one could be for ever; sharing one would roll its transaction back.
@@ -175,7 +178,7 @@ def _load_apart(use: Callable[[Any], Any]) -> Any:
         return _load_once(use)
     except DBAPIError:
         # The pool had a dead connection. The one that the application writes on may be alive, so ask again.
-        if memory_of(writer()).gave_up:
+        if _gave_up():
             raise
         logger.debug("the current user is loaded once more", exc_info=True)
     return _load_once(use)

@@ -36,12 +36,16 @@ class Memory:
         self.forget_transaction()
 
     def forget_transaction(self) -> None:
-        """A transaction ended, and the settings that were local to it."""
+        """A transaction ended, or is about to begin."""
+        self.forget_stamps()
+        self.gave_up = False
+
+    def forget_stamps(self) -> None:
+        """No transaction runs, so the settings that were local to one are gone."""
         self.stamp: Stamp | None = None
         self._first: Stamp | None = None
         self.is_mixed = False
         self.has_switched = False
-        self.gave_up = False
 
     def note(self, stamp: Stamp) -> None:
         """The running transaction was told ``stamp``."""
@@ -63,8 +67,9 @@ def memory_of(driver: Any) -> Memory:
         # no weak reference to the connection of some other driver: nothing is remembered, all is said each time
         memory = Memory()
     if is_idle(driver):
-        # also after a commit on the driver's own connection, of which no event tells
-        memory.forget_transaction()
+        # also after a commit on the driver's own connection, of which no event tells; not that somebody gave up, as the
+        # connection is idle, too, while its first write waits to be stamped
+        memory.forget_stamps()
     return memory
 
 

@@ -46,7 +46,6 @@ _RIGHTS = text(
     """
 )
 
-
 _REPLICATION = text(
     """
     SELECT bool_or(pg_catalog.has_parameter_privilege(oid, 'session_replication_role', 'SET'))

@@ -16,6 +16,7 @@ from ..schema.catalog import (
     installed_version,
     tables_in,
     triggers_of_other_logs,
+    unless_default,
 )
 from ..schema.declared import declaration_of, declared_functions
 from ..schema.objects import Triggers
@@ -51,7 +52,7 @@ def status(connection: Connection, metadata: MetaData) -> list[Status]:
     existing = {(f.triggers.schema, f.triggers.table): f for f in existing_triggers(connection, declaration.schema)}
     elsewhere = {(t.schema, t.table): t for t in triggers_of_other_logs(connection, declaration.schema)}
     problems = []
-    if not {(None if log == default else log, name) for name in ("activity", "transaction")} <= there:
+    if not {(unless_default(log, default), name) for name in ("activity", "transaction")} <= there:
         problems.append("its tables are missing")
     elif installed_version(connection, log) is None:
         problems.append("its functions are missing")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy import ScalarSelect, Select, func, literal, select, tuple_
 
 from .criteria import Bounds, Criteria, bounds_of, conditions, joined, lookup_of
 from .feed import feed
@@ -149,7 +149,8 @@ def neighbours_in_record(log: Log, activity: ActivityRow) -> Neighbours:
         .where(a.table_name == activity.table.name, a.schema == activity.table.schema)
         .where(a.record_key == activity.record_key)
     )
-    return _neighbours(log, same, activity.id)
+    row = log.first(select(*_ends(log, same, activity.id)))
+    return Neighbours(row[0], row[1])
 
 
 def neighbours_in_transaction(log: Log, activity: ActivityRow) -> Neighbours:
@@ -157,17 +158,13 @@ def neighbours_in_transaction(log: Log, activity: ActivityRow) -> Neighbours:
     a = log.models.activity.c
     same = log.activities(a.id).where(a.transaction_id == activity.transaction_id)
     some = same.limit(MOST_COUNTED + 1).subquery()
-    place = select(func.count()).select_from(some).where(some.c.id <= activity.id).scalar_subquery()
-    total = select(func.count()).select_from(some).scalar_subquery()
-    return _neighbours(log, same, activity.id, place, total)
+    place, total = func.count().filter(some.c.id <= activity.id), func.count()
+    row = log.first(select(*_ends(log, same, activity.id), place, total).select_from(some))
+    return Neighbours(row[0], row[1], place=(row[2], row[3]) if row[3] <= MOST_COUNTED else None)
 
 
-def _neighbours(log: Log, same: Select[Any], activity_id: int, *counts: Any) -> Neighbours:
+def _ends(log: Log, same: Select[Any], activity_id: int) -> list[ScalarSelect[Any]]:
     a = log.models.activity.c
-    before = same.where(a.id < activity_id).order_by(a.id.desc()).limit(1).scalar_subquery()
-    after = same.where(a.id > activity_id).order_by(a.id).limit(1).scalar_subquery()
-    row = log.first(select(before, after, *counts))
-    if row is None:
-        return Neighbours(None, None)
-    is_counted = len(counts) == 2 and row[3] <= MOST_COUNTED
-    return Neighbours(row[0], row[1], place=(row[2], row[3]) if is_counted else None)
+    before = same.where(a.id < activity_id).order_by(a.id.desc())
+    after = same.where(a.id > activity_id).order_by(a.id)
+    return [end.limit(1).scalar_subquery() for end in (before, after)]

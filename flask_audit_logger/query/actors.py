@@ -108,7 +108,7 @@ def work(log: Log, search: Search, zone: str) -> Work:
     """
     if search.is_empty:
         return Work()
-    seen = feed(log, search.criteria, Paging(limit=LOOKED_AT - 1), search.bounds).subquery()
+    seen = feed(log, search.criteria, Paging(limit=LOOKED_AT - 1), search.bounds).subquery()  # and one more
     local = func.timezone(literal(zone, Text), seen.c.t_issued_at)
     what = [seen.c.schema, seen.c.table_name, seen.c.verb]
     when = [cast(extract(part, local), Integer) for part in ("isodow", "hour")]

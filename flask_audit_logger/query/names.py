@@ -25,17 +25,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from .reader import Log
-from .records import is_emptied
+from .records import is_emptied, is_end
 from .refs import RecordRef, TableRef
 
 #: Columns whose value names a record to a human, best first.
 NAMING_COLUMNS = ("name", "title", "label", "display_name", "username")
 #: At most so many records are named at once.
-MOST = 1000
+MOST_RECORDS = 1000
 #: Characters of a name.
 LONGEST = 120
 #: So many changes of a record are looked at for the ends of its lives.
-LOOKED_AT = 500
+MOST_CHANGES = 500
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def names_of(
         them.
     :param key: the columns of a table's key.
     """
-    wanted = [(ref, since, naming_columns(ref.table)) for ref, since in list(records.items())[:MOST]]
+    wanted = [(ref, since, naming_columns(ref.table)) for ref, since in list(records.items())[:MOST_RECORDS]]
     wanted = [entry for entry in wanted if entry[2]]
     if not wanted:
         return {}
@@ -129,10 +129,10 @@ def _ends(log: Log, asked: Any) -> Any:
     """The ids by which lives of a key had ended, as far as they are asked for; and nothing, for the newest life."""
     a = log.models.activity.c
     part = func.jsonb_array_elements_text(cast(asked.c.key_columns, JSONB)).table_valued("name").render_derived()
-    is_renamed = select(part.c.name).where(a.changed_data.has_key(part.c.name)).correlate(asked, a.id.table).exists()
-    is_end = or_(a.verb == "delete", and_(a.verb == "update", is_renamed)).label("is_end")
-    own = log.activities(a.id, a.verb, is_end).where(*_is_own(log, asked), a.id >= asked.c.since)
-    change = own.order_by(a.id).limit(LOOKED_AT).correlate(asked).subquery("change")
+    key = func.array(select(part.c.name).correlate(asked).scalar_subquery(), type_=ARRAY(Text))
+    own = log.activities(a.id, a.verb, is_end(a, key).label("is_end")).where(*_is_own(log, asked))
+    own = own.where(a.id >= asked.c.since)
+    change = own.order_by(a.id).limit(MOST_CHANGES).correlate(asked).subquery("change")
     # whatever had the key before an insert was gone by then, even if nobody saw that
     is_new = and_(change.c.verb == "insert", change.c.id > asked.c.since)
     ended = select(case((is_new, change.c.id - 1), else_=change.c.id)).where(or_(change.c.is_end, is_new))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, or_
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_
 
 from .activities import Count, capped
 from .criteria import Criteria, conditions
@@ -108,6 +108,15 @@ def is_emptied(log: Log, schema: Any, table_name: Any) -> list[ColumnElement[boo
     """What makes an activity one that removed all rows of a table at once."""
     a = log.models.activity.c
     return [a.table_name == table_name, a.record_key.is_(None), a.schema == schema, a.verb == "truncate"]
+
+
+def is_end(a: Any, key: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether nothing has the key of a record after a change of it: it was deleted, or got another key.
+
+    :param a: the columns of the change.
+    :param key: names of the key's columns, as an array.
+    """
+    return or_(a.verb == "delete", and_(a.verb == "update", a.changed_data.has_any(key)))
 
 
 def _of_record(criteria: Criteria, record: RecordRef) -> Criteria:

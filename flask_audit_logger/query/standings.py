@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from .diff import differs
 from .reader import Log
-from .records import is_emptied, is_record
+from .records import is_emptied, is_end, is_record
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 from .values import Value, value_of
@@ -183,7 +183,8 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence
     until = union_all(
         *(select(literal(place).label("place"), found.label("id")) for place, found in numbered)
     ).subquery()
-    is_gone, is_partial = or_(_is_end(a, key), a.c.verb == "truncate"), _is_partial(a)
+    is_own_end = is_end(a.c, _names(key))
+    is_gone, is_partial = or_(is_own_end, a.c.verb == "truncate"), _is_partial(a)
     version = log.activities(
         until.c.place,
         until.c.id,
@@ -198,7 +199,7 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence
         return of.order_by(order).limit(1).correlate(version).scalar_subquery()
 
     first, last = a.c.id, a.c.id.desc()
-    ends = own.where(_is_end(a, key))
+    ends = own.where(is_own_end)
     since = func.greatest(end(ends.where(is_before), last), end(whole.where(is_before), last))
     until_end = func.least(end(ends.where(is_after), first), end(whole.where(is_after), first))
     emptied_next = case((not_(version.c.is_gone), end(whole.where(is_after), first)))
@@ -231,7 +232,7 @@ def _reached(
     :param of: what the conditions refer to besides the activities.
     """
     a = log.models.activity
-    own = log.activities(a.c.id, _is_end(a, key).label("is_end")).where(*is_record(log, record), *conditions)
+    own = log.activities(a.c.id, is_end(a.c, _names(key)).label("is_end")).where(*is_record(log, record), *conditions)
     own = own.order_by(a.c.id.desc()).limit(1)
     last = (own if of is None else own.correlate(of)).subquery("last")
     emptied = _emptied(log, record).where(a.c.id > last.c.id, *conditions).order_by(a.c.id).limit(1)
@@ -245,13 +246,8 @@ def _emptied(log: Log, record: RecordRef) -> Select[Any]:
     return log.activities(log.models.activity.c.id).where(*is_emptied(log, record.table.schema, record.table.name))
 
 
-def _is_end(a: FromClause, key: Sequence[str]) -> ColumnElement[bool]:
-    """Whether nothing has the record's key after a change."""
-    is_deleted: ColumnElement[bool] = a.c.verb == "delete"
-    if not key:
-        return is_deleted
-    is_renamed = a.c.changed_data.has_any(cast([str(name) for name in key], ARRAY(Text)))
-    return or_(is_deleted, and_(a.c.verb == "update", is_renamed))
+def _names(key: Sequence[str]) -> ColumnElement[Any]:
+    return cast([str(name) for name in key], ARRAY(Text))
 
 
 def _is_partial(a: FromClause) -> ColumnElement[bool]:

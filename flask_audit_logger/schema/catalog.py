@@ -124,6 +124,11 @@ def default_schema(connection: Connection) -> str:
     return connection.dialect.default_schema_name or DEFAULT_SCHEMA
 
 
+def unless_default(schema: str | None, default: str) -> str | None:
+    """A schema, or ``None`` if it is the default one: as the functions here name it."""
+    return None if schema == default else schema
+
+
 def has_schema(connection: Connection, schema: str) -> bool:
     """Whether there is a schema of that name."""
     query = text("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema)")
@@ -182,7 +187,7 @@ def existing_triggers(connection: Connection, audit_schema: str | None) -> list[
         partitioned = rows[0].relkind == "p"
         triggers = Triggers(
             table=table,
-            schema=None if schema == default else schema,
+            schema=unless_default(schema, default),
             audit_schema=audit_schema,
             version=version,
             options=_options([row for row in rows if _works(row)], partitioned=partitioned),
@@ -201,8 +206,8 @@ def triggers_of_other_logs(connection: Connection, audit_schema: str | None) -> 
     A table has the triggers of one log only, because of their names.
     """
     default = default_schema(connection)
-    schemas = [None if schema == default else schema for schema in connection.scalars(_LOGS)]
-    others = [schema for schema in schemas if schema != (None if audit_schema == default else audit_schema)]
+    schemas = [unless_default(schema, default) for schema in connection.scalars(_LOGS)]
+    others = [schema for schema in schemas if schema != unless_default(audit_schema, default)]
     return [found.triggers for schema in others for found in existing_triggers(connection, schema)]
 
 

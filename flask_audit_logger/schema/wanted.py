@@ -7,7 +7,7 @@ import dataclasses
 from sqlalchemy import Connection, MetaData, text
 
 from ..exceptions import ConfigurationError
-from .catalog import default_schema
+from .catalog import default_schema, unless_default
 from .declared import declared_triggers
 from .objects import Triggers
 from .options import TableOptions
@@ -35,7 +35,7 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
     default = default_schema(connection)
     declared = {(t.schema, t.table): t for t in (in_catalog(t, default) for t in declared_triggers(metadata))}
     rows = connection.execute(_TABLES, {"names": [name for _, name in declared]})
-    tables = {(None if row.schema == default else row.schema, row.name): row for row in rows}
+    tables = {(unless_default(row.schema, default), row.name): row for row in rows}
     wanted = []
     for name, triggers in declared.items():
         table = tables.get(name)
@@ -43,7 +43,7 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
             wanted.append(triggers)
             continue
         triggers = _partitioned(triggers, is_partitioned=table.is_partitioned)
-        root = declared.get((None if table.root_schema == default else table.root_schema, table.root))
+        root = declared.get((unless_default(table.root_schema, default), table.root))
         if root is None:
             wanted.append(triggers)
         elif _asked_for(root) != _asked_for(triggers):
@@ -56,7 +56,7 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
 
 def in_catalog(triggers: Triggers, default: str) -> Triggers:
     """The same triggers, named as :func:`~.catalog.existing_triggers` names them."""
-    return dataclasses.replace(triggers, schema=None if triggers.schema == default else triggers.schema)
+    return dataclasses.replace(triggers, schema=unless_default(triggers.schema, default))
 
 
 def _partitioned(triggers: Triggers, *, is_partitioned: bool) -> Triggers:

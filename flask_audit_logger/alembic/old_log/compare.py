@@ -9,7 +9,7 @@ from alembic.operations.ops import AlterColumnOp, DropColumnOp, ModifyTableOps
 from sqlalchemy import Connection, MetaData, text
 
 from ...exceptions import ConfigurationError
-from ...schema.catalog import default_schema
+from ...schema.catalog import default_schema, unless_default
 from ...schema.declared import Declaration, declared_triggers
 from ...sql import CURRENT_VERSION
 from ..log_tables import is_on_log
@@ -174,7 +174,7 @@ def refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declara
     :raises ConfigurationError: if it logs one of our tables.
     """
     default = default_schema(connection)
-    audited = {(None if t.schema == default else t.schema, t.table) for t in declared_triggers(metadata)}
+    audited = {(unless_default(t.schema, default), t.table) for t in declared_triggers(metadata)}
     for row in connection.execute(_ELSEWHERE, {"default": default, "schema": declaration.schema or default}):
         origin = _origin(connection, row.log) if (row.schema, row.name) in audited else None
         if origin is not None:
