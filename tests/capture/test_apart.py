@@ -340,3 +340,35 @@ def test_a_bind_with_a_search_path_of_its_own(create_app, database_url, outside)
         app.db.session.add(app.models.Tag(name="x"))
         app.db.session.commit()
     assert actors(app, table_name="tags") == [(1, "Grace")]
+
+
+@pytest.mark.parametrize("by", ["loader", "callback"])
+def test_nobody_is_asked_again_though_the_write_is_the_first_statement(create_app, by, outside):
+    """The connection is still idle when the answer waits too long for somebody else's lock."""
+    asked = []
+
+    def ask():
+        asked.append(1)
+        return app.db.session.scalar(sa.text("SELECT id FROM users WHERE id = 1"))
+
+    app = with_grace(create_app(**({"get_actor_id": ask} if by == "callback" else {})))
+    asked.clear()
+
+    @LoginManager(app.app).request_loader
+    def load(request):
+        if by == "loader":
+            asked.append(1)
+        return app.db.session.get(app.models.User, 1)
+
+    def insert(times):
+        with app.app.test_request_context("/"), app.db.engine.begin() as connection:
+            for _ in range(times):
+                connection.execute(sa.text("INSERT INTO tags (name) VALUES ('x')"))
+
+    with outside.connect() as other:
+        other.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        insert(4)
+        other.rollback()
+    assert len(asked) == 1
+    insert(1)
+    assert [actor for actor, _ in actors(app, table_name="tags")] == [None] * 4 + [1]
