@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from flask import Flask, appcontext_pushed, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, MetaData, Table, inspect
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Mapper, Session, scoped_session
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.orm import Session, scoped_session
 
 from . import config
 from .capture import context as said
@@ -22,17 +20,14 @@ from .capture.listeners import EngineListener
 from .capture.memory import is_idle, memory_of
 from .capture.stamp import switch_on
 from .cli import audit_cli
-from .exceptions import ActorClassError, ConfigurationError, NotInitializedError
-from .models import AuditLogActivity, AuditLogTransaction, AuditModels, bind_actor, make_models
-from .schema import create_all
-from .schema.declared import Declaration, declare, is_declared, is_watched, patterns, unwatch, watch
-from .schema.mapped import attributes_of, class_called
+from .exceptions import ConfigurationError, NotInitializedError
+from .logs import Logs
+from .models import AuditLogActivity, AuditLogTransaction, AuditModels
+from .schema.declared import patterns
 from .schema.tables import audited_tables
 
 if TYPE_CHECKING:
     from .ui import AuditUI
-
-DEFAULT_ACTOR_CLASS = "User"
 
 
 class AuditLogger:
@@ -69,16 +64,13 @@ class AuditLogger:
         mask: Iterable[str] = (),
         ui: AuditUI | None = None,
     ) -> None:
-        self._db: SQLAlchemy | None = None
-        self._models: dict[MetaData, AuditModels] = {}
+        self._logs: Logs | None = None
         self._actor_cls = actor_cls
-        self._bound_actor: type[Any] | None = None
-        self._bound: set[MetaData] = set()
         self._apps: WeakSet[Flask] = WeakSet()
-        self._completing = threading.RLock()
+        self._attaching = threading.RLock()
         self._listeners: list[EngineListener] = []
         self._current_stamp = CurrentStamp(
-            self, lambda: self._bound_actor or self.actor_cls, get_actor_id, get_actor_label, get_client_addr
+            self, lambda: self._known_logs.actor, get_actor_id, get_actor_label, get_client_addr
         )
         self._exclude = patterns("exclude", exclude)
         self._mask = patterns("mask", mask)
@@ -100,9 +92,9 @@ class AuditLogger:
         db = app.extensions.get("sqlalchemy")
         if db is None:
             raise NotInitializedError("The application has no database object. Call db.init_app(app) first.")
-        if self._db is None:
+        if self._logs is None:
             self._bind(db)
-        elif self._db is not db:
+        elif self._logs.db is not db:
             raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
         config.set_defaults(app)
         app.extensions["audit_logger"] = self
@@ -115,9 +107,7 @@ class AuditLogger:
     @property
     def db(self) -> SQLAlchemy:
         """The database object."""
-        if self._db is None:
-            raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
-        return self._db
+        return self._known_logs.db
 
     @property
     def models(self) -> AuditModels:
@@ -130,11 +120,7 @@ class AuditLogger:
         :param bind_key: a key of ``SQLALCHEMY_BINDS``, or ``None`` for the default database.
         :raises ConfigurationError: if that database has no audited table.
         """
-        metadata = self.db.metadatas.get(bind_key)
-        self._complete(metadata)
-        if metadata not in self._models:
-            raise ConfigurationError(f"There is no audited table in the database of the bind {bind_key!r}.")
-        return self._models[metadata]
+        return self._known_logs.models_of(bind_key)
 
     @property
     def activity_cls(self) -> type[AuditLogActivity]:
@@ -149,7 +135,7 @@ class AuditLogger:
     @property
     def actor_cls(self) -> type[Any] | None:
         """The model of the actors, if there is one."""
-        return self._find_actor()
+        return self._known_logs.find_actor()
 
     @property
     def audit_logged_tables(self) -> set[Table]:
@@ -221,100 +207,32 @@ class AuditLogger:
             listener.detach()
         self._listeners.clear()
         self._apps.clear()
-        if self._db is not None:
-            for metadata in self._db.metadatas.values():
-                create_all.detach(metadata)
-                unwatch(metadata)
+        if self._logs is not None:
+            self._logs.detach()
+
+    @property
+    def _known_logs(self) -> Logs:
+        if self._logs is None:
+            raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
+        return self._logs
 
     def _bind(self, db: SQLAlchemy) -> None:
-        if is_declared(db.metadata) or is_watched(db.metadata):
-            raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
-        self._db = db
-        self._complete()
+        self._logs = Logs(db, schema=self.schema, actor_cls=self._actor_cls, exclude=self._exclude, mask=self._mask)
         appcontext_pushed.connect(self._on_app_context)
         if has_app_context():
-            self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]
-
-    def _declare(self, metadata: MetaData) -> None:
-        try:
-            models = make_models(metadata, self.schema)
-        except InvalidRequestError as error:
-            raise ConfigurationError(
-                "The application has a table 'activity' or 'transaction' of its own. "
-                "Give the log a schema: AuditLogger(db, schema='audit_logs')."
-            ) from error
-        self._models[metadata] = models
-        declare(
-            metadata,
-            Declaration(
-                schema=models.activity.schema,
-                exclude=self._exclude,
-                mask=self._mask,
-                attributes=lambda table: attributes_of(self._mappers(), table),
-                prepare=self._prepare,
-            ),
-        )
-        self._watch(metadata)
-
-    def _watch(self, metadata: MetaData) -> None:
-        create_all.attach(metadata)
-        watch(metadata, partial(self._complete, metadata))
-
-    def _prepare(self) -> None:
-        """Complete the log before its tables are made or compared.
-
-        :raises ActorClassError: if the actor model was named and doesn't exist, or several have its name.
-        """
-        if self._complete() is None and self._actor_cls is not None:
-            raise ActorClassError(
-                f"The actor class {self._actor_cls!r} is no model of this SQLAlchemy object. "
-                "Import its module before migrations run, or give another actor_cls."
-            )
-
-    def _complete(self, asked_for: MetaData | None = None) -> type[Any] | None:
-        """Take in what was imported since: databases with audited tables, and the actor model.
-
-        :param asked_for: somebody wants the log of this one. The default database has one even if nothing is audited,
-            but only then: it need not be PostgreSQL.
-        """
-        with self._completing:
-            for metadata in list(self.db.metadatas.values()):
-                if is_declared(metadata):
-                    continue
-                is_default = metadata is asked_for is self.db.metadata
-                if is_default or any(True for _ in audited_tables(metadata)):
-                    self._declare(metadata)
-                else:
-                    self._watch(metadata)
-            return self._find_actor()
-
-    def _find_actor(self) -> type[Any] | None:
-        wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
-        wanted_cls = class_called(self._mappers(), wanted) if isinstance(wanted, str) else wanted
-        actor = self._bound_actor = self._bound_actor or wanted_cls
-        if actor is not None:
-            # The log of the default database, and the one that is beside the actors.
-            beside = {self.db.metadata, getattr(inspect(actor).local_table, "metadata", None)}
-            for metadata in self._models.keys() & beside - self._bound:
-                bind_actor(self._models[metadata], actor)
-                self._bound.add(metadata)
-        return wanted_cls
-
-    def _mappers(self) -> frozenset[Mapper[Any]]:
-        mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
-        return mappers
+            self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy
 
     def _on_app_context(self, app: Flask, **kw: Any) -> None:
         # Engines can be reached only inside an application context, so this comes before any of their statements.
-        if app not in self._apps and app.extensions.get("sqlalchemy") is self._db:
+        if app not in self._apps and app.extensions.get("sqlalchemy") is self.db:
             self._attach(app)
 
     def _attach(self, app: Flask) -> None:
-        with self._completing:
+        with self._attaching:
             if app in self._apps:
                 return
             config.set_defaults(app)
-            self._complete()
+            self._known_logs.complete()
             for engine in self.db.engines.values():
                 self._listen(engine)
             self._apps.add(app)

@@ -100,12 +100,12 @@ class AuditModels:
     @property
     def activity(self) -> Table:
         """The activity table."""
-        return self.activity_cls.__table__  # type: ignore[attr-defined,no-any-return]
+        return self.activity_cls.__table__  # type: ignore[attr-defined,no-any-return]  # set by the mapper
 
     @property
     def transaction(self) -> Table:
         """The transaction table."""
-        return self.transaction_cls.__table__  # type: ignore[attr-defined,no-any-return]
+        return self.transaction_cls.__table__  # type: ignore[attr-defined,no-any-return]  # set by the mapper
 
 
 def make_models(metadata: MetaData, schema: str | None) -> AuditModels:

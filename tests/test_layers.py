@@ -35,8 +35,10 @@ LAYERS = {
     "ui": Layer("exceptions config query", "babel flask flask_babel flask_login jinja2 markupsafe werkzeug wtforms"),
     "maintenance": Layer("exceptions config sql models schema query", "sqlalchemy"),
     "cli": Layer("exceptions config schema query maintenance", "click flask sqlalchemy"),
+    "logs": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),
     "extension": Layer(
-        "exceptions config models schema capture query alembic ui maintenance cli", "flask flask_sqlalchemy sqlalchemy"
+        "exceptions config models logs schema capture query alembic ui maintenance cli",
+        "flask flask_sqlalchemy sqlalchemy",
     ),
 }
 

@@ -38,9 +38,10 @@ def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[tuple[str | Non
 def restore_collations(upgrade_ops: UpgradeOps, schema: str | None, default: str) -> None:
     """Let the log that a downgrade makes again sort as it did: SQLAlchemy before 2.1 doesn't reflect a collation."""
     for position, op in enumerate(upgrade_ops.ops):
-        is_log = isinstance(op, DropTableOp) and op.table_name == "activity"
-        if is_log and unless_default(op.schema, default) == schema:  # type: ignore[attr-defined]
-            table = op.to_table()  # type: ignore[attr-defined]
+        if not isinstance(op, DropTableOp) or op.table_name != "activity":
+            continue
+        if unless_default(op.schema, default) == schema:
+            table = op.to_table()
             for name in ("table_name", "record_key"):
                 if name in table.c:
                     table.c[name].type = Text(collation="C")

@@ -98,4 +98,4 @@ def _keep_off_shared_connections(session: Session) -> None:
             raise InvalidRequestError(f"{bind.engine} has no second connection to look up who acts")
         return bind
 
-    session.get_bind = get_bind  # type: ignore[method-assign]
+    session.get_bind = get_bind  # type: ignore[method-assign]  # of this one session

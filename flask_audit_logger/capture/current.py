@@ -108,7 +108,7 @@ class CurrentStamp:
 
     def _told_actor(self) -> Actor:
         with _current_user_loaded_apart():
-            return identify(self._get_actor_id())  # type: ignore[misc]
+            return identify(self._get_actor_id())  # type: ignore[misc]  # asked only if there is one
 
 
 def _key_elsewhere(actor: Actor) -> dict[str, str | None]:

@@ -62,7 +62,9 @@ _memories: WeakKeyDictionary[Any, Memory] = WeakKeyDictionary()
 def memory_of(driver: Any) -> Memory:
     """What was told to a connection of psycopg2 or psycopg."""
     try:
-        memory = _memories.setdefault(driver, Memory())
+        memory = _memories.get(driver)
+        if memory is None:
+            memory = _memories[driver] = Memory()
     except TypeError:
         # no weak reference to the connection of some other driver: nothing is remembered, all is said each time
         memory = Memory()

@@ -109,7 +109,7 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     try:
         return str(value)
-    except Exception:
+    except Exception:  # somebody's own str() must not take the write with it
         logger.debug("str() of a value in a context failed", exc_info=True)
         return f"<{type(value).__name__}>"
 

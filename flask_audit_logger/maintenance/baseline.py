@@ -70,7 +70,7 @@ def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
     for leaf in leaves:
         for first, last in [*_batches(leaf.blocks), (None, None)]:
             with engine.begin() as connection:
-                newest = connection.scalar(text(f"SELECT max(id) FROM {activity}")) or 0  # noqa: S608
+                newest = connection.scalar(text(f"SELECT max(id) FROM {activity}")) or 0  # noqa: S608 - quoted
                 statement = snapshot(triggers, default, leaf.leaf, first, last)
                 connection.execute(text(statement.replace(":", "\\:")))
                 recorded = connection.scalar(text(_RECORDED.format(activity)), {"newest": newest}) or 0

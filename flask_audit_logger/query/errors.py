@@ -8,6 +8,10 @@
   * ``LogMissing`` – the tables of the log don't exist
   * ``LogOutdated`` – they lack a column
   * ``LogForbidden`` – the database user may not read them
+  * ``RevertError`` – values could not be put back
+
+    * ``Conflict`` – the row is not what was shown
+    * ``Refused`` – a column can't be put back, or the database refused it
 """
 
 from __future__ import annotations
@@ -57,6 +61,25 @@ class LogOutdated(ReadError):
 
 class LogForbidden(ReadError):
     """The user of the database may not read the tables of the log, or a table that a scope names."""
+
+
+class RevertError(ReadError):
+    """Values could not be put back; nothing was changed."""
+
+
+class Conflict(RevertError):
+    """The row is not what it was when the change was shown."""
+
+
+class Refused(RevertError):
+    """A column can't be put back, or the database refused the values.
+
+    :param objection: the constraint or the kind of error, if it was the database.
+    """
+
+    def __init__(self, text: str, objection: str | None = None) -> None:
+        super().__init__(text)
+        self.objection = objection
 
 
 _BY_STATE: dict[str | None, tuple[type[ReadError], str]] = {

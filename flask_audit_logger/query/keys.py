@@ -33,7 +33,7 @@ def key_text(value: Any, column: Column[Any] | None) -> str:
 
 def _sent(value: Any, column: Column[Any]) -> Any:
     """What SQLAlchemy sends to the database."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
     process = column.type.dialect_impl(dialect).bind_processor(dialect)
     try:
         return value if process is None else process(value)

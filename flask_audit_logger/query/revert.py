@@ -8,43 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, Text, cast, column, event, func, literal, literal_column, null, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ClauseElement, Connection, event, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, object_mapper, registry
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
-from sqlalchemy.types import NullType
 
 from .diff import differs
 from .diff.kinds import Kind, settled
-from .errors import ReadError
+from .errors import Conflict, Refused
 from .live import is_key, read_live_row, select_live
 from .reader import SETTINGS
 from .tables import TableInfo
 from .texts import marked
-from .values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, dump, load, mark_of, value_of
+from .typed import column_of, identity, typed
+from .values import ABSENT, MASKED, Value, mark_of, value_of
 
 #: The obstacle that takes nothing from a row that is made again.
 MADE = marked("the database makes this value")
-
-
-class RevertError(ReadError):
-    """Values could not be put back; nothing was changed."""
-
-
-class Conflict(RevertError):
-    """The row is not what it was when the change was shown."""
-
-
-class Refused(RevertError):
-    """A column can't be put back, or the database refused the values.
-
-    :param objection: the constraint or the kind of error, if it was the database.
-    """
-
-    def __init__(self, text: str, objection: str | None = None) -> None:
-        super().__init__(text)
-        self.objection = objection
 
 
 @dataclass(frozen=True)
@@ -210,19 +190,19 @@ def _numbers_given(session: Session, info: TableInfo) -> Iterator[None]:
 def _write(
     session: Session, mappers: registry, info: TableInfo, key: Sequence[str], values: Mapping[str, Any], *, is_new: bool
 ) -> None:
-    typed = _typed(session, info, values)
+    written = typed(session, info, values)
     mapper = _mapper(mappers, info)
     if mapper is None:
         statement = info.table.insert() if is_new else info.table.update().where(*is_key(info.table, info, key))
-        session.execute(statement.values({_column(info, name): value for name, value in typed.items()}))
+        session.execute(statement.values({column_of(info, name): value for name, value in written.items()}))
         return
     if is_new:
-        found = _class_of(mapper, info, typed).class_manager.new_instance()
+        found = _class_of(mapper, info, written).class_manager.new_instance()
         session.add(found)
     else:
-        found = session.get(mapper.class_, tuple(_identity(session, info, key)), populate_existing=True)
-    for name, value in typed.items():
-        attribute = object_mapper(found).get_property_by_column(_column(info, name)).key
+        found = session.get(mapper.class_, tuple(identity(session, info, key)), populate_existing=True)
+    for name, value in written.items():
+        attribute = object_mapper(found).get_property_by_column(column_of(info, name)).key
         if isinstance(value, ClauseElement):  # what is meant for the database, MutableDict and validators refuse
             instance_dict(found)[attribute] = value
             flag_modified(found, attribute)
@@ -230,65 +210,10 @@ def _write(
             setattr(found, attribute, value)
 
 
-def _class_of(mapper: Mapper[Any], info: TableInfo, typed: Mapping[str, Any]) -> Mapper[Any]:
+def _class_of(mapper: Mapper[Any], info: TableInfo, values: Mapping[str, Any]) -> Mapper[Any]:
     """The class of a row that is made again: several may share the table."""
-    found = mapper.polymorphic_map.get(typed.get(getattr(mapper.polymorphic_on, "name", "")), mapper)
+    found = mapper.polymorphic_map.get(values.get(getattr(mapper.polymorphic_on, "name", "")), mapper)
     return found if found.local_table is info.table else mapper
-
-
-def _typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Logged values as Python values of their columns: PostgreSQL knows best how to read what it wrote."""
-    typed = {name: found for name, value in values.items() if (found := _as_sql(info, name, value)) is not None}
-    given = {name: as_value(value).data for name, value in values.items() if name not in typed}
-    if not given:
-        return typed
-    table = session.get_bind().dialect.identifier_preparer.format_table(info.table)
-    row = func.jsonb_populate_record(
-        literal_column(f"NULL::{table}"), cast(literal(dump(given), Text), JSONB)
-    ).table_valued(*(column(name, _column(info, name).type) for name in given), name="then")
-    read = dict(zip(given, session.execute(select(*(row.c[name] for name in given))).one(), strict=True))
-    lost = _lost(session, info, read, given)
-    if lost:
-        raise Refused(f"the values of {lost} can't be written back exactly", ", ".join(lost))
-    return {**typed, **read}
-
-
-def _as_sql(info: TableInfo, name: str, value: Any) -> Any:
-    """A value of a JSON column that Python can't say: JSON null, NULL where None means that one, or odd text."""
-    if info.kind(name) is not Kind.JSON:
-        return None
-    if as_value(value) == NULL:
-        return null()
-    if mark_of(value) != "text" and as_value(value) != JSON_NULL:
-        return None
-    text = value["text"] if mark_of(value) == "text" else "null"
-    return cast(literal(text, Text), _column(info, name).type)
-
-
-def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Columns whose values Python can't hold as they were: an interval of a month, infinity, long numbers in JSON."""
-    types = {name: _column(info, name).type for name in typed}
-    names = [name for name, value in typed.items() if value is not None and not isinstance(types[name], NullType)]
-    if not names:
-        return []
-    sent = ((name, cast(literal(typed[name], types[name]), types[name])) for name in names)
-    row = session.execute(select(*(cast(func.jsonb_build_object(name, value), Text) for name, value in sent))).one()
-    seen = {name: value for text in row for name, value in load(text).items()}
-    return [name for name in names if differs(_raw(seen[name]), _raw(given[name]), info.kind(name))]
-
-
-def _raw(data: Any) -> Value:
-    """A value in which nothing is a mark."""
-    return as_value(as_logged(data)) if isinstance(data, dict) else as_value(data)
-
-
-def _identity(session: Session, info: TableInfo, key: Sequence[str]) -> list[Any]:
-    parts = zip(info.table.primary_key.columns, key, strict=True)
-    return list(session.execute(select(*(cast(literal(text, Text), part.type) for part, text in parts))).one())
-
-
-def _column(info: TableInfo, name: str) -> Any:
-    return next(found for found in info.table.columns if found.name == name)
 
 
 def _objection(error: Exception) -> str:

@@ -71,7 +71,7 @@ def undo(row: ActivityRow, info: TableInfo | None, hidden: Callable[[TableRef, s
     _check(row, info, touched, hidden)
     if row.verb == "insert":
         where = _is_row(info, row, key) + _unchanged(info, row.changed_data)
-        return f"DELETE FROM {_table(info)} t WHERE {where};"  # noqa: S608 - all parts are quoted below
+        return f"DELETE FROM {_table(info)} t WHERE {where};"  # noqa: S608 - quoted
     if row.verb == "delete":
         return _insert(info, row.old_data)
     return _update(info, row, key)
@@ -105,7 +105,7 @@ def _check(row: ActivityRow, info: TableInfo, touched: set[str], hidden: Callabl
 
 def _insert(info: TableInfo, data: dict[str, Any]) -> str:
     names = _columns(name for name in info.ordered(data) if not info.columns[name].is_generated)
-    values = f"SELECT {names} FROM {_populated(info, data)}"  # noqa: S608
+    values = f"SELECT {names} FROM {_populated(info, data)}"  # noqa: S608 - quoted
     return f"INSERT INTO {_table(info)} ({names}) OVERRIDING SYSTEM VALUE {values};"
 
 
@@ -115,9 +115,9 @@ def _update(info: TableInfo, row: ActivityRow, key: Sequence[str]) -> str:
     if not names:
         return ""
     columns = _columns(names)
-    then = f"(SELECT {columns} FROM {_populated(info, before)})"  # noqa: S608
+    then = f"(SELECT {columns} FROM {_populated(info, before)})"  # noqa: S608 - quoted
     where = _is_row(info, row, key) + _unchanged(info, row.changed_data)
-    return f"UPDATE {_table(info)} t SET ({columns}) = {then} WHERE {where};"  # noqa: S608
+    return f"UPDATE {_table(info)} t SET ({columns}) = {then} WHERE {where};"  # noqa: S608 - quoted
 
 
 def _is_row(info: TableInfo, row: ActivityRow, key: Sequence[str]) -> str:

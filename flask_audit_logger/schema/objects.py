@@ -127,7 +127,7 @@ class Triggers:
             "        FROM pg_catalog.pg_trigger",
             f"        WHERE tgfoid = {capture}::regprocedure AND NOT tgisinternal AND tgname NOT IN ({names})",
             f"            AND (tgrelid = {named}::regclass",
-            f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608
+            f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608 - quoted
             "    LOOP",
             "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray.tgname, stray.tgrelid);",
             "    END LOOP;",
@@ -141,7 +141,7 @@ class Triggers:
         table = quote_literal(self._name(default_schema))
         escaped = quote_literal(statement.replace("%", "%%").replace("%%s", "%s", 1))
         return (  # names and statement are quoted
-            "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"  # noqa: S608
+            "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"  # noqa: S608 - quoted
             f"    FOR leaf IN SELECT oid FROM pg_class WHERE relkind <> 'f' AND oid <> {table}::regclass\n"
             f"        AND oid IN (SELECT relid FROM pg_partition_tree({table})) LOOP\n"
             f"        EXECUTE format({escaped}, leaf);\n"

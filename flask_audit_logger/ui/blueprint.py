@@ -14,7 +14,7 @@ from .rendering import FOLDER, STATIC
 from .slots import drop_slot, hand_on_slot, take_slot
 from .state import current_state
 from .viewlog import report_view
-from .views import activities, actors, export, help, panels, poll, records, revert, transactions, undo, versions
+from .views import activities, actors, compare, export, help, panels, poll, records, revert, states, transactions, undo
 
 #: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
@@ -22,8 +22,8 @@ ROUTES = (
     ("/activity/<int:activity_id>", "activity", activities.detail_page),
     ("/activity/<int:activity_id>/value/<column>", "value", activities.value_file),
     ("/record/<table>/<key>", "record", records.history_page),
-    ("/record/<table>/<key>/at", "record_at", versions.at_page),
-    ("/record/<table>/<key>/compare", "compare", versions.compare_page),
+    ("/record/<table>/<key>/at", "record_at", states.at_page),
+    ("/record/<table>/<key>/compare", "compare", compare.compare_page),
     ("/transactions", "transactions", transactions.list_page),
     ("/export", "export", export.options_page),
     ("/export.csv", "export_csv", export.csv_file),

@@ -58,8 +58,7 @@ class Clock:
             local = instant.astimezone(self.zone)
         except OverflowError:  # the first or last day of the calendar
             local = instant
-        plain, offset = local.isoformat(" ", "seconds")[:19], local.strftime("%z")
-        offset = f"{offset[:3]}:{offset[3:5]}"
+        plain, offset = local.isoformat(" ", "seconds")[:19], offset_of(local)
         return Moment(
             text=f"{plain} {offset}" if is_twice(local) else plain,
             zoned=f"{plain} {offset}",
@@ -67,6 +66,12 @@ class Clock:
             iso=instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             ago=ago(self.now - instant),
         )
+
+
+def offset_of(local: dt.datetime) -> str:
+    """How far a time is from UTC, such as ``+02:00``."""
+    offset = local.strftime("%z")
+    return f"{offset[:3]}:{offset[3:5]}"
 
 
 def is_twice(local: dt.datetime) -> bool:

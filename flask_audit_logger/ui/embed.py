@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import current_app, g
+from flask import g
 from markupsafe import Markup
 
 from ..query.errors import ReadError
@@ -14,7 +14,7 @@ from ..query.records import versions
 from .gate import allowed
 from .present import Presenter
 from .rendering import file_hash, fragment
-from .state import UIState
+from .state import UIState, this_app
 from .urls import find, record_of
 
 logger = logging.getLogger("flask_audit_logger.ui")
@@ -62,7 +62,7 @@ def audit_stylesheet() -> Markup:
 
 
 def _may_see(state: UIState, record: Any) -> bool:
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
     if state.ui.permission is None or state.ui.is_anonymous(app):
         return False
     if "audit_viewer" not in g:

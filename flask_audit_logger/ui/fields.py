@@ -49,7 +49,7 @@ def clean(_form: Form, field: Any) -> None:
 class TextsField(StringField):
     """A text that may be given several times; ``data`` is the list of those that are not empty."""
 
-    data: list[str] | None  # type: ignore[assignment]
+    data: list[str] | None  # type: ignore[assignment]  # a list where WTForms has a text
 
     def process_data(self, value: Any) -> None:
         self.data = list(value or [])

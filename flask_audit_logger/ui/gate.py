@@ -47,7 +47,7 @@ def _decide(state: UIState) -> Any:
     if permission is None or name is None:
         return refused(state, name)
     if state.ui.is_anonymous(current_app):
-        return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]
+        return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
     g.audit_viewer = state.ui.find_viewer(current_app)
     if endpoint in _NOT_FROM_OTHER_SITES and request.headers.get("Sec-Fetch-Site") == "cross-site":
         return refused(state, name)

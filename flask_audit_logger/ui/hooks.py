@@ -141,6 +141,6 @@ def asked(name: str, call: Callable[[], T], otherwise: T) -> T:
     """
     try:
         return call()
-    except Exception:
+    except Exception:  # whatever the application raises
         logger.exception("the hook %s failed", name)
         return otherwise

@@ -142,9 +142,12 @@ def outdated(state: UIState) -> Any:
 
 def forbidden(state: UIState) -> Any:
     """The application's user of the database has no right to read the log."""
-    models = state.audit_logger.models
-    tables = f"{models.activity.fullname}, {models.transaction.fullname}"
-    details = (f"Run as their owner: GRANT SELECT ON {tables} TO …;",) if current_app.debug else ()
+    models, quote = state.audit_logger.models, state.audit_logger.db.engine.dialect.identifier_preparer
+    tables = f"{quote.format_table(models.activity)}, {quote.format_table(models.transaction)}"
+    grants = [f"GRANT SELECT ON {tables} TO …;"]
+    if models.activity.schema is not None:
+        grants.insert(0, f"GRANT USAGE ON SCHEMA {quote.format_schema(models.activity.schema)} TO …;")
+    details = (f"Run as their owner: {' '.join(grants)}",) if current_app.debug else ()
     text = gettext("The application's database user may not read the audit log.")
     return message(state, 503, gettext("The audit log can't be read"), text, details)
 

@@ -115,7 +115,7 @@ class Presenter:
         """What an activity did to a column."""
         before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
         after = ABSENT if row.verb in ("delete", "truncate") else row.after(column)
-        change = self.compared(row.table, column, before, after, row.id, brief=brief)
+        change = self.compared(row.table, column, before, after, (row.id, row.id), brief=brief)
         if brief:
             return change
         can_download = self.state.can_download
@@ -133,13 +133,13 @@ class Presenter:
         column: str,
         before: Value,
         after: Value,
-        activity_id: int | None = None,
+        times: tuple[int | None, int | None] = (None, None),
         *,
         brief: bool = False,
     ) -> Change:
         """Two values of a column, as far as the viewer may see them.
 
-        :param activity_id: the change that made one of the other, if that is what is shown.
+        :param times: the changes at whose times they are shown.
         """
         info = self.state.catalog.column(table, column)
         before, after = (self.state.sight.value(table, column, value) for value in (before, after))
@@ -149,8 +149,8 @@ class Presenter:
         return Change(
             label=self.state.column_label(table, column),
             diff=diff,
-            before=self._target(target, before, activity_id),
-            after=self._target(target, after, activity_id),
+            before=self._target(target, before, times[0]),
+            after=self._target(target, after, times[1]),
             before_text=self._formatted(table, column, before),
             after_text=self._formatted(table, column, after),
         )
@@ -175,8 +175,7 @@ class Presenter:
 
     def table(self, table: TableRef) -> TableShown:
         """A table with the link to its activities."""
-        state = self.state
-        return TableShown(state.table_label(table), state.catalog.text(table), state.links.table(table))
+        return TableShown(self.state.table_label(table), self.state.catalog.text(table), self.state.links.table(table))
 
     def record(self, record: RecordRef, activity_id: int | None = None) -> RecordShown:
         """A record with the link to its history.

@@ -196,7 +196,12 @@ def find_state(app: Flask) -> UIState | None:
     return next(iter(_states.get(app, {}).values()), None)
 
 
+def this_app() -> Flask:
+    """The application itself, in whose context this is."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy that is typed as what it hides
+    return app
+
+
 def current_state() -> UIState:
     """The state of the blueprint that answers this request."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    return _states[app][request.blueprints[0] if request.blueprints else ""]
+    return _states[this_app()][request.blueprints[0] if request.blueprints else ""]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any
 
-from flask import current_app
-
 from ..exceptions import ConfigurationError, NotInitializedError
 from ..query.keys import key_text
 from ..query.refs import RecordRef, stored_key
-from .state import UIState, find_state
+from .state import UIState, find_state, this_app
 
 
 def audit_record_url(subject: Any, key: Any = None) -> str:
@@ -58,7 +56,7 @@ def find() -> UIState:
 
     :raises NotInitializedError: if there are none.
     """
-    state = find_state(current_app._get_current_object())  # type: ignore[attr-defined]
+    state = find_state(this_app())
     if state is None:
         raise NotInitializedError("this application has no audit pages; give AuditLogger a ui")
     return state

@@ -51,7 +51,7 @@ def report_view(response: Response) -> Response:
     )
     try:
         hook(event)
-    except Exception:
+    except Exception:  # whatever the application raises
         logger.exception("the hook on_view failed")
         if state.ui.view_log_required:
             response.close()

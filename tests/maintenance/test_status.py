@@ -131,6 +131,7 @@ def test_a_probe_notices_what_no_catalog_shows(blog, execute):
 def test_who_can_change_the_log_is_said_and_fails_if_that_is_asked_for(server, blog, create_app, database_url, execute):
     code, output = status(blog, "--strict")
     assert (code, "role postgres can do anything: it is a superuser" in output) == (1, True)
+    assert "flask db migrate" not in output, "no migration takes a right away"
     with server.role() as role:
         execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}"')
         application = create_app(database_url.set(username=role), create_all=False)

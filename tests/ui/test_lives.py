@@ -379,6 +379,8 @@ def test_the_state_of_an_earlier_life_has_its_names(more):
     html = more.page(f"/record/products/1/at?change={first}")
     assert "Old one" in html and "New one" not in html
     assert "Mugs" in html and "Hats" not in html
+    html = more.page(f"/record/products/1/compare?from={first}&to=last")
+    assert "Mugs" in html and "Hats" not in html
 
 
 def test_a_live_row_that_can_not_be_read_takes_nothing_with_it(more):

@@ -191,7 +191,7 @@ def _merge(runs: Sequence[Run]) -> list[Run]:
 
 
 def _shared_blank(one: str, other: str) -> str:
-    first, second = (_LEADING.match(text)[0] for text in (one, other))  # type: ignore[index]
+    first, second = (_LEADING.match(text)[0] for text in (one, other))  # type: ignore[index]  # it matches any text
     length = 0
     while length < min(len(first), len(second)) and first[length] == second[length]:
         length += 1

@@ -12,7 +12,7 @@ from ...query.errors import ReadTimeout
 from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
 from ..arguments import added, changed, without
-from ..clock import is_twice, known_zone
+from ..clock import is_twice, known_zone, offset_of
 from ..gate import action
 from ..keys import NOBODY
 from ..names import VERB_NAMES
@@ -100,7 +100,7 @@ def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | No
         start = bar.start.astimezone(zone)
         text = calendar(start, *_STARTS.get(found.unit, _DAY))
         if is_twice(start):
-            text = f"{text} {start:%z}"
+            text = f"{text} {offset_of(start)}"
         filters = changed(parsed.args, since=bar.start.isoformat(), until=bar.end.isoformat(), period=None)
         bars.append(
             BarShown(

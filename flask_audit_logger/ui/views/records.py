@@ -60,17 +60,11 @@ def history_page(table: str, key: str) -> Any:
     with state.reader().reading() as log:
         actors = actor_choices(state, log)
         found = _read(presenter, log, record, parsed)
-        begins = found is None or (found.page is not None and is_all(found.page) and not found.is_whole)
-        origin = None
-        if found is None:
-            origin = find_origin(state, log, record)
-        elif found.drift.kind == "unlogged":  # or was it another record that got this key?
-            origin = find_origin(state, log, record, after=found.standing.version.id)
-            found = found if origin is None else replace(found, drift=Drift("none"))
-        elif begins and found.drift.kind != "unknown":  # nothing can be read after a failure
-            origin = find_origin(state, log, record, after=found.standing.since)
+        origin = _origin(state, log, record, found)
     if found is None:
         return without_history(state, presenter, record, origin)
+    if origin is not None and found.drift.kind == "unlogged":  # it was not made unseen, it got this key
+        found = replace(found, drift=Drift("none"))
     last, page = found.standing.version, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
@@ -117,7 +111,7 @@ def history_page(table: str, key: str) -> Any:
 def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
     """Everything the page needs. What may fail comes last, as nothing can be read after it."""
     state = presenter.state
-    (standing,) = standings(log, record, NEWEST, key=presenter.state.catalog.key(record.table))
+    (standing,) = standings(log, record, NEWEST, key=state.catalog.key(record.table))
     if standing is None:
         return None
     last = standing.version
@@ -132,6 +126,18 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
     elif page is not None and found.kind != "unknown":
         count = _counted(log, record, parsed, state.config.count_cap)
     return History(standing, page, found, count)
+
+
+def _origin(state: UIState, log: Log, record: RecordRef, found: History | None) -> ActivityRow | None:
+    """The change by which the record got its key, if that may be what nothing else tells."""
+    if found is None:
+        return find_origin(state, log, record)
+    if found.drift.kind == "unlogged":
+        return find_origin(state, log, record, after=found.standing.version.id)
+    begins = found.page is not None and is_all(found.page) and not found.is_whole
+    if begins and found.drift.kind != "unknown":  # nothing can be read after a failure
+        return find_origin(state, log, record, after=found.standing.since)
+    return None
 
 
 def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Count | None:

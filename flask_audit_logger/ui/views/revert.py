@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import abort, current_app, redirect, request, session
@@ -13,11 +13,12 @@ from wtforms.csrf.session import SessionCSRF
 
 from ...query.diff import as_text
 from ...query.diff.pieces import visible
+from ...query.errors import Conflict, Refused
 from ...query.live import key_of
 from ...query.reader import Log
 from ...query.records import last_version, renamed_to
 from ...query.refs import RecordRef
-from ...query.revert import MADE, Conflict, LiveRow, PlannedColumn, Refused, plan, put_back, read_live
+from ...query.revert import MADE, LiveRow, PlannedColumn, plan, put_back, read_live
 from ...query.rows import ActivityRow
 from ...query.standings import NEWEST, exactly, standings
 from ...query.tables import TableInfo
@@ -45,12 +46,12 @@ class RevertForm(Form):
         csrf_field_name = "audit_token"
 
         @property
-        def csrf_secret(self) -> bytes:  # type: ignore[override]
+        def csrf_secret(self) -> bytes:  # type: ignore[override]  # WTForms takes an attribute for it
             key = current_app.secret_key or ""
             return b"audit:" + (key if isinstance(key, bytes) else key.encode())
 
         @property
-        def csrf_context(self) -> Any:  # type: ignore[override]
+        def csrf_context(self) -> Any:  # type: ignore[override]  # as above
             return session
 
     reason = StringField(marked("Reason"), id="audit-reason")
@@ -74,27 +75,54 @@ def revert_page(table: str, key: str) -> Any:
     info = state.catalog.get(record.table)
     if info is None or state.ui.revert is None or not state.can_revert(record) or not current_app.secret_key:
         abort(404)
-    side = request.args.get("side", "before")
+    presenter = Presenter(state)
     with state.reader().reading() as log:
-        version, target, is_former = _target(log, info, record, side)
-        presenter = Presenter(state)
-        last = last_version(log, record)
-        if last is not None and renamed_to(last, info.key) is not None:
-            abort(404)  # it exists under another key; making it again would be a second one
-        try:
-            row_key = key_of(info, record, target)
-            live = read_live(log.connection, info, row_key)
-        except (LookupError, Refused):
-            abort(404)
-        planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
-        presenter.learn(log, [version], [record])
-        planned = [_checked(state, log, info, column, is_restore=live.row is None) for column in planned]
-    if is_former and live.row is not None:
+        proposal = _propose(presenter, log, info, record)
+    if request.method != "POST":  # HEAD is a GET whose body nobody reads
+        return _preview(presenter, proposal, RevertForm())
+    return _post(presenter, info, proposal)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What would be put back.
+
+    :param key: the values of the record's key as text.
+    :param version: the change before or after which the record was so.
+    :param live: the row as it is now.
+    """
+
+    record: RecordRef
+    key: tuple[str, ...]
+    version: ActivityRow
+    live: LiveRow
+    columns: tuple[PlannedColumn, ...]
+
+
+def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef) -> Proposal:
+    state = presenter.state
+    wanted, side = activity_id_of(request.args.get("to", "")), request.args.get("side", "before")
+    if wanted is None or side not in ("before", "after"):
+        abort(404)
+    found, newest = standings(log, record, exactly(log, wanted), NEWEST, key=info.key)
+    if found is None or newest is None:
+        abort(404)
+    target = found.version.state_before if side == "before" else found.row
+    # under another key it exists; making it again would be a second one
+    if not target or renamed_to(newest.version, info.key) is not None:
+        abort(404)
+    try:
+        key = key_of(info, record, target)
+        live = read_live(log.connection, info, key)
+    except (LookupError, Refused):
+        abort(404)
+    planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
+    presenter.learn(log, [found.version], [record])
+    planned = [_checked(state, log, info, column, is_restore=live.row is None) for column in planned]
+    if live.row is not None and found.version.id <= newest.since:
         other = marked("this key was given up since then: another record may have it now")
         planned = [replace(column, obstacle=column.obstacle or other) for column in planned]
-    if request.method != "POST":  # HEAD is a GET whose body nobody reads
-        return _preview(presenter, record, version, live, planned, RevertForm())
-    return _post(presenter, info, record, row_key, version, live, planned)
+    return Proposal(record, key, found.version, live, tuple(planned))
 
 
 def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *, is_restore: bool) -> PlannedColumn:
@@ -113,19 +141,6 @@ def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *
     return replace(column, obstacle=marked("what it points to is gone"), is_lacking=is_restore and declared.is_required)
 
 
-def _target(log: Log, info: TableInfo, record: RecordRef, side: str) -> tuple[ActivityRow, dict[str, Any], bool]:
-    """The row to go back to, and whether the key was given up since: another record may have it now."""
-    wanted = activity_id_of(request.args.get("to", ""))
-    changes = (exactly(log, wanted), NEWEST) if wanted is not None else ()
-    found, newest = standings(log, record, *changes, key=info.key) if changes else (None, None)
-    if found is None or newest is None or side not in ("before", "after"):
-        abort(404)
-    target = found.version.state_before if side == "before" else found.row
-    if not target:
-        abort(404)
-    return found.version, target, found.version.id <= newest.since
-
-
 def _hidden(state: UIState, info: TableInfo, target: dict[str, Any]) -> set[str]:
     return {name for name in (*target, *info.columns) if not state.sight.can_see(info.ref, name)}
 
@@ -134,19 +149,12 @@ def _mappers(state: UIState) -> Any:
     return state.audit_logger.db.Model.registry
 
 
-def _post(
-    presenter: Presenter,
-    info: TableInfo,
-    record: RecordRef,
-    row_key: tuple[str, ...],
-    version: ActivityRow,
-    live: LiveRow,
-    planned: list[PlannedColumn],
-) -> Any:
+def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
     state, form = presenter.state, RevertForm(request.form)
+    record, live = proposal.record, proposal.live
 
     def again(status: int, problem: str) -> Any:
-        return _preview(presenter, record, version, live, planned, form, status, problem)
+        return _preview(presenter, proposal, form, status, problem)
 
     if not form.validate():
         if form.errors.get("audit_token"):
@@ -156,20 +164,20 @@ def _post(
     if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
         return again(409, gettext("The row has changed since this page was made. This is how it is now."))
     ticked = set(request.form.getlist("column"))
-    possible = {column.name: column.logged for column in planned if column.obstacle is None}
+    possible = {column.name: column.logged for column in proposal.columns if column.obstacle is None}
     if live.row is None:
         ticked |= set(info.key) & set(possible)
-    if any(column.is_lacking for column in planned):
+    if any(column.is_lacking for column in proposal.columns):
         return again(422, gettext("Nothing was changed. See below."))
     if not ticked or not ticked <= set(possible):
         text = gettext("Choose columns that can be put back.") if ticked else gettext("Choose at least one column.")
         return again(422, text)
-    reason = f"Put back from change {version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
+    reason = f"Put back from change {proposal.version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
     db = state.audit_logger.db
     try:
         with state.audit_logger.context(reason=reason):
             values = {name: possible[name] for name in possible if name in ticked}
-            put_back(db.session, _mappers(state), info, row_key, digest=live.digest, values=values)
+            put_back(db.session, _mappers(state), info, proposal.key, digest=live.digest, values=values)
             db.session.commit()
     except Conflict:
         db.session.rollback()
@@ -180,7 +188,7 @@ def _post(
             return again(422, gettext("Nothing was changed: the row can't be read."))
         objection = visible(error.objection)
         return again(422, gettext("Nothing was changed: the database refused it: %(objection)s.", objection=objection))
-    except Exception:
+    except Exception:  # of a listener or a trigger of the application; it goes on to whoever handles errors
         db.session.rollback()
         raise
     with state.reader().reading() as log:
@@ -191,21 +199,14 @@ def _post(
 
 
 def _preview(
-    presenter: Presenter,
-    record: RecordRef,
-    version: ActivityRow,
-    live: LiveRow,
-    planned: list[PlannedColumn],
-    form: RevertForm,
-    status: int = 200,
-    problem: str | None = None,
+    presenter: Presenter, proposal: Proposal, form: RevertForm, status: int = 200, problem: str | None = None
 ) -> Any:
-    state = presenter.state
+    state, record, version, live = presenter.state, proposal.record, proposal.version, proposal.live
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     asked = set(request.form.getlist("column") if request.method == "POST" else request.args.getlist("col"))
     is_restore = live.row is None
     columns = []
-    for column in planned:
+    for column in proposal.columns:
         change = presenter.compared(record.table, column.name, column.now, column.then)
         is_ticked = column.obstacle is None and (is_restore or not asked or column.name in asked)
         columns.append(RevertColumn(column.name, change, is_ticked, column.obstacle))
@@ -232,8 +233,10 @@ def _preview(
         source_href=state.links.activity(version.id),
         is_restore=is_restore,
         columns=tuple(columns),
-        is_whole=all(column.obstacle in (None, MADE) for column in planned),
-        lacking=tuple(state.column_label(record.table, column.name) for column in planned if column.is_lacking),
+        is_whole=all(column.obstacle in (None, MADE) for column in proposal.columns),
+        lacking=tuple(
+            state.column_label(record.table, column.name) for column in proposal.columns if column.is_lacking
+        ),
         action=state.links.revert(record, version.id, side),
         form=form,
         hidden=_host_token(),

@@ -1,8 +1,7 @@
-"""A record as of a time, and two of its versions compared."""
+"""Two versions of a record, compared."""
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,95 +12,20 @@ from ...query.live import live_row
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
-from ...query.standings import NEWEST, OLDEST, Standing, Which, begun_by, exactly, first_after, standings
+from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
 from ...query.values import value_of
-from ..clock import is_zone, known_zone
-from ..contexts import ComparePage, SnapshotPage
+from ..contexts import ComparePage
 from ..gate import action, allowed
 from ..ids import activity_id_of
 from ..messages import crumbs
-from ..parts import ComparedSide, Crumb, CurrentValue
-from ..periods import typed_time
+from ..parts import ComparedSide, Crumb
 from ..present import MANY, Presenter
 from ..rendering import render
 from ..state import UIState, current_state
 from ..texts import gettext, marked, ngettext
 from .common import more_columns, page_title, record_name, viewer_name
-from .record_notes import Note, end_notes, find_origin, without_history
-from .setters import incomplete, set_by
-
-
-@action("record")
-def at_page(table: str, key: str) -> Any:
-    """The whole row as it was at a time, and who set each value."""
-    state = current_state()
-    record = state.record_from(table, key)
-    typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or state.clock.name
-    change = activity_id_of(request.args["change"]) if "change" in request.args else None
-    if "change" in request.args and (typed or change is None):
-        abort(404)
-    moment, error = None, None
-    try:
-        moment = _typed(typed[:100], zone) if typed else state.clock.now
-    except ValueError as problem:
-        error = str(problem)
-    presenter = Presenter(state)
-    with state.reader().reading() as log:
-        found = None
-        if change is not None:
-            found = _standing(state, log, record, exactly(log, change))
-            moment = found.version.issued_at if found is not None else abort(404)
-        elif moment is not None:
-            found = _standing(state, log, record, begun_by(log, moment))
-        newer = found.newer if found is not None else first_after(log, record, moment)
-        if found is None and newer is None:
-            return without_history(state, presenter, record, find_origin(state, log, record))
-        rows = [found.version, *found.touched.values(), *found.later.values()] if found is not None else []
-        presenter.learn(log, rows, [record])
-    columns = _columns(presenter, found) if found is not None else []
-    version = found.version if found is not None else None
-    then = version.id if version is not None else None
-    shown, shown_table = presenter.record(record, then), presenter.table(record.table)
-    name = record_name(shown, shown_table)
-    when = typed
-    if moment is not None:
-        shown_at = state.clock.moment(moment)
-        when = shown_at.text if zone == state.clock.name else shown_at.zoned
-    heading = gettext("%(record)s as of %(time)s", record=name, time=when)
-    context = SnapshotPage(
-        title=page_title(state, heading),
-        heading=heading,
-        crumbs=crumbs(
-            state,
-            Crumb(shown_table.label, shown_table.href),
-            Crumb(shown.label, shown.href),
-            Crumb(gettext("As of %(time)s", time=when)),
-        ),
-        zone=state.clock.name,
-        viewer=viewer_name(state),
-        record=shown,
-        table=shown_table,
-        notes=_notes(state, record, found) if error is None else (),
-        action=state.links.record_at(record),
-        typed=typed,
-        typed_zone=zone,
-        error=error,
-        values=tuple(_value(presenter, found, column) for column in columns[:MANY]) if found else (),
-        more=more_columns(len(columns) - MANY),
-        version=presenter.activity(version) if version is not None else None,
-        older=_at(state, record, found.older if found is not None else None),
-        newer=_at(state, record, newer if moment is not None else None),
-        compare_href=state.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
-    )
-    return render(context, 400 if error else 200)
-
-
-def _typed(text: str, zone: str) -> dt.datetime:
-    """The time that is asked for; a bare date means the last moment of that day."""
-    if not is_zone(zone):
-        raise ValueError(gettext("There is no time zone %(value)s.", value=repr(zone[:100])))
-    start, end = (typed_time(text, known_zone(zone), end_of_day=is_end) for is_end in (False, True))
-    return start if start == end else end - dt.timedelta(microseconds=1)
+from .record_notes import find_origin, without_history
+from .setters import incomplete
 
 
 @dataclass(frozen=True)
@@ -116,6 +40,11 @@ class Side:
     def version(self) -> ActivityRow | None:
         """The change, unless this is the row as it is now."""
         return self.standing.version if self.standing is not None else None
+
+    @property
+    def id(self) -> int | None:
+        """The change at whose time this is meant; none for the row as it is now."""
+        return self.version.id if self.version is not None else None
 
     def knows(self, column: str) -> bool:
         """Whether the value of a column is known, or that there is none."""
@@ -165,10 +94,12 @@ def compare_page(table: str, key: str) -> Any:
         before=_shown(presenter, before, "from", link),
         after=_shown(presenter, after, "to", link),
         changes=tuple(
-            presenter.compared(record.table, c, value_of(before.row, c), value_of(after.row, c))
+            presenter.compared(record.table, c, value_of(before.row, c), value_of(after.row, c), (before.id, after.id))
             for c in differing[:MANY]
         ),
-        equal=tuple(presenter.value(record.table, c, value_of(after.row, c)) for c in equal[:MANY]) if show_all else (),
+        equal=tuple(presenter.value(record.table, c, value_of(after.row, c), after.id) for c in equal[:MANY])
+        if show_all
+        else (),
         notes=_compare_notes(sides, len(columns) - len(seen), differing, equal if show_all else []),
         swap_href=state.links.compare(record, **{"from": wanted["to"], "to": wanted["from"]}),
         all_href=None if show_all or not equal else link(all="1"),
@@ -190,37 +121,6 @@ def _compare_notes(sides: dict[str, Side], hidden: int, *shown: list[str]) -> tu
             )
         )
     return tuple(note for note in notes if note)
-
-
-def _notes(state: UIState, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
-    if found is None:
-        return ((gettext("This record did not exist yet, or the log does not reach back that far."), None),)
-    notes = end_notes(state, record, found.version)
-    if found.version.verb == "delete":
-        deleted_at = state.clock.moment(found.version.issued_at).text
-        notes.append((gettext("This record had been deleted at %(time)s.", time=deleted_at), None))
-    text = incomplete(found)
-    return (*notes, *([(text, None)] if text else []))
-
-
-def _standing(state: UIState, log: Log, record: RecordRef, which: Which) -> Standing | None:
-    return standings(log, record, which, key=state.catalog.key(record.table))[0]
-
-
-def _columns(presenter: Presenter, found: Standing) -> list[str]:
-    return presenter.ordered(found.version.table, found.row) if found.row else []
-
-
-def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
-    now = presenter.value(found.version.table, column, found.value(column), found.version.id)
-    return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
-
-
-def _at(state: UIState, record: RecordRef, version: int | None) -> str | None:
-    if version is None:
-        return None
-    # not by its time: the changes of one statement have the same
-    return state.links.record_at(record, change=version)
 
 
 def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) -> dict[str, Side]:

@@ -1,0 +1,150 @@
+"""The logs of one SQLAlchemy object: one in each database that has an audited table."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Mapper
+
+from .exceptions import ActorClassError, ConfigurationError
+from .models import AuditModels, bind_actor, make_models
+from .schema import create_all
+from .schema.declared import Declaration, declare, is_declared, is_watched, unwatch, watch
+from .schema.mapped import attributes_of, class_called
+from .schema.tables import audited_tables
+
+DEFAULT_ACTOR_CLASS = "User"
+
+
+class Logs:
+    """Makes the tables of the logs and follows what the application imports after it.
+
+    :param db: the database object.
+    :param schema: schema of the logs, if one was given.
+    :param actor_cls: the model of the actors, its name or path, if one was given.
+    :param exclude: patterns of columns that are never stored.
+    :param mask: patterns of columns whose values are never stored.
+    :raises ConfigurationError: if the database object already has a logger, or a table of its name.
+    :raises ActorClassError: if several models have the name of the actor model.
+    """
+
+    def __init__(
+        self,
+        db: SQLAlchemy,
+        *,
+        schema: str | None,
+        actor_cls: str | type[Any] | None,
+        exclude: tuple[str, ...],
+        mask: tuple[str, ...],
+    ) -> None:
+        if is_declared(db.metadata) or is_watched(db.metadata):
+            raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
+        self.db = db
+        self._schema = schema
+        self._actor_cls = actor_cls
+        self._exclude = exclude
+        self._mask = mask
+        self._models: dict[MetaData, AuditModels] = {}
+        self._bound_actor: type[Any] | None = None
+        self._bound: set[MetaData] = set()
+        self._completing = threading.RLock()
+        self.complete()
+
+    def models_of(self, bind_key: str | None) -> AuditModels:
+        """Tables and classes of the log in the database of one bind.
+
+        :raises ConfigurationError: if that database has no audited table.
+        """
+        metadata = self.db.metadatas.get(bind_key)
+        self.complete(metadata)
+        if metadata not in self._models:
+            raise ConfigurationError(f"There is no audited table in the database of the bind {bind_key!r}.")
+        return self._models[metadata]
+
+    def complete(self, asked_for: MetaData | None = None) -> type[Any] | None:
+        """Take in what was imported since: databases with audited tables, and the actor model.
+
+        :param asked_for: somebody wants the log of this one. The default database has one even if nothing is audited,
+            but only then: it need not be PostgreSQL.
+        :returns: the actor model, if there is one.
+        """
+        with self._completing:
+            for metadata in list(self.db.metadatas.values()):
+                if is_declared(metadata):
+                    continue
+                is_default = metadata is asked_for is self.db.metadata
+                if is_default or any(True for _ in audited_tables(metadata)):
+                    self._declare(metadata)
+                else:
+                    self._watch(metadata)
+            return self.find_actor()
+
+    def find_actor(self) -> type[Any] | None:
+        """The model of the actors, if there is one; the logs then refer to it."""
+        wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
+        wanted_cls = class_called(self._mappers(), wanted) if isinstance(wanted, str) else wanted
+        actor = self._bound_actor = self._bound_actor or wanted_cls
+        if actor is not None:
+            # The log of the default database, and the one that is beside the actors.
+            beside = {self.db.metadata, getattr(inspect(actor).local_table, "metadata", None)}
+            for metadata in self._models.keys() & beside - self._bound:
+                bind_actor(self._models[metadata], actor)
+                self._bound.add(metadata)
+        return wanted_cls
+
+    @property
+    def actor(self) -> type[Any] | None:
+        """The model of the actors that the logs refer to; looked for only until it is there."""
+        return self._bound_actor or self.find_actor()
+
+    def detach(self) -> None:
+        """Stop to follow ``create_all()`` and what is imported."""
+        for metadata in self.db.metadatas.values():
+            create_all.detach(metadata)
+            unwatch(metadata)
+
+    def _declare(self, metadata: MetaData) -> None:
+        try:
+            models = make_models(metadata, self._schema)
+        except InvalidRequestError as error:
+            raise ConfigurationError(
+                "The application has a table 'activity' or 'transaction' of its own. "
+                "Give the log a schema: AuditLogger(db, schema='audit_logs')."
+            ) from error
+        self._models[metadata] = models
+        declare(
+            metadata,
+            Declaration(
+                schema=models.activity.schema,
+                exclude=self._exclude,
+                mask=self._mask,
+                attributes=lambda table: attributes_of(self._mappers(), table),
+                prepare=self._prepare,
+            ),
+        )
+        self._watch(metadata)
+
+    def _watch(self, metadata: MetaData) -> None:
+        create_all.attach(metadata)
+        watch(metadata, partial(self.complete, metadata))
+
+    def _prepare(self) -> None:
+        """Complete the log before its tables are made or compared.
+
+        :raises ActorClassError: if the actor model was named and doesn't exist, or several have its name.
+        """
+        if self.complete() is None and self._actor_cls is not None:
+            raise ActorClassError(
+                f"The actor class {self._actor_cls!r} is no model of this SQLAlchemy object. "
+                "Import its module before migrations run, or give another actor_cls."
+            )
+
+    def _mappers(self) -> frozenset[Mapper[Any]]:
+        # Flask-SQLAlchemy declares no type for the base class of the models
+        mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
+        return mappers

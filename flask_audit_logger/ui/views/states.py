@@ -1,0 +1,152 @@
+"""The state of a record: as of a time, or right after a change."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from flask import abort, request
+
+from ...query.reader import Log
+from ...query.refs import RecordRef
+from ...query.standings import Standing, Which, begun_by, exactly, first_after, standings
+from ..clock import is_zone, known_zone
+from ..contexts import SnapshotPage
+from ..gate import action
+from ..ids import activity_id_of
+from ..messages import crumbs
+from ..parts import Crumb, CurrentValue
+from ..periods import typed_time
+from ..present import MANY, Presenter
+from ..rendering import render
+from ..state import UIState, current_state
+from ..texts import gettext
+from .common import more_columns, page_title, record_name, viewer_name
+from .record_notes import Note, end_notes, find_origin, without_history
+from .setters import incomplete, set_by
+
+
+@action("record")
+def at_page(table: str, key: str) -> Any:
+    """The whole row as it was at a time, and who set each value."""
+    state = current_state()
+    record = state.record_from(table, key)
+    presenter = Presenter(state)
+    with state.reader().reading() as log:
+        asked = _asked(state, log, record)
+        found, moment = asked.found, asked.moment
+        newer = found.newer if found is not None else first_after(log, record, moment)
+        if found is None and newer is None:
+            return without_history(state, presenter, record, find_origin(state, log, record))
+        rows = [found.version, *found.touched.values(), *found.later.values()] if found is not None else []
+        presenter.learn(log, rows, [record])
+    columns = _columns(presenter, found) if found is not None else []
+    version = found.version if found is not None else None
+    then = version.id if version is not None else None
+    shown, shown_table = presenter.record(record, then), presenter.table(record.table)
+    name = record_name(shown, shown_table)
+    heading = gettext("%(record)s as of %(time)s", record=name, time=asked.text(state))
+    context = SnapshotPage(
+        title=page_title(state, heading),
+        heading=heading,
+        crumbs=crumbs(
+            state,
+            Crumb(shown_table.label, shown_table.href),
+            Crumb(shown.label, shown.href),
+            Crumb(gettext("As of %(time)s", time=asked.text(state))),
+        ),
+        zone=state.clock.name,
+        viewer=viewer_name(state),
+        record=shown,
+        table=shown_table,
+        notes=_notes(state, record, found) if asked.error is None else (),
+        action=state.links.record_at(record),
+        typed=asked.typed,
+        typed_zone=asked.zone,
+        error=asked.error,
+        values=tuple(_value(presenter, found, column) for column in columns[:MANY]) if found else (),
+        more=more_columns(len(columns) - MANY),
+        version=presenter.activity(version) if version is not None else None,
+        older=_at(state, record, found.older if found is not None else None),
+        newer=_at(state, record, newer if moment is not None else None),
+        compare_href=state.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
+    )
+    return render(context, 400 if asked.error else 200)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which state of a record is asked for: right after a change, at a time that was typed, or now.
+
+    :param zone: in which the time was typed.
+    :param moment: unknown if there is an error.
+    :param found: how the record stood then, if it existed.
+    """
+
+    typed: str
+    zone: str
+    moment: dt.datetime | None
+    found: Standing | None
+    error: str | None = None
+
+    def text(self, state: UIState) -> str:
+        """The time, with its offset if it isn't the viewer's."""
+        if self.moment is None:
+            return self.typed
+        shown = state.clock.moment(self.moment)
+        return shown.text if self.zone == state.clock.name else shown.zoned
+
+
+def _asked(state: UIState, log: Log, record: RecordRef) -> Asked:
+    typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or state.clock.name
+    if "change" in request.args:
+        change = activity_id_of(request.args["change"])
+        found = _standing(state, log, record, exactly(log, change)) if change is not None and not typed else None
+        if found is None:
+            abort(404)
+        return Asked(typed, zone, found.version.issued_at, found)
+    try:
+        moment = _typed(typed[:100], zone) if typed else state.clock.now
+    except ValueError as problem:
+        return Asked(typed, zone, None, None, str(problem))
+    return Asked(typed, zone, moment, _standing(state, log, record, begun_by(log, moment)))
+
+
+def _typed(text: str, zone: str) -> dt.datetime:
+    """The time that is asked for; a bare date means the last moment of that day."""
+    if not is_zone(zone):
+        raise ValueError(gettext("There is no time zone %(value)s.", value=repr(zone[:100])))
+    start, end = (typed_time(text, known_zone(zone), end_of_day=is_end) for is_end in (False, True))
+    return start if start == end else end - dt.timedelta(microseconds=1)
+
+
+def _notes(state: UIState, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
+    if found is None:
+        return ((gettext("This record did not exist yet, or the log does not reach back that far."), None),)
+    notes = end_notes(state, record, found.version)
+    if found.version.verb == "delete":
+        deleted_at = state.clock.moment(found.version.issued_at).text
+        notes.append((gettext("This record had been deleted at %(time)s.", time=deleted_at), None))
+    text = incomplete(found)
+    return (*notes, *([(text, None)] if text else []))
+
+
+def _standing(state: UIState, log: Log, record: RecordRef, which: Which) -> Standing | None:
+    return standings(log, record, which, key=state.catalog.key(record.table))[0]
+
+
+def _columns(presenter: Presenter, found: Standing) -> list[str]:
+    return presenter.ordered(found.version.table, found.row) if found.row else []
+
+
+def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
+    now = presenter.value(found.version.table, column, found.value(column), found.version.id)
+    return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
+
+
+def _at(state: UIState, record: RecordRef, version: int | None) -> str | None:
+    if version is None:
+        return None
+    # not by its time: the changes of one statement have the same
+    return state.links.record_at(record, change=version)
