@@ -46,8 +46,7 @@ TYPES = {
     "times": (sa.Time, [dt.time(10, 0, 0, 500000)]),
     "binaries": (sa.LargeBinary, [b"\x00\xff"]),
     "longs": (sa.Text, ["k" * 1500, "ü" * 500, "ü" * 501]),
-    # without decimals: SQLAlchemy 2.0.20 with psycopg rounds them away
-    "numerics": (sa.Numeric, [Decimal("1E+3"), 7]),
+    "numerics": (sa.Numeric, [Decimal("1E+3"), Decimal("1.50"), 7]),
     "prices": (sa.Numeric(10, 2), [Decimal("1.5"), Decimal("2.005"), 7]),
     "ratios": (sa.Float, [0.5, 2.0, 1e16]),
     "flags": (sa.Boolean, [True]),
@@ -61,7 +60,8 @@ def declare(db):
     models = declare_shop(db)
     for name, (kind, _) in TYPES.items():
         for is_composite in (False, True):
-            columns = {"k": sa.Column(kind, primary_key=True)}
+            # SQLAlchemy 2.0 would number even decimals
+            columns = {"k": sa.Column(kind, primary_key=True, autoincrement=False)}
             if is_composite:
                 columns["number"] = sa.Column(sa.Integer, primary_key=True)
             table = f"{name}_2" if is_composite else name
