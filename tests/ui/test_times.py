@@ -104,4 +104,5 @@ def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
     since = f"{change.issued_at.astimezone(dt.timezone.utc):%Y-%m-%dT%H:%M}"
     html = shop.page(f"/?since={since}&table=products")
     assert f'/activity/{change.id}"' in html and "By the time of the transaction" in html
+    assert "By the time of the transaction" not in shop.page("/"), "where no time is asked for, it would be in the way"
     assert "A change is found by the time of its transaction" in shop.page("/help")
