@@ -11,7 +11,14 @@ from flask import Flask
 from .exceptions import ConfigurationError
 
 #: What can be recorded of a request, in the order of the documentation.
-REQUEST_FACTS = ("method", "path", "endpoint", "request_id", "user_agent", "trace_id")
+REQUEST_FACTS = ("method", "url_rule", "path", "endpoint", "request_id", "user_agent", "trace_id")
+
+#: Names of URL arguments that are secrets, as patterns; `resetToken` is read as `reset_token`.
+SECRET_ARGUMENTS = (
+    "*token*", "*secret*", "*passw*", "*signature*", "sig", "*_sig", "*code*", "key", "*_key", "*apikey*", "*hash*",
+    "*hmac*", "*nonce*", "otp", "*_otp", "pin", "*_pin", "*jwt*", "auth", "*_auth", "*session*", "*credential*",
+    "*magic*", "*verif*", "*confirm*", "*activat*", "*invit*", "*unsubscribe*", "ticket",
+)  # fmt: skip
 
 #: Execution option of the connections on which the log is read: they can't write, so they need no actor.
 READS_ONLY = "flask_audit_logger_reads_only"
@@ -39,6 +46,12 @@ SETTINGS = (
         REQUEST_FACTS,
         f"What is recorded of a request: any of {', '.join(REQUEST_FACTS)}.",
         lambda value: not isinstance(value, str) and set(value) <= set(REQUEST_FACTS),
+    ),
+    Setting(
+        "AUDIT_LOGGER_SECRET_ARGUMENTS",
+        SECRET_ARGUMENTS,
+        "Patterns of the names of URL arguments that are never recorded.",
+        lambda value: not isinstance(value, str) and all(isinstance(pattern, str) for pattern in value),
     ),
     Setting(
         "AUDIT_LOGGER_REQUEST_ID_HEADER",

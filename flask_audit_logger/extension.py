@@ -18,6 +18,7 @@ from .capture import context as said
 from .capture.current import CurrentStamp
 from .capture.listeners import EngineListener
 from .capture.memory import is_idle, memory_of
+from .capture.request import Redact
 from .capture.stamp import switch_on
 from .cli import audit_cli
 from .exceptions import ConfigurationError, NotInitializedError
@@ -46,6 +47,8 @@ class AuditLogger:
         defines that, else its display_name, full_name, name, username, email or login.
     :param exclude: patterns (``*password*``) of columns that are never stored, in any table.
     :param mask: patterns of columns whose change is logged in any table, but never a value.
+    :param redact_request: takes the dictionary of what is about to be recorded of a request and returns what may be.
+        If it raises, nothing of the request is recorded.
     :param ui: the browser pages; none are served without it.
     :raises ConfigurationError: if the database object already has a logger, or a table of its name.
     :raises ActorClassError: if several models have the name of the actor model.
@@ -62,6 +65,7 @@ class AuditLogger:
         get_actor_label: Callable[[], Any] | None = None,
         exclude: Iterable[str] = (),
         mask: Iterable[str] = (),
+        redact_request: Redact | None = None,
         ui: AuditUI | None = None,
     ) -> None:
         self._logs: Logs | None = None
@@ -70,7 +74,7 @@ class AuditLogger:
         self._attaching = threading.RLock()
         self._listeners: list[EngineListener] = []
         self._current_stamp = CurrentStamp(
-            self, lambda: self._known_logs.actor, get_actor_id, get_actor_label, get_client_addr
+            self, lambda: self._known_logs.actor, get_actor_id, get_actor_label, get_client_addr, redact_request
         )
         self._exclude = patterns("exclude", exclude)
         self._mask = patterns("mask", mask)

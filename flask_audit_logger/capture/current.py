@@ -17,7 +17,7 @@ from .actors import Actor, identify, is_expired
 from .apart import apart, is_another_session_possible
 from .context import Frame, current_frame
 from .memory import memory_of
-from .request import default_client_addr, request_facts, split_address
+from .request import Redact, default_client_addr, request_facts, split_address
 from .stamp import Stamp, make_stamp
 
 try:
@@ -47,6 +47,7 @@ class CurrentStamp:
     :param get_actor_id: the application's callback, returning a key, an object or ``None``.
     :param get_actor_label: the application's callback for the name of that actor.
     :param get_client_addr: the application's callback for the address of the client.
+    :param redact: the application's hook that takes out what must not be recorded of a request.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class CurrentStamp:
         get_actor_id: Callable[[], Any] | None = None,
         get_actor_label: Callable[[], Any] | None = None,
         get_client_addr: Callable[[], Any] | None = None,
+        redact: Redact | None = None,
     ) -> None:
         self._owner = owner
         self._get_actor_cls = get_actor_cls
         self._get_actor_id = get_actor_id
         self._get_actor_label = get_actor_label
         self._get_client_addr = get_client_addr
+        self._redact = redact
 
     def __call__(self, driver: Any) -> Stamp:
         frame = current_frame(self._owner)
@@ -72,7 +75,7 @@ class CurrentStamp:
             actor = identify(frame.actor) if frame.has_actor else self._actor()
             told = self._get_client_addr
             address, other_address = split_address(_ask_apart(told) if told else _ask(default_client_addr))
-            facts = {**(_ask(request_facts) or {}), **self._facts(frame)}
+            facts = {**(_ask(lambda: request_facts(self._redact)) or {}), **self._facts(frame)}
             if not self._is_known(actor):
                 facts["actor"] = _key_elsewhere(actor)
                 actor = Actor(label=actor.label)

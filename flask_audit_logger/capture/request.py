@@ -1,14 +1,22 @@
-"""What the running request or command says of the changes it makes."""
+"""What is recorded of the running request or command, without the secrets in its URL."""
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
+from uuid import UUID
 
 import click
 from flask import current_app, has_request_context, request
+
+logger = logging.getLogger("flask_audit_logger")
+
+#: A hook of the application: takes what is to be recorded of the request, returns what may be.
+Redact = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 _FACTS_KEY = "flask_audit_logger.facts"
 
@@ -19,16 +27,74 @@ MAX_LENGTH = 1000
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
-def request_facts() -> dict[str, Any]:
-    """Method, path, endpoint and so on of the request, as far as they are to be recorded; else the command."""
+#: Arguments of a URL from this length on are recorded only if they consist of words and numbers.
+LONG_ARGUMENT = 12
+
+# /<name>, /<converter:name>, /<converter(options):name>
+_VARIABLE = re.compile(r"<(?:[A-Za-z_]\w*(?:\(.*?\))?:)?([A-Za-z]\w*)>")
+_WORD = r"(?:(?:[A-Za-z][a-z]{0,19}|[A-Z]{2,20})\d{0,4}|\d{1,10}[a-z]{0,3})"
+_READABLE = re.compile(rf"\d{{1,20}}|{_WORD}(?:[-_.,:+~@ ]{_WORD})*")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def request_facts(redact: Redact | None = None) -> dict[str, Any]:
+    """Method, URL rule, path and so on of the request, as far as they are to be recorded; else the command.
+
+    :param redact: takes out what must not be recorded; asked once per request. If it fails, nothing is recorded.
+    """
     if not has_request_context():
         command = _command()
         return {"command": command} if command else {}
-    facts: dict[str, Any] | None = request.environ.get(_FACTS_KEY)
-    if facts is None:
-        facts = _read_request(current_app.config["AUDIT_LOGGER_REQUEST_FACTS"])
-        request.environ[_FACTS_KEY] = facts
-    return facts
+    known: dict[Redact | None, dict[str, Any]] = request.environ.setdefault(_FACTS_KEY, {})
+    if redact not in known:
+        facts = _read_request(current_app.config)
+        known[redact] = facts if redact is None else _redacted(redact, facts)
+    return known[redact]
+
+
+def recorded_path(rule: str, arguments: Mapping[str, Any], secret_names: Iterable[str]) -> str:
+    """A path without its secrets: the URL rule, with those arguments filled in that are none.
+
+    :param rule: the URL rule, such as ``/reset/<token>``.
+    :param arguments: its arguments. One that is no text, number or UUID stays out: its ``str()`` may load from the
+        database.
+    :param secret_names: patterns (``*token*``) of the names of arguments that are secrets.
+    """
+    patterns = tuple(secret_names)
+
+    def fill(variable: re.Match[str]) -> str:
+        name = variable[1]
+        value = arguments.get(name)
+        is_plain = isinstance(value, str | int | float | UUID)
+        if not is_plain or _is_secret_name(name, patterns) or is_random(str(value)):
+            return f"<{name}>"
+        return str(value)
+
+    return _VARIABLE.sub(fill, rule)
+
+
+def is_random(text: str) -> bool:
+    """Whether an argument of a URL looks like a working secret: long, and not made of words and numbers.
+
+    >>> is_random("how-to-write-2-letters"), is_random("kq9xZ2vT0aWbQmLr7d")
+    (False, True)
+    """
+    parts = (part for part in text.split("/") if len(part) >= LONG_ARGUMENT)
+    return any(_UUID.search(part) or not _READABLE.fullmatch(part) for part in parts)
+
+
+def _is_secret_name(name: str, patterns: Iterable[str]) -> bool:
+    words = _CAPITAL.sub("_", name).lower()
+    return any(fnmatchcase(words, pattern.lower()) for pattern in patterns)
+
+
+def _redacted(redact: Redact, facts: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(redact(dict(facts)))
+    except Exception:
+        logger.warning("%r failed; nothing is recorded of the request", redact, exc_info=True)
+        return {}
 
 
 def default_client_addr() -> str | None:
@@ -53,14 +119,17 @@ def split_address(address: Any) -> tuple[str | None, str | None]:
     return str(parsed), None
 
 
-def _read_request(wanted: Collection[str]) -> dict[str, Any]:
-    header = current_app.config["AUDIT_LOGGER_REQUEST_ID_HEADER"]
+def _read_request(config: Mapping[str, Any]) -> dict[str, Any]:
+    wanted: Collection[str] = config["AUDIT_LOGGER_REQUEST_FACTS"]
     trace = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    # Without a rule nothing tells which part of the path is a secret.
+    rule = request.url_rule.rule if request.url_rule is not None else None
     facts = {
         "method": request.method,
-        "path": request.path,
+        "url_rule": rule,
+        "path": rule and recorded_path(rule, request.view_args or {}, config["AUDIT_LOGGER_SECRET_ARGUMENTS"]),
         "endpoint": request.endpoint,
-        "request_id": request.headers.get(header),
+        "request_id": request.headers.get(config["AUDIT_LOGGER_REQUEST_ID_HEADER"]),
         "user_agent": request.headers.get("User-Agent"),
         "trace_id": trace and trace[1],
     }

@@ -249,7 +249,7 @@ class Presenter:
             return "service", visible(job), gettext("background job")
         if command is not None:
             return "system", visible(command), gettext("command")
-        if not transaction.said("path") and transaction.db_user:
+        if not transaction.said("method") and transaction.db_user:
             user, program = visible(transaction.db_user), visible(transaction.application_name or "")
             hint = gettext("database user %(user)s", user=user)
             if program:

@@ -140,3 +140,22 @@ def test_celery(shop):
         task.delay(5).get()
     task.delay(percent=5).get()
     assert [(a, c["job"]) for a, _, c in recorded(shop)] == [(2, task.name), (None, task.name)]
+
+
+def test_redact_request(create_app):
+    """The hook takes the path of one endpoint out of what is recorded."""
+    names = {"AuditLogger": lambda db, **options: options, "db": None}
+    exec(compile(BLOCKS["redact"], str(DOCUMENT), "exec"), names)  # noqa: S102 - our own document
+    application = create_app(declare=declare, **names["audit_logger"])
+
+    @application.app.post("/go/<name>", endpoint="short_links.follow")
+    @application.app.post("/buy/<name>", endpoint="buy")
+    def write(name):
+        application.db.session.add(application.models.Product(price=1))
+        application.db.session.commit()
+        return "done"
+
+    for url in ("/go/X7B2", "/buy/X7B2"):
+        assert application.app.test_client().post(url).text == "done"
+    followed, bought = (transaction.context for transaction in application.transactions())
+    assert (followed.get("path"), followed["url_rule"], bought["path"]) == (None, "/go/<name>", "/buy/X7B2")

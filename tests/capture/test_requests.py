@@ -24,6 +24,7 @@ HEADERS = {
 }
 FACTS = {
     "method": "PUT",
+    "url_rule": "/tags/<name>",
     "path": "/tags/7",
     "endpoint": "put_tag",
     "request_id": "req-1",
@@ -53,7 +54,7 @@ def address(transaction):
 
 
 def test_facts(blog):
-    """Method, path without the query, endpoint, request id, user agent and trace id are recorded."""
+    """Method, URL rule, path without the query, endpoint, request id, user agent and trace id are recorded."""
     assert put_tag(blog, HEADERS).context == FACTS
 
 

@@ -172,6 +172,9 @@ def make_shop(create_app: Callable[..., Application], **ui: Any) -> Shop:
     config = ui.pop("config", {})
     options = {"permission": may_read, **ui}
     shop = Shop(create_app(declare=declare_shop, ui=AuditUI(**options), config=config))
+    # What changes records here: the path of a request without a rule is not recorded.
+    shop.application.app.add_url_rule("/edit", "edit", methods=["POST"])
+    shop.application.app.add_url_rule("/import/<int:number>", "import_products", methods=["POST"])
     with shop.application.app.app_context():
         for number, name in ((ANN, "Ann Price"), (BOB, "Bob Stone"), (CLEO, "Cleo D’Angelo")):
             shop.db.session.add(shop.models.User(id=number, name=name))

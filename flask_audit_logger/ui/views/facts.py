@@ -12,6 +12,7 @@ from ..texts import gettext
 #: Keys of the context that have a line of their own.
 _KNOWN = {
     "method",
+    "url_rule",
     "path",
     "endpoint",
     "request_id",
@@ -42,6 +43,8 @@ def transaction_facts(state: UIState, transaction: TransactionRow | None, *, wit
         facts.append(Fact(gettext("Address"), transaction.client_addr, href=href, is_code=True))
     request = " ".join(part for part in (said("method"), said("path")) if part)
     facts.append(_fact(gettext("Request"), request or None, is_code=True))
+    if said("url_rule") != said("path"):
+        facts.append(_fact(gettext("URL rule"), said("url_rule"), is_code=True))
     facts.append(_fact(gettext("Endpoint"), said("endpoint"), is_code=True))
     request_id = said("request_id")
     if request_id:
