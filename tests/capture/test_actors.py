@@ -103,6 +103,17 @@ def test_context_nests(shop):
     ]
 
 
+def test_an_inner_context_keeps_the_impersonator(shop):
+    """Whoever acts in the name of another is named with every change, whatever else is said further inside."""
+    with shop.app.app_context():
+        grace, ada = user(shop, 1), user(shop, 2)
+        with shop.audit_logger.context(impersonator=ada, actor=grace), shop.audit_logger.context(reason="a slip"):
+            rename(shop, "x")
+            shop.db.session.commit()
+    (transaction,) = shop.transactions()
+    assert transaction.context == {"reason": "a slip", "impersonator": {"id": "2", "label": "Ada"}}
+
+
 def test_context_beats_the_request(shop):
     """What the code says counts more than who is logged in."""
     with shop.app.test_request_context("/", headers=logged_in_as(1)):
@@ -492,6 +503,17 @@ def test_the_name_of_a_key_is_not_taken_from_another_class(create_app):
             app.db.session.add(app.models.Tag())
             app.db.session.commit()
         assert who_acted(app)[-1] == (1, label, None)
+
+
+def test_the_name_of_a_key_is_not_that_of_another_user(create_app):
+    """If get_actor_id returns the key of somebody else than the current user, that one has no name here."""
+    app = create_app(declare=declare_two_kinds_of_users, get_actor_id=lambda: 2)
+    for key, label in ((1, None), (2, "boss")):
+        with app.app.test_request_context("/"):
+            login_user(app.models.User(id=key, name="boss"))
+            app.db.session.add(app.models.Tag())
+            app.db.session.commit()
+        assert who_acted(app)[-1] == (2, label, None)
 
 
 @pytest.mark.parametrize("state", ["expired", "detached", "detached and expired", "deleted", "row gone"])

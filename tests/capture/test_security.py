@@ -63,6 +63,30 @@ def test_activities_can_not_be_forged(outside, mallory, attack):
     assert logged(outside) == []
 
 
+def test_a_change_is_not_logged_under_what_another_session_committed_meanwhile(outside, mallory):
+    """Settings of another session, taken over whole: its row is newer than the forger's transaction, but not of it."""
+    name_both = sa.text("SELECT set_config(n, v, true) FROM unnest(:names, CAST(:given AS text[])) AS s (n, v)")
+    names = ["flask_audit_logger.context", "flask_audit_logger.transaction"]
+    with outside.connect() as forger, outside.connect() as victim:
+        forger.exec_driver_sql(f'SET LOCAL ROLE "{mallory}"')
+        victim.execute(name_both, {"names": names[:1], "given": ['{"actor_label": "Grace"}']})
+        victim.exec_driver_sql("INSERT INTO t VALUES (1, 1)")
+        told = list(
+            victim.execute(sa.text("SELECT current_setting(n) FROM unnest(:names) AS n"), {"names": names}).scalars()
+        )
+        victim.commit()
+        forger.execute(name_both, {"names": names, "given": told})
+        forger.exec_driver_sql("INSERT INTO t VALUES (2, 2)")
+        forger.commit()
+    by_victim, by_forger = logged(outside)
+    assert by_forger.transaction_id != by_victim.transaction_id
+    with outside.connect() as connection:
+        natives = (
+            connection.exec_driver_sql("SELECT native_transaction_id FROM transaction ORDER BY id").scalars().all()
+        )
+    assert natives == [by_victim.native_transaction_id, by_forger.native_transaction_id] and len(set(natives)) == 2
+
+
 HIJACK = """
 CREATE TABLE public.stolen (who text);
 CREATE FUNCTION public.steal() RETURNS void LANGUAGE plpgsql AS

@@ -127,6 +127,23 @@ def test_events_of_the_application_fire(shop):
     assert browser.send(path).status_code == 303 and seen == [42]
 
 
+def test_nobody_else_writes_between_the_look_and_the_write(shop):
+    """The row is locked from the look on: an UPDATE of another session can't get in between and be overwritten."""
+    refused = []
+
+    def meanwhile(mapper, connection, target):
+        try:
+            shop.sql("SELECT price FROM products WHERE id = 42 FOR UPDATE NOWAIT")
+        except sa.exc.OperationalError as error:
+            refused.append(error)
+
+    sa.event.listen(shop.models.Product, "before_update", meanwhile)
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    browser.preview(path)
+    assert browser.send(path).status_code == 303 and product(shop, "price") == Decimal("10.00")
+    assert len(refused) == 1 and "could not obtain lock" in str(refused[0])
+
+
 def test_it_is_off_without_a_policy(new_shop):
     shop = make_history(new_shop())
     activity = change_of(shop, "price")

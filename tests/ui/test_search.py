@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from urllib.parse import quote
 
 import pytest
@@ -89,6 +90,35 @@ def test_every_filter_equals_plain_sql(aged):
     for query, condition in FILTERS:
         path = f"/?{query}" + ("" if "since" in query or "until" in query else "&period=all")
         assert aged.ids(path) == expected(aged, condition), query
+
+
+def test_a_period_has_its_first_instant_and_not_its_last(aged):
+    """Also where the ids are not in the order of time, and by the microsecond."""
+    times = {1: "12:00", 2: "13:00", 3: "12:59:59.999999", 4: "11:59:59.999999", 5: "13:00:00.000001", 6: "12:30"}
+    aged.sql("UPDATE transaction SET issued_at = timestamptz '2020-01-01 00:00+00'")
+    for number, time in times.items():
+        aged.sql(
+            f"UPDATE transaction SET issued_at = timestamptz '2020-02-03 {time}+00' WHERE id = {number}".replace(
+                ":", r"\:"
+            )
+        )
+    period = "since=2020-02-03T12:00Z&until=2020-02-03T13:00Z"
+    assert aged.ids(f"/?{period}") == expected(aged, "t.id IN (1, 3, 6)")
+    assert aged.ids("/?since=2020-02-03T13:00Z") == expected(aged, "t.id IN (2, 5)")
+    shown = re.findall(r'href="[^"]*/transaction/(\d+)"', aged.page(f"/transactions?{period}").partition("<tbody")[2])
+    assert set(shown) == {"1", "3", "6"}
+
+
+def test_what_a_column_was_is_asked_of_its_own_changes(shop):
+    """A row that had the value while another column changed is no answer; one that lost it by deletion is."""
+    shop.sql("INSERT INTO products (id, name, price, stock) VALUES (50, 'Teapot', 31, 1)")
+    shop.sql("UPDATE products SET stock = 2 WHERE id = 50")
+    assert shop.ids("/?period=all&field=price&was=31") == []
+    shop.sql("UPDATE products SET price = 32 WHERE id = 50")
+    priced = shop.activity(record_key="50").id
+    shop.sql("DELETE FROM products WHERE id = 50")
+    assert shop.ids("/?period=all&field=price&was=31") == [priced]
+    assert shop.ids("/?period=all&field=price&was=32") == [shop.activity(record_key="50").id]
 
 
 def test_filters_combine_by_and(aged):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from flask_audit_logger.ui import Viewer
 from flask_audit_logger.ui.clock import Clock
+from flask_audit_logger.ui.periods import period_bounds
 from tests.ui.shop import ANN, BOB, make_history, text_of
+from tests.ui.test_features_pin import pin
 
 BERLIN = {"AUDIT_UI_TIMEZONE": "Europe/Berlin"}
 PAGES = ("/", "/record/products/42", "/transactions", "/export", "/panel/histogram", "/help")
@@ -95,6 +98,59 @@ def test_a_time_that_clocks_show_twice_has_its_offset(new_shop):
 )
 def test_other_times_have_none(instant, text):
     assert Clock("Europe/Berlin").moment(dt.datetime.fromisoformat(instant)).text == text
+
+
+#: At half past midnight of the 29th of November in Berlin, which is still the 28th in UTC.
+NOW = dt.datetime(2026, 11, 28, 23, 30, tzinfo=dt.timezone.utc)
+#: Name, month in which quarters start, and the local days of Berlin in which the period begins and ends.
+PERIODS = [
+    ("today", 1, "2026-11-29", None),
+    ("yesterday", 1, "2026-11-28", "2026-11-29"),
+    ("this-month", 1, "2026-11-01", None),
+    ("last-month", 1, "2026-10-01", "2026-11-01"),
+    ("this-quarter", 1, "2026-10-01", None),
+    ("this-quarter", 2, "2026-11-01", None),
+    ("this-quarter", 3, "2026-09-01", None),
+    ("this-quarter", 12, "2026-09-01", None),
+    ("last-quarter", 1, "2026-07-01", "2026-10-01"),
+    ("last-quarter", 3, "2026-06-01", "2026-09-01"),
+    ("this-year", 1, "2026-01-01", None),
+    ("last-year", 1, "2025-01-01", "2026-01-01"),
+]
+
+
+@pytest.mark.parametrize(("name", "quarter", "begins", "ends"), PERIODS)
+def test_periods_begin_and_end_at_midnight_of_the_viewer(name, quarter, begins, ends):
+    berlin = ZoneInfo("Europe/Berlin")
+    wanted = tuple(day and dt.datetime.fromisoformat(day).replace(tzinfo=berlin) for day in (begins, ends))
+    assert period_bounds(name, NOW, berlin, quarter) == wanted
+
+
+@pytest.mark.parametrize(("name", "hours"), [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720), ("90d", 2160)])
+def test_a_span_ends_now(name, hours):
+    assert period_bounds(name, NOW, ZoneInfo("Europe/Berlin")) == (NOW - dt.timedelta(hours=hours), None)
+
+
+def test_periods_at_the_turn_of_the_year():
+    new_year = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+
+    def days(name, quarter=1):
+        return [bound and f"{bound:%Y-%m-%d}" for bound in period_bounds(name, new_year, ZoneInfo("UTC"), quarter)]
+
+    assert days("yesterday") == ["2025-12-31", "2026-01-01"]
+    assert days("last-month") == ["2025-12-01", "2026-01-01"]
+    assert days("this-quarter", 2) == ["2025-11-01", None] and days("last-quarter", 2) == ["2025-08-01", "2025-11-01"]
+
+
+@pytest.mark.parametrize("quarter", [1, 2, 3])
+def test_quarters_start_as_configured(new_shop, quarter):
+    """And no page ends before the present: what was changed a moment ago is in it."""
+    shop = make_history(new_shop(config={"AUDIT_UI_QUARTER_START_MONTH": quarter}))
+    given = parse_qs(urlsplit(pin(shop.page("/?period=last-quarter"))).query)
+    since, until = (dt.datetime.fromisoformat(given[name][0]) for name in ("since", "until"))
+    assert (since.month - quarter) % 3 == (until.month - quarter) % 3 == 0 and 89 <= (until - since).days <= 92
+    assert (since.day, until.day) == (1, 1)
+    assert shop.ids("/?period=this-quarter") == shop.ids("/?period=all") and shop.ids("/?period=last-quarter") == []
 
 
 def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
