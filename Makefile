@@ -13,12 +13,12 @@
 #   make clean         remove the environments, caches and pictures (the demo's data in instance/ stays)
 #
 # Variables: PYTHON (default python3), PORT, PG_BINDIR (PostgreSQL binaries for the run on the oldest
-# versions, default: PostgreSQL 15 where Debian puts it), PYTEST_ARGS, JOBS (test processes).
+# versions, default: the oldest of Debian's that is installed, configured as on Debian), PYTEST_ARGS, JOBS (test processes).
 
 PYTHON ?= python3
 PORT ?= 5000
 JOBS ?= 2
-PG_BINDIR ?= $(wildcard /usr/lib/postgresql/15/bin)
+PG_BINDIR ?= $(firstword $(sort $(dir $(wildcard /usr/lib/postgresql/*/bin/postgres))))
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

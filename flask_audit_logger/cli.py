@@ -16,7 +16,9 @@ from .maintenance.powers import powers
 from .maintenance.probe import probe
 from .maintenance.status import Status, status
 from .schema.declared import declaration_of
+from .schema.dialects import is_supported, reason
 from .schema.objects import Triggers
+from .schema.tables import audited_tables
 from .schema.wanted import wanted_triggers
 
 audit_cli = AppGroup("audit", help="Look after the audit log.")
@@ -27,8 +29,12 @@ audit_cli = AppGroup("audit", help="Look after the audit log.")
 @click.option("--strict", is_flag=True, help="Also fail if the role of the application can change the log.")
 def status_command(with_probe: bool, strict: bool) -> None:
     """Say whether every change that should be logged is. Fails (1) if not, so that CI notices."""
-    faults = dangers = 0
+    faults = dangers = unsupported = 0
     for engine, metadata in _logs():
+        if not is_supported(engine):
+            unsupported += 1
+            click.echo(f"FAIL  {engine.url.render_as_string()}\n        {reason(engine)}")
+            continue
         with engine.connect() as connection:
             found = status(connection, metadata)
             for item in found:
@@ -47,7 +53,7 @@ def status_command(with_probe: bool, strict: bool) -> None:
         click.echo(f"{count}. `flask db migrate` writes a migration that makes functions and triggers right.")
     if dangers:
         click.echo("The application should not be able to do that: give it a role that owns nothing of it, and REVOKE.")
-    if faults or dangers:
+    if faults or dangers or unsupported:
         raise click.exceptions.Exit(1)
     click.echo("Everything that should be logged is.")
 
@@ -61,9 +67,15 @@ def baseline_command(tables: tuple[str, ...]) -> None:
     """
     audit_logger = current_app.extensions["audit_logger"]
     found: dict[str, tuple[Engine, Triggers]] = {}
+    unsupported: list[str] = []
     for engine, metadata in _logs():
+        if not is_supported(engine):
+            unsupported.append(reason(engine))
+            continue
         with engine.connect() as connection:
             found |= {_name(triggers): (engine, triggers) for triggers in wanted_triggers(connection, metadata)}
+    if not found and unsupported:
+        raise click.ClickException(unsupported[0])
     for name in tables:
         if name not in found:
             raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(found)}.")
@@ -112,5 +124,8 @@ def _logs() -> Iterator[tuple[Engine, MetaData]]:
     db = current_app.extensions["audit_logger"].db
     for bind, engine in db.engines.items():
         metadata = db.metadatas.get(bind)
-        if metadata is not None and declaration_of(metadata) is not None and engine.dialect.name == "postgresql":
+        if metadata is None or declaration_of(metadata) is None:
+            continue
+        # The default database has a log as soon as somebody asks for one: no fault if nothing in it is audited.
+        if is_supported(engine) or any(True for _ in audited_tables(metadata)):
             yield engine, metadata

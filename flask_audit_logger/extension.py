@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from weakref import WeakSet
 
 from flask import Flask, appcontext_pushed, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
 
 from . import config
@@ -25,10 +26,13 @@ from .exceptions import ConfigurationError, NotInitializedError
 from .logs import Logs
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .schema.declared import patterns
+from .schema.dialects import is_supported, reason
 from .schema.tables import audited_tables
 
 if TYPE_CHECKING:
     from .ui import AuditUI
+
+logger = logging.getLogger("flask_audit_logger")
 
 
 class AuditLogger:
@@ -73,6 +77,7 @@ class AuditLogger:
         self._apps: WeakSet[Flask] = WeakSet()
         self._attaching = threading.RLock()
         self._listeners: list[EngineListener] = []
+        self._said_unsupported = False
         self._current_stamp = CurrentStamp(
             self, lambda: self._known_logs.actor, get_actor_id, get_actor_label, get_client_addr, redact_request
         )
@@ -200,6 +205,8 @@ class AuditLogger:
         if isinstance(connection, Connection):
             connection = connection.connection
         driver = getattr(connection, "dbapi_connection", connection)
+        if not hasattr(driver, "info"):
+            return  # neither psycopg2 nor psycopg: a database that has no log
         if is_idle(driver):
             memory_of(driver).forget_transaction()
         self._current_stamp(driver).apply(driver)
@@ -237,12 +244,15 @@ class AuditLogger:
                 return
             config.set_defaults(app)
             self._known_logs.complete()
-            for engine in self.db.engines.values():
-                self._listen(engine)
+            for bind, engine in self.db.engines.items():
+                self._listen(engine, self.db.metadatas.get(bind))
             self._apps.add(app)
 
-    def _listen(self, engine: Engine) -> None:
-        if engine.dialect.name == "postgresql":
+    def _listen(self, engine: Engine, metadata: MetaData | None) -> None:
+        if is_supported(engine):
             listener = EngineListener(engine, self._current_stamp)
             listener.attach()
             self._listeners.append(listener)
+        elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
+            self._said_unsupported = True
+            logger.warning("Nothing is audited: %s", reason(engine))

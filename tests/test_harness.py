@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import event
 
 from flask_audit_logger import AuditLogger
-from tests.support.cluster import Cluster
+from tests.support.cluster import DEBIAN, Cluster, is_debian
 from tests.support.leaks import leaks, shared_listeners
 from tests.support.server import both_drivers, plain_engine
 
@@ -67,3 +68,24 @@ def test_a_killed_server_starts_again_with_what_was_committed():
         cluster.start()
         with engine.connect() as connection:
             assert connection.scalar(sa.text("SELECT n FROM kept")) == 1
+
+
+def test_a_server_of_debian_is_configured_as_on_debian():
+    """What an application meets there: JIT on, the package's memory settings, a locale."""
+    found = [bindir for bindir in sorted(DEBIAN.glob("*/bin")) if (bindir / "postgres").exists() and is_debian(bindir)]
+    if not found:
+        pytest.skip("no PostgreSQL of Debian")
+    with Cluster(found[0]) as cluster, plain_engine(cluster.url()).connect() as connection:
+        shown = {
+            name: connection.exec_driver_sql(f"SHOW {name}").scalar_one()
+            for name in ("jit", "shared_buffers", "max_connections", "cluster_name", "lc_collate", "fsync")
+        }
+        assert shown == {
+            "jit": "on",
+            "shared_buffers": "128MB",
+            "max_connections": "100",
+            "cluster_name": f"{found[0].parent.name}/tests",
+            "lc_collate": "C.UTF-8",
+            "fsync": "off",
+        }
+        assert connection.exec_driver_sql("SELECT pg_jit_available()").scalar_one() is True

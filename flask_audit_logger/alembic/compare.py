@@ -28,12 +28,14 @@ from ..schema.catalog import (
     unless_default,
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions
+from ..schema.dialects import is_supported, reason
 from ..schema.objects import Functions, Triggers
 from ..schema.wanted import wanted_triggers
 from .actor_type import replace_actor_type
-from .log_tables import compare_log_tables, remove_log
+from .log_tables import INSIDE, compare_log_tables, is_on_log, remove_log
 from .neighbours import leave_alone
 from .old_log.compare import convert_old_log, find_old_log, refuse_old_log_elsewhere
+from .only_postgresql import put_below_condition
 from .ops import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
@@ -53,7 +55,7 @@ _log = logging.getLogger("alembic.autogenerate")
 def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Any) -> Any:
     """Complete the tables of the log before Alembic compares them."""
     put_last(compare_audit_logger)
-    if _is_postgresql(context):
+    if context.connection is not None and is_supported(context.connection):
         for metadata in metadatas(context):
             declaration = declaration_of(metadata)
             if declaration is not None:
@@ -65,7 +67,10 @@ def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
 def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Any) -> Any:
     """Add the operations that bring the log up to date."""
     connection = context.connection
-    if connection is None or not _is_postgresql(context):
+    if connection is None:
+        return CONTINUE
+    if not is_supported(connection):
+        _leave_out(connection, context, upgrade_ops)
         return CONTINUE
     leave_alone(upgrade_ops)
     for metadata in metadatas(context):
@@ -77,14 +82,29 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
             before, after = _compare(context, connection, metadata, declaration, upgrade_ops, schemas)
             first, last = [*first, *before], [*after, *last]
         upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
+    if not context.opts.get(INSIDE):
+        upgrade_ops.ops[:] = put_below_condition(upgrade_ops.ops, _logs(context, upgrade_ops))
     return CONTINUE
 
 
 put_first(prepare_audit_logger)
 
 
-def _is_postgresql(context: AutogenContext) -> bool:
-    return context.connection is not None and context.connection.dialect.name == "postgresql"
+def _leave_out(connection: Connection, context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
+    """Take out what Alembic does to the tables of a log in a database that can't have one."""
+    logs = {declaration.schema for m in metadatas(context) if (declaration := declaration_of(m)) is not None}
+    if logs:
+        upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if not any(is_on_log(op, schema) for schema in logs)]
+        _log.warning(
+            "This revision says nothing about auditing: %s. Let `flask db migrate` write it on PostgreSQL",
+            reason(connection),
+        )
+
+
+def _logs(context: AutogenContext, upgrade_ops: UpgradeOps) -> set[str | None]:
+    """The schemas of the logs that are compared, and of those that are dropped."""
+    declared = {declaration.schema for m in metadatas(context) if (declaration := declaration_of(m)) is not None}
+    return declared | {op.functions.schema for op in upgrade_ops.ops if isinstance(op, RemoveAuditLoggerFunctionsOp)}
 
 
 def _compare(

@@ -9,6 +9,7 @@ from sqlalchemy import MetaData, text
 
 from ..schema import catalog
 from ..schema.declared import declaration_of
+from ..schema.dialects import is_supported
 from ..schema.objects import DEFAULT_SCHEMA
 from ..sql import quote_ident, quote_literal
 
@@ -32,7 +33,9 @@ def declared_schema(operations: Operations) -> str | None:
 
 
 def run(operations: Operations, statements: Iterable[str]) -> None:
-    """Run statements, or write them into the script."""
+    """Run statements, or write them into the script; on another database than PostgreSQL do nothing."""
+    if not is_supported(operations.migration_context):
+        return
     impl = operations.migration_context.impl
     for statement in statements:
         if operations.migration_context.as_sql:

@@ -17,7 +17,11 @@ from sqlalchemy import Connection, MetaData
 
 from ..schema.catalog import default_schema
 from ..schema.declared import Declaration
-from .tables import LOG_TABLES, is_looked_after
+from ..schema.objects import LOG_TABLES
+from .tables import is_looked_after
+
+#: Option of a comparison inside another one, whose operations are looked at further.
+INSIDE = "audit_logger_inside"
 
 
 def compare_log_tables(
@@ -53,6 +57,7 @@ def _compare_alone(
     opts |= {
         "target_metadata": alone,
         "include_schemas": True,
+        INSIDE: True,
         "include_name": lambda name, type_, parents: _is_log(name, type_, parents, schema),
     }
     migration = produce_migrations(MigrationContext.configure(connection, opts=opts), alone)

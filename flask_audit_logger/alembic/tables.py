@@ -8,9 +8,6 @@ from sqlalchemy import MetaData, Table, Text
 
 from ..schema.catalog import unless_default
 
-#: Names of the two tables of a log.
-LOG_TABLES = ("transaction", "activity")
-
 
 def metadatas(context: AutogenContext) -> list[MetaData]:
     """The metadata that is compared; an environment may have several."""

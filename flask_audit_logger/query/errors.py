@@ -5,6 +5,7 @@
   * ``ReadTimeout`` – it was stopped at its time limit
   * ``BadValue`` – PostgreSQL can't take one of the values that were searched for
   * ``LogUnavailable`` – the database can't be reached
+  * ``LogUnsupported`` – it is not one of PostgreSQL
   * ``LogMissing`` – the tables of the log don't exist
   * ``LogOutdated`` – they lack a column
   * ``LogForbidden`` – the database user may not read them
@@ -49,6 +50,10 @@ class BadValue(ReadError):
 
 class LogUnavailable(ReadError):
     """The database that holds the log can't be reached."""
+
+
+class LogUnsupported(ReadError):
+    """The database can't have a log: it is not PostgreSQL."""
 
 
 class LogMissing(ReadError):

@@ -13,7 +13,8 @@ from sqlalchemy.sql.util import find_tables
 from ..config import READS_ONLY
 from ..exceptions import ConfigurationError
 from ..models import AuditModels
-from .errors import translated
+from ..schema.dialects import is_supported, reason
+from .errors import LogUnsupported, translated
 
 #: Narrows a select on the activity table to what the reader may see.
 Scope = Callable[[Select[Any]], Select[Any]]
@@ -73,7 +74,10 @@ class AuditReader:
 
         :param timeout_ms: another limit for each statement.
         :raises ReadTimeout: when a statement was stopped at the limit.
+        :raises LogUnsupported: if the database is not PostgreSQL.
         """
+        if not is_supported(self.engine):
+            raise LogUnsupported(reason(self.engine))
         with translated(), self.engine.connect() as raw:
             # Both options are set on the connection by the driver and reset when it goes back to the pool. They hold
             # even if the application's engine runs in autocommit, where SET LOCAL alone would do nothing.

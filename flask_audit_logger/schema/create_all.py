@@ -10,6 +10,8 @@ from sqlalchemy.schema import CreateSchema
 from ..exceptions import ConfigurationError
 from .catalog import default_schema, has_schema, triggers_of_other_logs
 from .declared import declaration_of, declared_functions
+from .dialects import is_supported
+from .objects import LOG_TABLES
 from .wanted import wanted_triggers
 
 
@@ -28,7 +30,8 @@ def detach(metadata: MetaData) -> None:
 
 
 def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> None:
-    if not _is_postgresql(connection):
+    if not is_supported(connection):
+        _leave_out_log(metadata, kw["_ddl_runner"])
         return
     late = _late_tables(metadata)
     declaration = declaration_of(metadata)
@@ -44,7 +47,7 @@ def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> Non
 
 def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
     functions = declared_functions(metadata)
-    if not _is_postgresql(connection) or functions is None:
+    if not is_supported(connection) or functions is None:
         return
     existing = inspect(connection)
     if not existing.has_table("activity", schema=functions.schema):
@@ -65,7 +68,8 @@ def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> No
 
 def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
     """Drop the triggers while their tables are still there: a table may survive ``drop_all()``, its log doesn't."""
-    if not _is_postgresql(connection):
+    if not is_supported(connection):
+        _leave_out_log(metadata, kw["_ddl_runner"])
         return
     late = _late_tables(metadata)
     functions = declared_functions(metadata)
@@ -93,8 +97,21 @@ def _run(connection: Connection, statements: list[str]) -> None:
         connection.execute(text(statement.replace(":", "\\:")))
 
 
-def _is_postgresql(connection: Connection) -> bool:
-    return connection.dialect.name == "postgresql"
+def _leave_out_log(metadata: MetaData, runner: Any) -> None:
+    """Let SQLAlchemy pass over the tables of the log in a database that can't have one.
+
+    It has made its list of tables before it told us, so they can't be taken out of that.
+    """
+    declaration = declaration_of(metadata)
+    if declaration is None:
+        return
+    visit_table = runner.visit_table
+
+    def visit(table: Table, **kw: Any) -> Any:
+        is_of_log = table.name in LOG_TABLES and table.schema == declaration.schema
+        return None if is_of_log else visit_table(table, **kw)
+
+    runner.visit_table = visit
 
 
 _LISTENERS = (

@@ -11,6 +11,9 @@ from .options import TableOptions
 #: Stands for "no schema was given" where SQL needs a name and no connection can be asked.
 DEFAULT_SCHEMA = "public"
 
+#: Names of the two tables of a log.
+LOG_TABLES = ("transaction", "activity")
+
 #: What somebody reads who looks up the function that keeps the tables.
 _GUARD_COMMENT = (
     ". Keeps the tables of the log while triggers write to them. To remove the log, take AuditLogger out of the "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Blueprint
 from werkzeug.exceptions import NotFound
 
-from ..query.errors import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, ReadTimeout
+from ..query.errors import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, LogUnsupported, ReadTimeout
 from .gate import guard
 from .headers import add_headers
 from .keys import BadKey
-from .messages import bad_value, forbidden, missing, not_found, outdated, too_slow, unavailable
+from .messages import bad_value, forbidden, missing, not_found, outdated, too_slow, unavailable, unsupported
 from .rendering import FOLDER, STATIC
 from .slots import drop_slot, hand_on_slot, take_slot
 from .state import current_state
@@ -56,6 +56,7 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
     blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))
     blueprint.register_error_handler(LogUnavailable, lambda _: unavailable(current_state()))
+    blueprint.register_error_handler(LogUnsupported, lambda _: unsupported(current_state()))
     blueprint.register_error_handler(LogMissing, lambda _: missing(current_state()))
     blueprint.register_error_handler(LogOutdated, lambda _: outdated(current_state()))
     blueprint.register_error_handler(LogForbidden, lambda _: forbidden(current_state()))

@@ -8,13 +8,15 @@ from typing import Any
 from flask import g
 from markupsafe import Markup
 
-from ..query.errors import ReadError
+from ..query.errors import LogUnsupported, ReadError
 from ..query.paging import Paging
 from ..query.records import versions
 from .gate import allowed
+from .messages import NOT_POSTGRESQL
 from .present import Presenter
 from .rendering import file_hash, fragment
 from .state import UIState, this_app
+from .texts import gettext
 from .urls import find, record_of
 
 logger = logging.getLogger("flask_audit_logger.ui")
@@ -38,18 +40,18 @@ def audit_recent_changes(subject: Any, key: Any = None, limit: int = 5) -> Marku
         with state.reader().reading() as log:
             page = versions(log, record, Paging(limit=max(1, min(limit, MOST))))
             presenter.learn(log, page.rows, [record])
+    except LogUnsupported:
+        return _fragment(state, note=gettext(NOT_POSTGRESQL))
     except ReadError:
         logger.exception("the changes of %s can't be shown", record)
         return Markup()
-    html = fragment(
-        "audit/_recent.html",
+    return _fragment(
         state,
         rows=tuple(presenter.activity(row) for row in page.rows),
         record=presenter.record(record),
         has_more=page.has_older,
         zone=state.clock.name,
     )
-    return Markup(html)  # noqa: S704 - our own environment escaped everything in it
 
 
 def audit_stylesheet() -> Markup:
@@ -59,6 +61,11 @@ def audit_stylesheet() -> Markup:
     attribute = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
     href = state.links.static("audit.css", file_hash("audit.css"))
     return Markup('<link rel="stylesheet" href="{}"{}>').format(href, attribute)
+
+
+def _fragment(state: UIState, *, rows: tuple[Any, ...] = (), note: str | None = None, **values: Any) -> Markup:
+    html = fragment("audit/_recent.html", state, rows=rows, note=note, **values)
+    return Markup(html)  # noqa: S704 - our own environment escaped everything in it
 
 
 def _may_see(state: UIState, record: Any) -> bool:

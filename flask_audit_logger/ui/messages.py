@@ -7,11 +7,15 @@ from typing import Any
 
 from flask import current_app, request
 
+from ..query.texts import marked
 from .contexts import MessagePage
 from .parts import Crumb, Option
 from .rendering import render
 from .state import UIState
 from .texts import gettext
+
+#: Said wherever the log would be shown.
+NOT_POSTGRESQL = marked("Changes are recorded in PostgreSQL only, and this application uses another database here.")
 
 _NO_PERMISSION = (
     "No permission callback was given, so every page is closed.",
@@ -124,6 +128,11 @@ def unlogged(state: UIState) -> Any:
     """Reading has to be logged and could not be."""
     text = gettext("This view could not be recorded. Try again later.")
     return message(state, 503, gettext("The audit log can't be shown"), text)
+
+
+def unsupported(state: UIState) -> Any:
+    """The database can't have a log."""
+    return message(state, 503, gettext("There is no audit log"), gettext(NOT_POSTGRESQL))
 
 
 def missing(state: UIState) -> Any:

@@ -26,6 +26,7 @@ OPERATIONS = [
     "change_audit_logger_actor_type",
     "convert_audit_logger_log",
     "restore_audit_logger_log",
+    "supports_audit_logger",
     # of release 2.0.0
     "init_audit_logger_extension",
     "remove_audit_logger_extension",

@@ -1,7 +1,8 @@
 """A PostgreSQL server of our own, in a temporary folder, reachable through a unix socket only.
 
-The same class runs the embedded PostgreSQL and the binaries of a distribution, and lets a test start a second
-server, kill it and start it again.
+The same class runs the embedded PostgreSQL and the one of a distribution, and lets a test start a second server, kill
+it and start it again. Debian's is configured by Debian's own program, as its package does it: JIT and memory, time zone
+and locale are what applications meet on a stock server.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from sqlalchemy import URL
 SETTINGS = {
     "fsync": "off",
     "listen_addresses": "",
-    "max_connections": "200",
     "max_prepared_transactions": "20",
     "wal_level": "logical",
-    "max_wal_size": "4GB",
     "log_min_messages": "warning",
 }
+
+#: What Debian's configuration leaves as it is.
+ROOMY = {"max_connections": "200", "max_wal_size": "4GB"}
+
+#: Where Debian has the binaries of each version, and what configures a new server.
+DEBIAN = Path("/usr/lib/postgresql")
+CREATE_CLUSTER = "pg_createcluster"
 
 
 @cache
@@ -54,13 +60,15 @@ def system_user() -> str | None:
 class Cluster:
     """One server with its data folder; use it as a context manager.
 
-    :param bindir: folder with ``initdb`` and ``postgres``; the embedded ones by default.
+    :param bindir: folder with ``initdb`` and ``postgres``; the embedded ones by default. Debian's are configured as on
+        Debian.
     :param settings: server settings in addition to :data:`SETTINGS`.
     """
 
     def __init__(self, bindir: Path | None = None, settings: dict[str, str] | None = None) -> None:
         self.bindir = bindir or embedded_bindir()
-        self.settings = SETTINGS | (settings or {})
+        self.is_debian = is_debian(self.bindir)
+        self.settings = SETTINGS | ({} if self.is_debian else ROOMY) | (settings or {})
         self.user = system_user()
         self.folder = Path(tempfile.mkdtemp(prefix="audit-pg-"))
         self.data = self.folder / "data"
@@ -84,7 +92,7 @@ class Cluster:
     def start(self) -> None:
         """Start the server and wait until it takes connections, also after :meth:`kill` or :meth:`stop`."""
         if not self._initialized:
-            self._initdb()
+            self._initialize()
         options = [word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -129,19 +137,41 @@ class Cluster:
         options: dict[str, object] = {"start_new_session": True, "cwd": self.folder, "stdin": subprocess.DEVNULL}
         if self.user is not None:
             entry = pwd.getpwnam(self.user)
-            options |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+            # with the group that may read the key of Debian's certificate
+            groups = os.getgrouplist(self.user, entry.pw_gid)
+            options |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
         return options
 
-    def _initdb(self) -> None:
+    def _initialize(self) -> None:
         if self.user is not None:
             _let_others_reach(self.bindir)
             shutil.chown(self.folder, self.user)
-        command = [self._binary("initdb"), "-D", str(self.data), "-U", "postgres"]
-        command += ["--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **self._as_user())
-        if done.returncode:
-            raise RuntimeError(f"initdb in {self.bindir} failed:\n{done.stdout}{done.stderr}")
+        if self.is_debian:
+            self._create_as_on_debian()
+        else:
+            command = [self._binary("initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust"]
+            command += ["--no-locale", "--encoding=UTF8", "--no-sync"]
+            _run(command, **self._as_user())
         self._initialized = True
+
+    def _create_as_on_debian(self) -> None:
+        """Let Debian make and configure the server; only who may connect is ours, since the tests have no passwords."""
+        configuration, version = self.folder / "etc", self.bindir.parent.name
+        command = [CREATE_CLUSTER, version, "tests", "--datadir", str(self.data), "--socketdir", str(self.folder)]
+        command += ["--logfile", str(self.log), "--port", "5432", "--locale", "C.UTF-8", "--start-conf", "manual"]
+        if self.user is not None:
+            command += ["--user", self.user]
+        _run(
+            [*command, "--", "-U", "postgres", "--no-sync"],
+            env={**os.environ, "PG_CLUSTER_CONF_ROOT": str(configuration)},
+        )
+        allowed = self.folder / "pg_hba.conf"
+        allowed.write_text("local all all trust\nlocal replication all trust\n")
+        allowed.chmod(0o644)
+        self.settings |= {
+            "config_file": str(configuration / version / "tests" / "postgresql.conf"),
+            "hba_file": str(allowed),
+        }
 
     def _wait_until_ready(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -163,6 +193,17 @@ class Cluster:
                 if (entry / "cwd").resolve() == Path(mine):
                     found.append(int(entry.name))
         return found
+
+
+def is_debian(bindir: Path) -> bool:
+    """Whether this is a PostgreSQL of Debian or Ubuntu that its own program can configure."""
+    return DEBIAN in bindir.resolve().parents and shutil.which(CREATE_CLUSTER) is not None
+
+
+def _run(command: list[str], **options: object) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 def _let_others_reach(folder: Path) -> None:
