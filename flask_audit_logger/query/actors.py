@@ -43,8 +43,10 @@ def known_actors(log: Log, limit: int = 100) -> list[KnownActor]:
     """The actors in the log by id, each found by one step in the index, however long the log is."""
     t = log.models.transaction.c
     column = t.actor_id
-    first = select(func.min(column).label("actor_id")).cte("actors", recursive=True)
-    following = select(func.min(column)).where(column > first.c.actor_id).scalar_subquery()
+    # not min(): a type such as uuid has an order, but no minimum before PostgreSQL 19
+    least = select(column).where(column.is_not(None)).order_by(column).limit(1)
+    first = select(least.scalar_subquery().label("actor_id")).cte("actors", recursive=True)
+    following = least.where(column > first.c.actor_id).scalar_subquery()
     actors = first.union_all(select(following).where(first.c.actor_id.is_not(None)))
     label = newest_label(log, actors.c.actor_id)
     statement = select(cast(actors.c.actor_id, Text), label).where(actors.c.actor_id.is_not(None)).limit(limit)

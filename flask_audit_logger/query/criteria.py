@@ -156,10 +156,11 @@ def actor_value(models: AuditModels, text: str) -> Any:
         bits = 16 if isinstance(kind, SmallInteger) else 64 if isinstance(kind, BigInteger) else 32
         value = int(text) if text.isascii() and text.lstrip("-").isdigit() else None
         if value is None or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-            raise ValueError(f"{text!r} can't be an actor; their ids are whole numbers here")
+            raise ValueError(f"{text!r} can't be the id of an actor; these are whole numbers")
         return value
     if isinstance(kind, Uuid):
-        return uuid.UUID(text) if kind.as_uuid else text
+        value = uuid.UUID(text)
+        return value if kind.as_uuid else str(value)
     return text
 
 

@@ -159,7 +159,7 @@ def _checked_actor(state: UIState, text: str) -> str | None:
         try:
             state.check_actor(actor)
         except ValueError as error:
-            message = gettext("%(value)s can't be an actor; their ids are whole numbers here.", value=repr(text))
+            message = gettext("%(value)s can't be the id of an actor.", value=repr(text))
             raise ValidationError(message) from error
     return actor
 
