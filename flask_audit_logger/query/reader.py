@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, literal, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.util import find_tables
 
 from ..config import READS_ONLY
@@ -52,6 +53,23 @@ def check_scope(scope: Scope, models: AuditModels) -> None:
         )
 
 
+@contextmanager
+def _closed(connection: Connection) -> Iterator[Connection]:
+    """Close a connection at the end. If its rollback fails, only the connection is lost: what was read stays read.
+
+    A time-out can fall into the ROLLBACK, or the server may have closed the connection while the rows were used.
+    """
+    try:
+        yield connection
+    finally:
+        try:
+            connection.close()
+        except DBAPIError:
+            if not connection.closed:  # SQLAlchemy 2.1 does it itself
+                connection.invalidate()
+                connection.close()
+
+
 @dataclass(frozen=True)
 class AuditReader:
     """Opens read-only transactions on the log.
@@ -78,7 +96,7 @@ class AuditReader:
         """
         if not is_supported(self.engine):
             raise LogUnsupported(reason(self.engine))
-        with translated(), self.engine.connect() as raw:
+        with translated(), _closed(self.engine.connect()) as raw:
             # Both options are set on the connection by the driver and reset when it goes back to the pool. They hold
             # even if the application's engine runs in autocommit, where SET LOCAL alone would do nothing.
             connection = raw.execution_options(
