@@ -159,8 +159,8 @@ def actor_value(models: AuditModels, text: str) -> Any:
             raise ValueError(f"{text!r} can't be the id of an actor; these are whole numbers")
         return value
     if isinstance(kind, Uuid):
-        value = uuid.UUID(text)
-        return value if kind.as_uuid else str(value)
+        found = uuid.UUID(text)
+        return found if kind.as_uuid else str(found)
     return text
 
 
