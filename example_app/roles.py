@@ -36,7 +36,7 @@ RESOURCES = {"stock_levels": "stock"}
 
 #: Roles that may read the whole log, and what customer support may do in it.
 AUDIT_READERS = frozenset({"admin", "auditor"})
-AUDIT_SUPPORT_ACTIONS = frozenset({"list", "record", "activity", "compare", "live", "value", "help", "poll"})
+AUDIT_SUPPORT_ACTIONS = frozenset({"list", "record", "activity", "compare", "live", "value", "help"})
 
 
 def may(action: str, resource: str) -> bool:

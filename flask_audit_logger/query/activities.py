@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ScalarSelect, Select, func, literal, select, tuple_
+from sqlalchemy import ScalarSelect, Select, func, literal, select
 
 from .criteria import Bounds, Criteria, bounds_of, conditions, joined, lookup_of
 from .feed import feed
-from .paging import Cursor, Page, Paging, edge, page_of
+from .paging import Page, Paging, page_of
 from .reader import Log
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 
@@ -108,18 +108,6 @@ def count_activities(log: Log, search: Search, cap: int) -> Count:
     models, criteria = log.models, search.criteria
     source = joined(models, criteria) if criteria.needs_transaction else models.activity
     matching = log.activities(literal(1), source=source).where(*conditions(models, criteria, search.bounds))
-    return capped(log, matching, cap)
-
-
-def count_after(log: Log, criteria: Criteria, position: Cursor, cap: int) -> Count:
-    """How many activities match that come after a position in the feed, up to ``cap``."""
-    a, models = log.models.activity.c, log.models
-    matching = log.activities(literal(1), source=joined(models, criteria)).where(
-        *conditions(models, criteria, None),
-        tuple_(a.transaction_id, a.id) > tuple_(position.transaction_id, position.activity_id),
-    )
-    if criteria.needs_transaction:  # the join is inner then
-        matching = matching.where(*edge(models.transaction.c.id, Paging(after=position)))
     return capped(log, matching, cap)
 
 

@@ -91,31 +91,6 @@
     setInterval(() => { for (const time of relative) time.nextElementSibling.textContent = ago(time); }, 60000);
   }
 
-  // The newest page of a list says what came since it was made. It moves no rows and asks only while it is looked at.
-  const news = root.querySelector("[data-audit-poll]");
-  if (news) {
-    const { auditPoll, auditNewest, auditOne, auditMany, auditMore, auditSeconds } = news.dataset;
-    let known = 0;
-    const timer = setInterval(() => {
-      if (document.hidden) return;
-      fetch(auditPoll, { credentials: "same-origin", headers: { Accept: "application/json" } })
-        .then((response) => {
-          if (response.status >= 500) return null;
-          if (!response.ok || response.redirected) throw new Error(String(response.status));
-          return response.json();
-        })
-        .then((found) => {
-          if (!found || found.new === known) return;
-          known = found.new;
-          const link = document.createElement("a");
-          link.href = auditNewest;
-          link.textContent = (found.capped ? auditMore : known === 1 ? auditOne : auditMany).replace("{n}", known);
-          news.replaceChildren(...(known ? [link] : []));
-        })
-        .catch(() => clearInterval(timer));
-    }, auditSeconds * 1000);
-  }
-
   // What can be copied has a button, where the browser lets a page copy.
   for (const button of navigator.clipboard ? all("[data-audit-copy]") : []) {
     const before = Array.from(button.childNodes);

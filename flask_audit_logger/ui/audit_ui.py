@@ -61,8 +61,6 @@ class AuditUI:
     :param on_view: told of every page that was read or refused; the same one again within a minute is not reported.
     :param view_log_required: answer 503 instead of the page if ``on_view`` fails.
     :param revert: lets who has the permission ``revert`` put values back; the application needs a ``SECRET_KEY``.
-    :param max_concurrent: how many exports and parts of a breakdown one process makes at a time; the next one gets a
-        429. ``None``: any number.
     :param csp_nonce: ``() -> str``, the nonce of the application's Content-Security-Policy.
     :param layout: the template that the pages extend.
     :param name: of the blueprint.
@@ -92,7 +90,6 @@ class AuditUI:
     on_view: Callable[[ViewEvent], None] | None = None
     view_log_required: bool = False
     revert: RevertPolicy | None = None
-    max_concurrent: int | None = None
     csp_nonce: Callable[[], str] | None = None
     layout: str = STANDALONE
     name: str = "audit"
@@ -103,16 +100,14 @@ class AuditUI:
 
         :param audit_logger: the log to read.
         :param url_prefix: where the pages are, if not where ``AuditUI(url_prefix=…)`` says.
-        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key, of ``foreign_keys``, of
-            ``max_concurrent``, or for a ``mask`` that hides a key.
+        :raises ConfigurationError: for a bad value of an ``AUDIT_UI_…`` key or of ``foreign_keys``, or for a
+            ``mask`` that hides a key.
         """
         if self.foreign_keys != "auto" and not isinstance(self.foreign_keys, Mapping):
             raise ConfigurationError(
                 f"foreign_keys is {self.foreign_keys!r}; it must be 'auto' or a mapping such as "
                 "{('orders', 'user_id'): 'users'}"
             )
-        if self.max_concurrent is not None and self.max_concurrent < 1:
-            raise ConfigurationError(f"max_concurrent is {self.max_concurrent!r}; it must be at least 1, or None")
         config = UIConfig.read(app.config)
         for key, value in config.defaults().items():
             app.config.setdefault(key, value)

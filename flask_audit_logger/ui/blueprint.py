@@ -11,10 +11,9 @@ from .headers import add_headers
 from .keys import BadKey
 from .messages import bad_value, forbidden, missing, not_found, outdated, too_slow, unavailable, unsupported
 from .rendering import FOLDER, STATIC
-from .slots import drop_slot, hand_on_slot, take_slot
 from .state import current_state
 from .viewlog import report_view
-from .views import activities, actors, compare, export, help, panels, poll, records, revert, states, transactions, undo
+from .views import activities, actors, compare, export, help, panels, records, revert, states, transactions, undo
 
 #: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
@@ -29,7 +28,6 @@ ROUTES = (
     ("/export.csv", "export_csv", export.csv_file),
     ("/export.jsonl", "export_jsonl", export.jsonl_file),
     ("/panel/<name>", "panel", panels.panel),
-    ("/poll", "poll", poll.poll),
     ("/help", "help", help.help_page),
     ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
     ("/transaction/<int:transaction_id>/undo.sql", "undo_sql", undo.undo_file),
@@ -46,12 +44,9 @@ def make_blueprint(name: str) -> Blueprint:
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
     blueprint.before_request(guard)
-    blueprint.before_request(take_slot)
-    # called from the last to the first: what on_view puts in place of a page gets the headers and the slot as well
-    blueprint.after_request(hand_on_slot)
+    # called from the last to the first: what on_view puts in place of a page gets the headers as well
     blueprint.after_request(add_headers)
     blueprint.after_request(report_view)
-    blueprint.teardown_request(drop_slot)
     blueprint.register_error_handler(NotFound, lambda _: not_found(current_state()))
     blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
     blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))

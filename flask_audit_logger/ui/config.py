@@ -37,8 +37,6 @@ class UIConfig:
     set_csp: bool = True
     #: Name of the application and an endpoint of it, for the first breadcrumb.
     home: tuple[str, str] | None = None
-    #: Seconds between two questions whether the newest page of a list is still the newest; 0: it never asks.
-    poll_seconds: int = 0
     #: Milliseconds after which a statement of an export is stopped.
     export_timeout_ms: int = 60_000
     #: Most rows an export holds.
@@ -84,7 +82,6 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "quarter_start_month": (lambda value: value in range(1, 13), "a month from 1 to 12"),
     "theme": (lambda value: value in ("auto", "light", "dark"), "'auto', 'light' or 'dark'"),
     "set_csp": (lambda value: isinstance(value, bool), "True or False"),
-    "poll_seconds": (lambda value: value == 0 or _positive(value), "a number of seconds, or 0 for never"),
     "home": (_home, "a pair (name, endpoint) or None"),
     "export_timeout_ms": (_positive, "a positive number of milliseconds"),
     "export_max_rows": (_positive, "a positive number of rows"),

@@ -83,10 +83,6 @@ class ActivitiesPage(ListPage):
     tables: tuple[TableShown, ...] = ()
     all_time_href: str | None = None
     nothing_logged: bool = False
-    #: Where this page asks whether it is still the newest, and the newest page.
-    poll_href: str | None = None
-    newest_href: str = ""
-    poll_seconds: int = 0
     #: Addresses of the parts of the breakdown, and of this page with them in it.
     panels: tuple[str, str, str] | None = None
     facets: tuple[FacetShown, ...] = ()

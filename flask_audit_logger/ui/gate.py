@@ -18,7 +18,7 @@ _ATTRIBUTE = "audit_action"
 OPEN_ENDPOINTS = frozenset({"static"})
 
 #: What another site must not make a browser fetch with the viewer's cookies.
-_NOT_FROM_OTHER_SITES = frozenset({"export", "export_csv", "export_jsonl", "panel", "poll", "undo_sql"})
+_NOT_FROM_OTHER_SITES = frozenset({"export", "export_csv", "export_jsonl", "panel", "undo_sql"})
 
 
 def action(name: str) -> Callable[[View], View]:

@@ -92,10 +92,6 @@ class Links:
         """A part of the breakdown of a list."""
         return self._url("panel", name=name, **(filters or {}))
 
-    def poll(self, filters: Mapping[str, Any] | None = None) -> str:
-        """Whether there is something new in a list."""
-        return self._url("poll", **(filters or {}))
-
     def static(self, filename: str, version: str) -> str:
         """A file of the package."""
         return self._url("static", filename=filename, v=version)

@@ -108,14 +108,6 @@ def too_slow(state: UIState) -> Any:
     return response
 
 
-def busy(state: UIState) -> Any:
-    """So much of the log is being read already that this has to wait."""
-    text = gettext("Too many exports and breakdowns are being made at the moment. Try again in a few seconds.")
-    response = message(state, 429, gettext("Please wait a moment"), text)
-    response.headers["Retry-After"] = "5"
-    return response
-
-
 def unavailable(state: UIState) -> Any:
     """The database can't be reached."""
     text = gettext("Its database can't be reached. Try again later.")

@@ -6,7 +6,6 @@ import datetime as dt
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g, has_request_context, request
@@ -49,12 +48,6 @@ class UIState:
     #: The actors that the filter offers, and when they were looked up.
     known_actors: tuple[float, list[tuple[str, str]]] | None = None
     _catalog: tuple[tuple[int, str], TableCatalog] | None = None
-    #: For how many heavy reads at once there is room in this process; ``None`` for any number.
-    slots: BoundedSemaphore | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        if self.ui.max_concurrent is not None:
-            self.slots = BoundedSemaphore(self.ui.max_concurrent)
 
     @property
     def catalog(self) -> TableCatalog:

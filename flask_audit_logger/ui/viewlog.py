@@ -30,8 +30,6 @@ def report_view(response: Response) -> Response:
     hook = state.ui.on_view
     if hook is None or (request.endpoint or "").rpartition(".")[2] in OPEN_ENDPOINTS:
         return response
-    if request.endpoint == f"{state.name}.poll" and response.status_code != 403:
-        return response  # a page that asks again is no view, it shows nothing of the log
     now = dt.datetime.now(dt.timezone.utc)
     viewer = state.viewer
     view = (viewer.id if viewer else None, request.full_path, response.status_code, request.remote_addr)

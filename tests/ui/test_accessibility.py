@@ -44,7 +44,7 @@ def site(new_shop: Callable[..., Shop]) -> Iterator[Site]:
     def scope(select: Any, viewer: Any) -> Any:
         return select.where(sa.func.pg_sleep(5).is_not(None)) if site.slow else select
 
-    settings = {"HOME": ("Shop", "home"), "STATEMENT_TIMEOUT_MS": 700, "POLL_SECONDS": 30}
+    settings = {"HOME": ("Shop", "home"), "STATEMENT_TIMEOUT_MS": 700}
     site = Site(
         new_shop(
             permission=permission,

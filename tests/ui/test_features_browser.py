@@ -76,20 +76,3 @@ def test_keys_for_everywhere_are_off_until_they_are_ticked(chromium, new_shop):
         page.keyboard.press("]")
         assert page.url == f"{address}/audit/"
     assert problems == []
-
-
-def test_an_open_list_says_what_is_new_and_moves_no_rows(chromium, new_shop):
-    shop = make_history(new_shop(config={"AUDIT_UI_POLL_SECONDS": 1}))
-    page, problems = tab(chromium)
-    with served(shop.application.app) as address:
-        page.goto(f"{address}/audit/?table=products#audit-results")
-        rows = page.locator("#audit-results tbody tr").count()
-        assert page.locator("[role=status]").inner_text() == ""
-        shop.change(BOB, "Product", 42, stock=98)
-        page.wait_for_selector("text=1 new change – show")
-        shop.change(BOB, "Product", 42, stock=99)
-        page.wait_for_selector("text=2 new changes – show")
-        assert page.locator("#audit-results tbody tr").count() == rows
-        page.click("text=2 new changes – show")
-        page.wait_for_function(f"document.querySelectorAll('#audit-results tbody tr').length === {rows + 2}")
-    assert problems == []

@@ -46,7 +46,7 @@ KNOWN = {
 }  # fmt: skip
 METHODS = ("GET",) * 17 + ("HEAD", "HEAD", "POST")
 #: A time limit is documented and says when to come again; everything else is an answer to the address.
-EXPECTED = {200, 302, 308, 400, 403, 404, 405, 429}
+EXPECTED = {200, 302, 308, 400, 403, 404, 405}
 
 
 def text(choices):
@@ -82,7 +82,7 @@ def address(choices, rules):
 @pytest.fixture
 def open_shop(new_shop):
     """Everything that can be switched on is on, so that every route answers."""
-    return make_history(new_shop(revert=RevertPolicy(), config={"AUDIT_UI_POLL_SECONDS": 30}))
+    return make_history(new_shop(revert=RevertPolicy()))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -39,7 +39,6 @@ from ..viewlog import note_rows
 from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
 from .facts import transaction_facts
 from .panels import facets_shown, histogram_shown
-from .poll import poll_href
 
 #: How PostgreSQL writes a value of ``bytea``.
 _BYTES = re.compile(r"\\x(?:[0-9a-fA-F]{2})*")
@@ -79,9 +78,6 @@ def list_page() -> Any:
         tables=tuple(presenter.table(info.ref) for info in state.catalog.audited),
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
         nothing_logged=nothing,
-        poll_href=poll_href(state, parsed, page.rows) if page is not None else None,
-        newest_href=link(changed(parsed.args)),
-        poll_seconds=state.config.poll_seconds,
         panels=_panels(state, parsed) if page is not None and page.rows and not with_panels else None,
         facets=facets_shown(state, parsed) if with_panels else (),
         chart=histogram_shown(state, parsed) if with_panels else None,
