@@ -32,8 +32,11 @@ class Drift:
 
 
 def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> Drift:
-    """Compare the row with the newest change in the log. After ``unknown``, nothing can be read with ``log``."""
-    if not info.is_audited or renamed_to(newest, info.key) is not None:
+    """Compare the row with the newest change in the log. After ``unknown``, nothing can be read with ``log``.
+
+    To a reader with a scope nothing is told: what differs may have been changed by a change that they don't see.
+    """
+    if log.is_scoped or not info.is_audited or renamed_to(newest, info.key) is not None:
         return Drift("none")
     logged = newest.state_after
     try:

@@ -76,7 +76,7 @@ def names_of(
     wanted = [entry for entry in wanted if entry[2]]
     if not wanted:
         return {}
-    asked = _asked([(ref, since) for ref, since, _ in wanted], key)
+    asked = asked_records([(ref, since) for ref, since, _ in wanted], key)
     names = list(dict.fromkeys(name for *_, columns in wanted for name in columns))
     end = _ends(log, asked)
     last = _last(log, asked, end, names)
@@ -98,7 +98,12 @@ def names_of(
     return found
 
 
-def _asked(records: Sequence[tuple[RecordRef, int | None]], key: Callable[[TableRef], Sequence[str]]) -> Any:
+def asked_records(records: Sequence[tuple[RecordRef, int | None]], key: Callable[[TableRef], Sequence[str]]) -> Any:
+    """Records as the rows of a statement, numbered from 1 by ``place``.
+
+    :param records: each with the oldest change that matters, if one does.
+    :param key: the columns of a table's key.
+    """
     # arrays, not VALUES: one statement for any number of records, so it is compiled once
     refs = [ref for ref, _ in records]
     texts = (
@@ -120,6 +125,12 @@ def _asked(records: Sequence[tuple[RecordRef, int | None]], key: Callable[[Table
     return unnested.render_derived()
 
 
+def key_columns(asked: Any) -> Any:
+    """The names of the columns of each record's key."""
+    part = func.jsonb_array_elements_text(cast(asked.c.key_columns, JSONB)).table_valued("name").render_derived()
+    return select(part.c.name).correlate(asked).scalar_subquery()
+
+
 def _is_own(log: Log, asked: Any) -> list[ColumnElement[bool]]:
     a = log.models.activity.c
     return [a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema]
@@ -128,8 +139,7 @@ def _is_own(log: Log, asked: Any) -> list[ColumnElement[bool]]:
 def _ends(log: Log, asked: Any) -> Any:
     """The ids by which lives of a key had ended, as far as they are asked for; and nothing, for the newest life."""
     a = log.models.activity.c
-    part = func.jsonb_array_elements_text(cast(asked.c.key_columns, JSONB)).table_valued("name").render_derived()
-    key = func.array(select(part.c.name).correlate(asked).scalar_subquery(), type_=ARRAY(Text))
+    key = func.array(key_columns(asked), type_=ARRAY(Text))
     own = log.activities(a.id, a.verb, is_end(a, key).label("is_end")).where(*_is_own(log, asked))
     own = own.where(a.id >= asked.c.since)
     change = own.order_by(a.id).limit(MOST_CHANGES).correlate(asked).subquery("change")

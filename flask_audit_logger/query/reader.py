@@ -40,17 +40,22 @@ def everything(statement: Select[Any]) -> Select[Any]:
     return statement
 
 
-def check_scope(scope: Scope, models: AuditModels) -> None:
-    """Refuse a scope that would be taken for a part of the statement that it narrows.
+def checked_scope(scope: Scope, models: AuditModels) -> Scope:
+    """The scope; :func:`everything` for one that narrows nothing, as that of an administrator may do.
 
     :raises ConfigurationError: if it joins the transaction table, which many statements have themselves.
     """
-    sources = scope(select(models.activity.c.id)).get_final_froms()
+    statement = select(models.activity.c.id)
+    narrowed = scope(statement)
+    if narrowed is statement:
+        return everything
+    sources = narrowed.get_final_froms()
     if any(models.transaction in find_tables(source) for source in sources):
         raise ConfigurationError(
             "AuditUI(scope=…) joins the transaction table. Select from it instead: "
             "activity.transaction_id.in_(select(transaction.id).where(…))."
         )
+    return scope
 
 
 @contextmanager

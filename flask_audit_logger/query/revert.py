@@ -17,7 +17,9 @@ from .diff import differs
 from .diff.kinds import Kind, settled
 from .errors import Conflict, Refused
 from .live import is_key, read_live_row, select_live
-from .reader import SETTINGS
+from .reader import SETTINGS, AuditReader, Log
+from .refs import RecordRef
+from .scope import newest_change
 from .tables import TableInfo
 from .texts import marked
 from .typed import column_of, identity, typed
@@ -33,6 +35,10 @@ class LiveRow:
 
     row: dict[str, Any] | None
     digest: str
+
+
+#: The row of a record that has none, or none that its reader may see.
+NO_ROW = LiveRow(None, hashlib.sha256(b"").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class PlannedColumn:
     is_lacking: bool = False
 
 
-def read_live(connection: Connection | Session, info: TableInfo, key: Sequence[str], *, lock: bool = False) -> LiveRow:
+def read_live(connection: Connection, info: TableInfo, key: Sequence[str], *, lock: bool = False) -> LiveRow:
     """Read the row, and lock it for the rest of the transaction if it is to be changed.
 
     :param key: the values of its key as text.
@@ -98,12 +104,31 @@ def plan(
     return planned
 
 
+def read_in_scope(
+    log: Log, info: TableInfo, record: RecordRef, key: Sequence[str], *, lock: bool = False
+) -> LiveRow | None:
+    """Read the row as far as it belongs to what the reader may see; ``None`` if the record is out of their scope.
+
+    The row comes first: once it is locked, whoever changed it has committed, and the log has what they did.
+
+    :param log: reads in the transaction that will change the row.
+    :raises Refused: if there can't be such a row.
+    """
+    live = read_live(log.connection, info, key, lock=lock)
+    newest = newest_change(log, record, lambda _: info.key)
+    if not newest.is_seen:
+        return None
+    return live if newest.has_row else NO_ROW
+
+
 def put_back(
     session: Session,
     mappers: registry,
     info: TableInfo,
+    record: RecordRef,
     key: Sequence[str],
     *,
+    reader: AuditReader,
     digest: str,
     values: Mapping[str, Any],
 ) -> None:
@@ -112,13 +137,16 @@ def put_back(
     Nothing is committed.
 
     :param key: the values of its key as text.
+    :param reader: of whoever changes it: their scope holds for the row as well.
     :param digest: of the row when the change was shown.
     :param values: what the columns become, as logged.
     :raises Conflict: if the row is another one by now.
     :raises Refused: if the database refuses the values.
     """
-    live = read_live(session, info, key, lock=True)
-    if live.digest != digest:
+    connection = session.connection(bind_arguments={"clause": info.table})
+    log = Log(connection=connection, models=reader.models, scope=reader.scope)
+    live = read_in_scope(log, info, record, key, lock=True)
+    if live is None or live.digest != digest:
         raise Conflict("the row has changed in the meantime")
     try:
         with _numbers_given(session, info):

@@ -30,6 +30,8 @@ def undo_script(
     find: Callable[[TableRef], TableInfo | None],
     hidden: Callable[[TableRef, str], bool],
     remarks: Collection[str] = (),
+    *,
+    unreached: Collection[int] = (),
 ) -> Iterator[str]:
     """The lines of the script. It changes nothing until its last word is replaced by ``COMMIT``.
 
@@ -37,6 +39,7 @@ def undo_script(
     :param find: what the models say about a table.
     :param hidden: whether a column is masked or may not be seen.
     :param remarks: put at the top, as comments.
+    :param unreached: ids of changes whose records may be others' by now; it may grow while rows are read.
     """
     for remark in remarks:
         yield f"-- {_told(remark)}\n"
@@ -45,6 +48,8 @@ def undo_script(
         yield f"SET LOCAL {quote_ident(name)} = {quote_literal(value)};\n"
     for row in rows:
         try:
+            if row.id in unreached:
+                raise CannotUndo("the record is gone, or out of what you may see")
             statement = undo(row, find(row.table), hidden)
         except CannotUndo as reason:
             record = "" if row.record_key is None else f", record {_told(row.record_key)}"

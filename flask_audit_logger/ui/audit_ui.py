@@ -40,12 +40,14 @@ class AuditUI:
         :class:`RecordRef`, an id, an actor's id as text, or ``None``.
     :param viewer: ``() -> Viewer | None``; by default the user of Flask-Login.
     :param scope: ``(select, viewer) -> select``, put on every select of activities; may use the columns of
-        ``audit_logger.activity_cls``.
+        ``audit_logger.activity_cls``. A record's present row is in the scope while its newest change is. Return the
+        select itself for a viewer who may see everything.
     :param can_see_column: ``(table, column, viewer) -> bool``; what it refuses is shown as changed, value hidden. The
         table is ``transaction`` for ``client_addr`` and ``user_agent``.
     :param mask: ``table.column`` whose values are never shown, whoever looks.
     :param actor_labels: ``(set of ids) -> {id: Label}``; called once for a page.
-    :param record_labels: ``(set of RecordRef) -> {RecordRef: Label}``; called once for a page.
+    :param record_labels: ``(set of RecordRef) -> {RecordRef: Label}``; called once for a page, for records in the
+        viewer's scope.
     :param table_label: ``(table) -> str | None``.
     :param column_label: ``(table, column) -> str | None``.
     :param naming_columns: for a table the columns that name its records, best first.

@@ -9,6 +9,7 @@ from typing import Any
 from ..query.names import Named, Names, names_of
 from ..query.reader import Log
 from ..query.refs import RecordRef
+from ..query.scope import with_row
 from .hooks import Label, asked
 from .state import UIState
 
@@ -34,8 +35,9 @@ class RecordNames:
             since[record] = min(activity_id, since.get(record) or activity_id)
         wanted = (set(records) | since.keys()) - self._labels.keys()
         hook = self.state.ui.record_labels
-        if hook is not None and wanted:
-            self._labels.update(labelled("record_labels", hook, wanted))
+        if hook is not None and wanted:  # it names the rows of today
+            known = with_row(log, wanted, self.state.catalog.key)
+            self._labels.update(labelled("record_labels", hook, known) if known else {})
         asked_of_log = {ref: since.get(ref) for ref in sorted(wanted) if ref in since or ref not in self._labels}
         if not asked_of_log:
             return

@@ -14,7 +14,7 @@ from ..query.criteria import actor_value
 from ..query.diff import Kind, Shown
 from ..query.diff.pieces import visible
 from ..query.names import NAMING_COLUMNS
-from ..query.reader import AuditReader, check_scope, everything
+from ..query.reader import AuditReader, checked_scope, everything
 from ..query.refs import RecordRef, TableRef, stored_key
 from ..query.tables import TableCatalog
 from .clock import Clock, viewers_zone
@@ -101,7 +101,7 @@ class UIState:
         scope, viewer = self.ui.scope, self.viewer
         narrow: Callable[[Any], Any] = everything if scope is None else lambda statement: scope(statement, viewer)
         if scope is not None:
-            check_scope(narrow, self.audit_logger.models)
+            narrow = checked_scope(narrow, self.audit_logger.models)
         return AuditReader(
             engine=self.audit_logger.db.engine,
             models=self.audit_logger.models,

@@ -171,7 +171,8 @@ def make_shop(create_app: Callable[..., Application], **ui: Any) -> Shop:
     """A shop without history but its users."""
     config = ui.pop("config", {})
     options = {"permission": may_read, **ui}
-    shop = Shop(create_app(declare=declare_shop, ui=AuditUI(**options), config=config))
+    declare = options.pop("declare", declare_shop)
+    shop = Shop(create_app(declare=declare, ui=AuditUI(**options), config=config))
     # What changes records here: the path of a request without a rule is not recorded.
     shop.application.app.add_url_rule("/edit", "edit", methods=["POST"])
     shop.application.app.add_url_rule("/import/<int:number>", "import_products", methods=["POST"])

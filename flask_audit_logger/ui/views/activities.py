@@ -22,6 +22,7 @@ from ...query.diff import Kind, as_text
 from ...query.diff.pieces import visible
 from ...query.paging import MAX_ID, Paging
 from ...query.rows import ActivityRow
+from ...query.scope import newest_change
 from ...query.values import dump
 from ..arguments import changed, filled, pager
 from ..contexts import ActivitiesPage, ActivityPage
@@ -98,6 +99,7 @@ def detail_page(activity_id: int) -> Any:
         presenter.learn(log, [row])
         in_record = neighbours_in_record(log, row) if row.record_key is not None else Neighbours(None, None)
         in_transaction = neighbours_in_transaction(log, row)
+        in_reach = row.record is not None and newest_change(log, row.record, state.catalog.key).is_seen
     shown = presenter.activity(row, whole=True)
     name = shown.record.label if shown.record else shown.table.label
     steps = [Crumb(shown.table.label, shown.table.href)]
@@ -114,7 +116,7 @@ def detail_page(activity_id: int) -> Any:
         facts=_facts(state, row),
         unchanged=tuple(_unchanged(presenter, row)),
         raw=_raw(state, row),
-        actions=_actions(state, row),
+        actions=_actions(state, row, in_reach=in_reach),
         done=request.args.get("done") == "1",
         in_record=_hrefs(links, in_record),
         in_transaction=_hrefs(links, in_transaction),
@@ -158,7 +160,7 @@ def _panels(state: UIState, parsed: ParsedSearch) -> tuple[str, str, str]:
     return links.panel("histogram", args), links.panel("facets", args), links.activities({**args, "panels": "1"})
 
 
-def _actions(state: UIState, row: ActivityRow) -> tuple[Option, ...]:
+def _actions(state: UIState, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:
     """What can be done from here."""
     record, links = row.record, state.links
     if record is None:
@@ -169,7 +171,7 @@ def _actions(state: UIState, row: ActivityRow) -> tuple[Option, ...]:
             Option(gettext("Compare with the newest version"), links.compare(record, **{"from": row.id, "to": "last"}))
         )
     found.append(Option(gettext("State after this change"), links.record_at(record, change=row.id)))
-    if row.verb in ("update", "delete") and state.can_revert(record):
+    if row.verb in ("update", "delete") and in_reach and state.can_revert(record):
         columns = row.changed_columns if row.verb == "update" else ()
         found.append(Option(gettext("Put back …"), links.revert(record, row.id, "before", *columns)))
     return tuple(found)

@@ -12,6 +12,7 @@ from ...query.live import live_row
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
+from ...query.scope import with_row
 from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
 from ...query.values import value_of
 from ..contexts import ComparePage
@@ -154,6 +155,8 @@ def _live(state: UIState, log: Log, record: RecordRef, known: Standing) -> dict[
     info = state.catalog.get(record.table)
     if info is None or not allowed(state, "live", record):
         abort(404)
+    if record not in with_row(log, [record], state.catalog.key):
+        return {}
     try:
         return live_row(log, info, record, known.row or known.version.old_data) or {}
     except LookupError:

@@ -15,6 +15,7 @@ from ...query.reader import Log
 from ...query.records import count_versions, renamed_to, versions
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
+from ...query.scope import Newest, newest_change
 from ...query.standings import NEWEST, Standing, standings
 from ..arguments import pager
 from ..contexts import RecordPage
@@ -42,6 +43,7 @@ class History:
     page: Page[ActivityRow] | None
     drift: Drift
     count: Count | None
+    newest: Newest
 
     @property
     def is_whole(self) -> bool:
@@ -71,7 +73,7 @@ def history_page(table: str, key: str) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return state.links.record(record, args, anchor=anchor)
 
-    current, never, unshown = _values(presenter, record, found.standing, link)
+    current, never, unshown = _values(presenter, record, found, link)
     can_compare = page is not None and len(page.rows) > 1 and allowed(state, "compare", record)
     context = RecordPage(
         **frame(
@@ -100,7 +102,7 @@ def history_page(table: str, key: str) -> Any:
             *drift_notes(state, record, found.drift),
             *((text, None) for text in (more_columns(unshown), incomplete(found.standing)) if text),
         ),
-        related=presenter.related(record),
+        related=presenter.related(record) if found.newest.has_row else (),
         chart=_chart(state, record, parsed, page, found.standing),
         at_action=state.links.record_at(record),
         compare_action=state.links.compare(record) if can_compare else "",
@@ -118,6 +120,7 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
     page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
     rows = [*(page.rows if page else ()), last, *standing.touched.values(), *standing.later.values()]
     presenter.learn(log, rows, [record])
+    newest = newest_change(log, record, state.catalog.key)
     info = state.catalog.get(record.table)
     found = drift(log, info, record, last) if info and allowed(state, "live", record) else Drift("none")
     count: Count | None = None
@@ -125,7 +128,7 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
         count = Count(len(page.rows))
     elif page is not None and found.kind != "unknown":
         count = _counted(log, record, parsed, state.config.count_cap)
-    return History(standing, page, found, count)
+    return History(standing, page, found, count, newest)
 
 
 def _origin(state: UIState, log: Log, record: RecordRef, found: History | None) -> ActivityRow | None:
@@ -171,12 +174,12 @@ def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]
 
 
 def _values(
-    presenter: Presenter, record: RecordRef, standing: Standing, link: Any
+    presenter: Presenter, record: RecordRef, found: History, link: Any
 ) -> tuple[list[CurrentValue], list[CurrentValue], int]:
     """The values a record has now: those that were changed since it was made, the others, and how many aren't shown."""
-    state, table = presenter.state, record.table
+    state, table, standing = presenter.state, record.table, found.standing
     is_renamed = renamed_to(standing.version, state.catalog.key(table)) is not None
-    can_revert = not is_renamed and state.can_revert(record)
+    can_revert = found.newest.is_seen and not is_renamed and state.can_revert(record)
 
     def shown(column: str) -> CurrentValue:
         setter = standing.setter(column)

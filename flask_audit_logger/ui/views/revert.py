@@ -17,9 +17,10 @@ from ...query.errors import Conflict, Refused
 from ...query.live import key_of
 from ...query.reader import Log
 from ...query.records import last_version, renamed_to
-from ...query.refs import RecordRef
-from ...query.revert import MADE, LiveRow, PlannedColumn, plan, put_back, read_live
+from ...query.refs import RecordRef, stored_key
+from ...query.revert import MADE, LiveRow, PlannedColumn, plan, put_back, read_in_scope, read_live
 from ...query.rows import ActivityRow
+from ...query.scope import with_row
 from ...query.standings import NEWEST, exactly, standings
 from ...query.tables import TableInfo
 from ..contexts import RevertPage
@@ -113,8 +114,10 @@ def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef)
         abort(404)
     try:
         key = key_of(info, record, target)
-        live = read_live(log.connection, info, key)
+        live = read_in_scope(log, info, record, key)
     except (LookupError, Refused):
+        abort(404)
+    if live is None:
         abort(404)
     planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
     presenter.learn(log, [found.version], [record])
@@ -132,6 +135,9 @@ def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *
     target = state.catalog.get(ref) if ref is not None else None
     if declared is None or target is None or column.obstacle or not column.then.known or target.key != (key,):
         return column
+    pointed = RecordRef(target.ref, stored_key((as_text(column.then.data),)))
+    if not with_row(log, [pointed], state.catalog.key):
+        return column  # whether it exists is not theirs to know; the database says so when the value is written
     try:
         is_gone = read_live(log.connection, target, (as_text(column.then.data),)).row is None
     except Refused:
@@ -177,7 +183,16 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
     try:
         with state.audit_logger.context(reason=reason):
             values = {name: possible[name] for name in possible if name in ticked}
-            put_back(db.session, _mappers(state), info, proposal.key, digest=live.digest, values=values)
+            put_back(
+                db.session,
+                _mappers(state),
+                info,
+                record,
+                proposal.key,
+                reader=state.reader(),
+                digest=live.digest,
+                values=values,
+            )
             db.session.commit()
     except Conflict:
         db.session.rollback()

@@ -11,6 +11,8 @@ from flask import Response, abort, request, stream_with_context
 from ...query.activities import Search, batches, count_activities
 from ...query.criteria import Criteria
 from ...query.paging import MAX_ID, Paging
+from ...query.rows import ActivityRow
+from ...query.scope import out_of_reach
 from ...query.undo import undo_script
 from ..gate import action
 from ..state import current_state
@@ -46,9 +48,19 @@ def undo_file(transaction_id: int) -> Any:
 
     def stream() -> Iterator[str]:
         with reading:
-            rows = (row for batch in batches(log, search, Paging(), most=MOST) for row in batch)
+            unreached: set[int] = set()
+
+            def rows() -> Iterator[ActivityRow]:
+                for batch in batches(log, search, Paging(), most=MOST):
+                    unreached.update(out_of_reach(log, batch, state.catalog.key))
+                    yield from batch
+
             yield from undo_script(
-                rows, state.catalog.get, lambda table, column: not sight.can_see(table, column), remarks
+                rows(),
+                state.catalog.get,
+                lambda table, column: not sight.can_see(table, column),
+                remarks,
+                unreached=unreached,
             )
 
     response = Response(stream_with_context(stream()), content_type="text/plain; charset=utf-8")
