@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
 
     from .audit_ui import AuditUI
 
-#: Per application, the state of each blueprint of ours by its name. Weak, so that an application can be collected.
-_states: weakref.WeakKeyDictionary[Flask, dict[str, UIState]] = weakref.WeakKeyDictionary()
+#: Where an application keeps the state of each blueprint of ours by its name. The states refer to the application, so
+#: that a dictionary of this module, be it a weak one, would keep every application alive.
+_EXTENSION = "audit_logger_ui"
 
 
 @dataclass
@@ -181,12 +181,12 @@ class UIState:
 
 def add_state(app: Flask, state: UIState) -> None:
     """Remember the state of a blueprint."""
-    _states.setdefault(app, {})[state.name] = state
+    app.extensions.setdefault(_EXTENSION, {})[state.name] = state
 
 
 def find_state(app: Flask) -> UIState | None:
     """The first state of an application: the one that links on its own pages go to."""
-    return next(iter(_states.get(app, {}).values()), None)
+    return next(iter(app.extensions.get(_EXTENSION, {}).values()), None)
 
 
 def this_app() -> Flask:
@@ -197,4 +197,5 @@ def this_app() -> Flask:
 
 def current_state() -> UIState:
     """The state of the blueprint that answers this request."""
-    return _states[this_app()][request.blueprints[0] if request.blueprints else ""]
+    state: UIState = current_app.extensions[_EXTENSION][request.blueprints[0] if request.blueprints else ""]
+    return state

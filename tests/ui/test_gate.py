@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from flask import Flask, Response
 
 from flask_audit_logger.query.refs import RecordRef
-from tests.ui.shop import CLEO, make_history, text_of
+from tests.support.apps import make_app
+from tests.ui.shop import CLEO, make_history, make_shop, text_of
 
 PAGES = (
     "/", "/activity/1", "/activity/1/value/name?side=new", "/record/products/42", "/transaction/1", "/actor/1",
@@ -90,3 +94,17 @@ def test_two_applications_have_pages_of_their_own(create_app, server):
         two = make_shop(lambda **options: create_app(other, **options))
         assert "Blue mug" in one.page("/") and "Blue mug" not in two.page("/")
         two.application.dispose()
+
+
+def test_an_application_that_is_gone_is_not_kept(database_url):
+    """Tests and factories make many of them in one process."""
+
+    def visited():
+        shop = make_shop(lambda **options: make_app(database_url, **options))
+        shop.page("/")
+        shop.application.dispose()
+        return weakref.ref(shop.application.app)
+
+    left = visited()
+    gc.collect()
+    assert left() is None
