@@ -1,4 +1,4 @@
-# Everything a developer needs, from a plain python3 (3.10 or newer):
+# Everything a developer needs, from a plain python3 (3.11 or newer):
 #
 #   make demo          serve the example shop on http://127.0.0.1:5000 (another port: make demo PORT=5001)
 #   make test          lint, types, tests on current versions, on the oldest supported ones, and the tests of
@@ -94,7 +94,7 @@ clean:
 
 # An environment is a folder; the files in it say which extras it has and are older than a changed pyproject.toml.
 define make_venv
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("Python 3.10 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2])'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	{ echo '$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
 	@test -x $(1)/bin/python || { echo 'Making the virtual environment $(1)'; $(PYTHON) -m venv $(1); }

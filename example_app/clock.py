@@ -12,7 +12,7 @@ _pretended: ContextVar[dt.datetime | None] = ContextVar("example_app.clock", def
 
 def now() -> dt.datetime:
     """The time that the shop writes into its own columns."""
-    return _pretended.get() or dt.datetime.now(dt.timezone.utc)
+    return _pretended.get() or dt.datetime.now(dt.UTC)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .customer import Customer
 
 
-class OrderStatus(str, enum.Enum):
+class OrderStatus(enum.StrEnum):
     """The steps of an order, in the words that the table stores."""
 
     NEW = "new"

@@ -279,7 +279,7 @@ def _kind(models: AuditModels, kind: str) -> ColumnElement[bool]:
 
 
 def _utc(moment: dt.datetime) -> dt.datetime:
-    return moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    return moment.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def scalars(text: str) -> tuple[Any, ...]:

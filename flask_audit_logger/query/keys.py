@@ -43,7 +43,7 @@ def _sent(value: Any, column: Column[Any]) -> Any:
 
 def _clock_text(moment: dt.datetime | dt.time) -> str:
     if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
-        moment = moment.astimezone(dt.timezone.utc)
+        moment = moment.astimezone(dt.UTC)
     offset = moment.strftime("%z")
     text = moment.replace(tzinfo=None).isoformat()
     text = text.rstrip("0") if moment.microsecond else text

@@ -135,7 +135,7 @@ def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt
         .where(*conditions(log.models, criteria, search.bounds))
         .group_by(start)
     )
-    numbers = {row[0].astimezone(dt.timezone.utc): row[1] for row in log.all(statement)}
+    numbers = {row[0].astimezone(dt.UTC): row[1] for row in log.all(statement)}
     if not numbers:  # as if nobody had done anything, also if somebody did whom the reader may not see
         return None
     # the first and the last bar are as long as the period has a part in them
@@ -176,7 +176,7 @@ def _truncated(unit: str, local: dt.datetime) -> dt.datetime:
         "month": day.replace(day=1),
         "year": day.replace(month=1, day=1),
     }
-    return starts[unit].astimezone(dt.timezone.utc)
+    return starts[unit].astimezone(dt.UTC)
 
 
 def _next(unit: str, begin: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
@@ -190,4 +190,4 @@ def _next(unit: str, begin: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
         following = local.replace(year=local.year + local.month // 12, month=local.month % 12 + 1)
     else:
         following = local.replace(year=local.year + 1)
-    return following.replace(tzinfo=zone).astimezone(dt.timezone.utc)
+    return following.replace(tzinfo=zone).astimezone(dt.UTC)

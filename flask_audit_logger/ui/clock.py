@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .texts import gettext, marked_plural, ngettext
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 logger = logging.getLogger("flask_audit_logger.ui")
 #: Seconds of each unit in which it is said how long ago something was.
 _UNITS = (

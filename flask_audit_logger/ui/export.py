@@ -72,7 +72,7 @@ def _taken(buffer: io.StringIO) -> str:
 
 
 def _time(moment: dt.datetime) -> str:
-    return moment.astimezone(dt.timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _common(presenter: Presenter, row: ActivityRow) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import re
 
 from .texts import Texts, gettext, marked
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 _HOUR = dt.timedelta(hours=1)
 
 #: Names of the period filter and how they are called.
@@ -84,8 +84,7 @@ def typed_time(text: str, zone: dt.tzinfo, *, end_of_day: bool = False) -> dt.da
         day = dt.date.fromisoformat(match[1])
         if match[2] is None:
             return _midnight(day + dt.timedelta(days=1) if end_of_day else day, zone)
-        clock, _, fraction = match[2].partition(".")
-        moment = dt.datetime.fromisoformat(f"{match[1]}T{clock}").replace(microsecond=int(fraction.ljust(6, "0") or 0))
+        moment = dt.datetime.fromisoformat(f"{match[1]}T{match[2]}")
         return moment.replace(tzinfo=_offset(match[3]) if match[3] else zone).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(gettext("%(value)s is not a time that exists.", value=repr(text))) from error

@@ -30,7 +30,7 @@ def report_view(response: Response) -> Response:
     hook = state.ui.on_view
     if hook is None or (request.endpoint or "").rpartition(".")[2] in OPEN_ENDPOINTS:
         return response
-    now = dt.datetime.now(dt.timezone.utc)
+    now = dt.datetime.now(dt.UTC)
     viewer = state.viewer
     view = (viewer.id if viewer else None, request.full_path, response.status_code, request.remote_addr)
     seen = state.recent_views.get(view)

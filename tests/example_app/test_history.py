@@ -42,7 +42,7 @@ def test_a_price_changed_now_is_on_top_of_the_products_history(seeded, activity,
     admin = browser(seeded, "admin")
     path = f"/products/{rows(seeded, select(func.min(Product.id)))[0][0]}"
     [(old,)] = rows(seeded, select(Product.price).where(Product.id == int(path.rpartition("/")[2])))
-    before = dt.datetime.now(dt.timezone.utc)
+    before = dt.datetime.now(dt.UTC)
     admin.submit(f"{path}/edit", price="123.45", reason="Test of the history")
 
     newest = (

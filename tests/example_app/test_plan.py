@@ -43,7 +43,7 @@ def test_the_plan_holds_together(day, hour, monkeypatch):
     monkeypatch.setattr(deeds.Deeds, "command", lambda self, name: lambda: None)
     monkeypatch.setattr(deeds.Deeds, "by_console", lambda self: None)
     monkeypatch.setattr(Rehearsal, "statuses", {}, raising=False)
-    now = dt.datetime(2026, 3, day, hour, 30, tzinfo=dt.timezone.utc)
+    now = dt.datetime(2026, 3, day, hour, 30, tzinfo=dt.UTC)
     events = in_order(plan_events(None, now))  # type: ignore[arg-type]
     for event in events:
         event.run()
@@ -54,7 +54,7 @@ def test_the_plan_holds_together(day, hour, monkeypatch):
 
 
 def test_transactions_of_an_event_follow_each_other():
-    begin = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    begin = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     written = [Written(begin, 0, 3), Written(begin + GAP, 3, 5)]
     assert list(_moments([1, 3, 4, 5], written)) == [
         (1, begin),

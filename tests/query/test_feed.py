@@ -94,7 +94,7 @@ def read_page(shop, criteria, paging):
     return read(shop, lambda log: find_activities(log, criteria, paging)[0])
 
 
-HOUR = {"since": dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=1)}
+HOUR = {"since": dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)}
 SEARCHES = {
     "all": {},
     "period": HOUR,

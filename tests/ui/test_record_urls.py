@@ -14,7 +14,7 @@ from flask_audit_logger.ui import AuditUI
 from tests.support.models import AUDITED
 from tests.ui.shop import ANN, Shop, declare_shop, listed, may_read
 
-UTC, EAST = dt.timezone.utc, dt.timezone(dt.timedelta(hours=2))
+UTC, EAST = dt.UTC, dt.timezone(dt.timedelta(hours=2))
 
 
 class Size(enum.Enum):

@@ -101,7 +101,7 @@ def test_other_times_have_none(instant, text):
 
 
 #: At half past midnight of the 29th of November in Berlin, which is still the 28th in UTC.
-NOW = dt.datetime(2026, 11, 28, 23, 30, tzinfo=dt.timezone.utc)
+NOW = dt.datetime(2026, 11, 28, 23, 30, tzinfo=dt.UTC)
 #: Name, month in which quarters start, and the local days of Berlin in which the period begins and ends.
 PERIODS = [
     ("today", 1, "2026-11-29", None),
@@ -132,7 +132,7 @@ def test_a_span_ends_now(name, hours):
 
 
 def test_periods_at_the_turn_of_the_year():
-    new_year = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    new_year = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
     def days(name, quarter=1):
         return [bound and f"{bound:%Y-%m-%d}" for bound in period_bounds(name, new_year, ZoneInfo("UTC"), quarter)]
@@ -157,7 +157,7 @@ def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
     """A long transaction makes changes long after its own time, and they are found by that."""
     change = shop.activity(record_key="42")
     shop.sql(f"UPDATE activity SET issued_at = issued_at + interval '1 hour' WHERE id = {change.id}")
-    since = f"{change.issued_at.astimezone(dt.timezone.utc):%Y-%m-%dT%H:%M}"
+    since = f"{change.issued_at.astimezone(dt.UTC):%Y-%m-%dT%H:%M}"
     html = shop.page(f"/?since={since}&table=products")
     assert f'/activity/{change.id}"' in html and "By the time of the transaction" in html
     assert "By the time of the transaction" not in shop.page("/"), "where no time is asked for, it would be in the way"

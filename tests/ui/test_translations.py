@@ -216,12 +216,12 @@ def make_letters(shop):
     shop.add(
         ANN, "Product", id=42, name="B", price=Decimal("10.00"), stock=5, active=True, secret="s", description=text,
         tags=["k", "b"], attributes={"c": "b", "s": {"h": 10}}, launched=dt.date(2026, 8, 1), category_id=1,
-        picture=b"P" * 20, checked_at=dt.datetime(2026, 8, 1, tzinfo=dt.timezone.utc),
+        picture=b"P" * 20, checked_at=dt.datetime(2026, 8, 1, tzinfo=dt.UTC),
     )  # fmt: skip
     for values in (
         {"price": Decimal("12.50")}, {"stock": 4, "active": False, "launched": dt.date(2026, 8, 9)}, {"secret": "t"},
         {"description": "A d c.\n" + text[7:], "tags": ["b", "k", "x"], "attributes": {"c": "r", "l": [1]}},
-        {"checked_at": dt.datetime(2026, 8, 1, 2, 3, tzinfo=dt.timezone.utc), "name": "B  b", "category_id": None},
+        {"checked_at": dt.datetime(2026, 8, 1, 2, 3, tzinfo=dt.UTC), "name": "B  b", "category_id": None},
         {"name": "B b", "description": "x" * 5000, "picture": None, "launched": None, "tags": [], "attributes": None},
         {"name": "b b", "description": "y" * 5000, "stock": 5}, {"name": "É b"}, {"name": "E\u0301 b"},
         {"description": " ".join("abcdefg"[n % 7] for n in range(3000))},

@@ -33,7 +33,7 @@ from .common import counted, frame, open_search, sentence
 
 FIXED = ("actor", "kind")
 #: Some Monday.
-MONDAY = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
+MONDAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
 @action("actor")
