@@ -43,6 +43,7 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint.add_url_rule("/record/<table>/<key>/revert", "revert", revert.revert_page, methods=["GET", "POST"])
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
+    blueprint.enable_openapi = False  # type: ignore[attr-defined]  # APIFlask asks this of blueprints with hooks
     blueprint.before_request(guard)
     # called from the last to the first: what on_view puts in place of a page gets the headers as well
     blueprint.after_request(add_headers)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
 from flask import Response, abort, current_app, g, request
 
@@ -12,7 +13,6 @@ from .keys import NOBODY, BadKey, decode
 from .messages import not_signed_in, refused
 from .state import UIState, current_state
 
-View = TypeVar("View", bound=Callable[..., Any])
 _ATTRIBUTE = "audit_action"
 #: The only endpoint that anybody may read: style sheet and script, which say nothing about the log.
 OPEN_ENDPOINTS = frozenset({"static"})
@@ -21,12 +21,18 @@ OPEN_ENDPOINTS = frozenset({"static"})
 _NOT_FROM_OTHER_SITES = frozenset({"export", "export_csv", "export_jsonl", "panel", "undo_sql"})
 
 
-def action(name: str) -> Callable[[View], View]:
-    """Declare what a view does; the permission callback is asked for this."""
+def action(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare what a view does; the permission callback is asked for this. What the view answers gets our headers."""
 
-    def declare(view: View) -> View:
-        setattr(view, _ATTRIBUTE, name)
-        return view
+    def declare(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def answered(**values: Any) -> Any:
+            response = view(**values)
+            g.audit_answered = True
+            return response
+
+        setattr(answered, _ATTRIBUTE, name)
+        return answered
 
     return declare
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app, make_response, render_template, request
+from flask import Flask, current_app, g, make_response, render_template, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -63,7 +63,9 @@ def render(page: Page, status: int = 200) -> Any:
         "audit_content": Markup(content),  # noqa: S704
         "audit_scripts": Markup(scripts),  # noqa: S704
     }
-    return make_response(_in_layout(state, parts, status), status)
+    response = make_response(_in_layout(state, parts, status), status)
+    g.audit_answered = True
+    return response
 
 
 def _in_layout(state: UIState, parts: dict[str, Any], status: int) -> str:
