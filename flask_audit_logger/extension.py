@@ -35,10 +35,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_audit_logger")
 
 
+_LOGGER_KEY = "audit_logger_extension"
+
+
 class AuditLogger:
     """Logs every change of the audited tables of one :class:`~flask_sqlalchemy.SQLAlchemy` object.
 
     A table is audited if its ``info`` has ``{"audit_logged": True}`` or a dictionary of options there.
+
+    Of several loggers of one database object, as a ``create_app()`` that is called again makes them, the newest counts.
 
     :param db: the database object; or none, and :meth:`init_app` takes the one of the application.
     :param get_actor_id: returns the key of the current actor, or the actor, or ``None``. Default: Flask-Login's
@@ -54,7 +59,7 @@ class AuditLogger:
     :param redact_request: takes the dictionary of what is about to be recorded of a request and returns what may be.
         If it raises, nothing of the request is recorded.
     :param ui: the browser pages; none are served without it.
-    :raises ConfigurationError: if the database object already has a logger, or a table of its name.
+    :raises ConfigurationError: if the application has a table of the log's name.
     :raises ActorClassError: if several models have the name of the actor model.
     """
 
@@ -76,10 +81,16 @@ class AuditLogger:
         self._actor_cls = actor_cls
         self._apps: WeakSet[Flask] = WeakSet()
         self._attaching = threading.RLock()
-        self._listeners: list[EngineListener] = []
+        # An engine keeps its listener, and nobody keeps the engine of an application that is gone.
+        self._listeners: WeakSet[EngineListener] = WeakSet()
         self._said_unsupported = False
         self._current_stamp = CurrentStamp(
-            self, lambda: self._known_logs.actor, get_actor_id, get_actor_label, get_client_addr, redact_request
+            lambda: self._owner,
+            lambda: self._known_logs.actor,
+            get_actor_id,
+            get_actor_label,
+            get_client_addr,
+            redact_request,
         )
         self._exclude = patterns("exclude", exclude)
         self._mask = patterns("mask", mask)
@@ -172,7 +183,7 @@ class AuditLogger:
         :param extra: anything else that JSON can hold; it goes into ``transaction.context``.
         :raises ConfigurationError: if ``extra`` has a name that only the database may write.
         """
-        with said.context(self, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
+        with said.context(self._owner, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
             yield
 
     @contextmanager
@@ -186,7 +197,7 @@ class AuditLogger:
             session.flush()
         told: list[Any] = []
         try:
-            with said.capture_off(self) as told:
+            with said.capture_off(self._owner) as told:
                 yield
                 if session is not None:
                     session.flush()
@@ -212,14 +223,19 @@ class AuditLogger:
         self._current_stamp(driver).apply(driver)
 
     def detach(self) -> None:
-        """Stop to attribute changes and to follow ``create_all()``. The triggers go on capturing."""
+        """Stop attributing changes and following ``create_all()``. The triggers go on capturing."""
         appcontext_pushed.disconnect(self._on_app_context)
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener.detach()
         self._listeners.clear()
         self._apps.clear()
-        if self._logs is not None:
+        if self._logs is not None and self._logs.db.metadata.info.get(_LOGGER_KEY) is self:
             self._logs.detach()
+
+    @property
+    def _owner(self) -> object:
+        """Whose ``context()`` and ``disable()`` count: those of every logger that this database object had."""
+        return self if self._logs is None else self._logs.db
 
     @property
     def _known_logs(self) -> Logs:
@@ -228,7 +244,20 @@ class AuditLogger:
         return self._logs
 
     def _bind(self, db: SQLAlchemy) -> None:
-        self._logs = Logs(db, schema=self.schema, actor_cls=self._actor_cls, exclude=self._exclude, mask=self._mask)
+        options: Any = {
+            "schema": self.schema,
+            "actor_cls": self._actor_cls,
+            "exclude": self._exclude,
+            "mask": self._mask,
+        }
+        older: AuditLogger | None = db.metadata.info.get(_LOGGER_KEY)
+        if older is not None and older._logs is not None:
+            older.detach()
+            self._logs = older._logs  # one for all: pages of the older one show the log of the newer one
+            self._logs.configure(**options)
+        else:
+            self._logs = Logs(db, **options)
+        db.metadata.info[_LOGGER_KEY] = self  # lives as long as the database object
         appcontext_pushed.connect(self._on_app_context)
         if has_app_context():
             self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy
@@ -252,7 +281,7 @@ class AuditLogger:
         if is_supported(engine):
             listener = EngineListener(engine, self._current_stamp)
             listener.attach()
-            self._listeners.append(listener)
+            self._listeners.add(listener)
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
             self._said_unsupported = True
             logger.warning("Nothing is audited: %s", reason(engine))

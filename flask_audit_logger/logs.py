@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper
 from .exceptions import ActorClassError, ConfigurationError
 from .models import AuditModels, bind_actor, make_models
 from .schema import create_all
-from .schema.declared import Declaration, declare, is_declared, is_watched, unwatch, watch
+from .schema.declared import Declaration, declare, is_declared, undeclare, unwatch, watch
 from .schema.mapped import attributes_of, class_called
 from .schema.tables import audited_tables
 
@@ -29,7 +29,7 @@ class Logs:
     :param actor_cls: the model of the actors, its name or path, if one was given.
     :param exclude: patterns of columns that are never stored.
     :param mask: patterns of columns whose values are never stored.
-    :raises ConfigurationError: if the database object already has a logger, or a table of its name.
+    :raises ConfigurationError: if the application has a table of the log's name.
     :raises ActorClassError: if several models have the name of the actor model.
     """
 
@@ -42,18 +42,34 @@ class Logs:
         exclude: tuple[str, ...],
         mask: tuple[str, ...],
     ) -> None:
-        if is_declared(db.metadata) or is_watched(db.metadata):
-            raise ConfigurationError("This SQLAlchemy object has an AuditLogger already; make one, and share it.")
         self.db = db
-        self._schema = schema
-        self._actor_cls = actor_cls
-        self._exclude = exclude
-        self._mask = mask
         self._models: dict[MetaData, AuditModels] = {}
         self._bound_actor: type[Any] | None = None
         self._bound: set[MetaData] = set()
         self._completing = threading.RLock()
+        self._set(schema, actor_cls, exclude, mask)
         self.complete()
+
+    def configure(
+        self,
+        *,
+        schema: str | None,
+        actor_cls: str | type[Any] | None,
+        exclude: tuple[str, ...],
+        mask: tuple[str, ...],
+    ) -> None:
+        """Take over what a newer logger says. Tables and classes are kept if they would be the same.
+
+        :raises ConfigurationError: if the application has a table of the log's name.
+        :raises ActorClassError: if several models have the name of the actor model.
+        """
+        with self._completing:
+            if (schema, actor_cls) != (self._schema, self._actor_cls):
+                self._forget_models()
+            self._set(schema, actor_cls, exclude, mask)
+            for metadata, models in self._models.items():
+                self._declare(metadata, models)
+            self.complete()
 
     def models_of(self, bind_key: str | None) -> AuditModels:
         """Tables and classes of the log in the database of one bind.
@@ -79,7 +95,7 @@ class Logs:
                     continue
                 is_default = metadata is asked_for is self.db.metadata
                 if is_default or any(True for _ in audited_tables(metadata)):
-                    self._declare(metadata)
+                    self._declare(metadata, self._make_models(metadata))
                 else:
                     self._watch(metadata)
             return self.find_actor()
@@ -108,14 +124,33 @@ class Logs:
             create_all.detach(metadata)
             unwatch(metadata)
 
-    def _declare(self, metadata: MetaData) -> None:
+    def _set(
+        self, schema: str | None, actor_cls: str | type[Any] | None, exclude: tuple[str, ...], mask: tuple[str, ...]
+    ) -> None:
+        self._schema = schema
+        self._actor_cls = actor_cls
+        self._exclude = exclude
+        self._mask = mask
+
+    def _forget_models(self) -> None:
+        for metadata, models in self._models.items():
+            metadata.remove(models.activity)
+            metadata.remove(models.transaction)
+            undeclare(metadata)
+        self._models.clear()
+        self._bound.clear()
+        self._bound_actor = None
+
+    def _make_models(self, metadata: MetaData) -> AuditModels:
         try:
-            models = make_models(metadata, self._schema)
+            return make_models(metadata, self._schema)
         except InvalidRequestError as error:
             raise ConfigurationError(
                 "The application has a table 'activity' or 'transaction' of its own. "
                 "Give the log a schema: AuditLogger(db, schema='audit_logs')."
             ) from error
+
+    def _declare(self, metadata: MetaData, models: AuditModels) -> None:
         self._models[metadata] = models
         declare(
             metadata,

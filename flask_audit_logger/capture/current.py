@@ -42,7 +42,7 @@ def writer() -> Any:
 class CurrentStamp:
     """Says what a write of this moment is stamped with.
 
-    :param owner: the logger whose ``context()`` counts.
+    :param get_owner: gives whose ``context()`` counts.
     :param get_actor_cls: gives the actor class, if there is one.
     :param get_actor_id: the application's callback, returning a key, an object or ``None``.
     :param get_actor_label: the application's callback for the name of that actor.
@@ -52,14 +52,14 @@ class CurrentStamp:
 
     def __init__(
         self,
-        owner: object,
+        get_owner: Callable[[], object],
         get_actor_cls: Callable[[], type[Any] | None],
         get_actor_id: Callable[[], Any] | None = None,
         get_actor_label: Callable[[], Any] | None = None,
         get_client_addr: Callable[[], Any] | None = None,
         redact: Redact | None = None,
     ) -> None:
-        self._owner = owner
+        self._get_owner = get_owner
         self._get_actor_cls = get_actor_cls
         self._get_actor_id = get_actor_id
         self._get_actor_label = get_actor_label
@@ -67,7 +67,7 @@ class CurrentStamp:
         self._redact = redact
 
     def __call__(self, driver: Any) -> Stamp:
-        frame = current_frame(self._owner)
+        frame = current_frame(self._get_owner())
         if writer() is not None:
             return make_stamp(Actor(), None, self._facts(frame), is_captured=frame.is_captured)
         token = _writer.set(driver)

@@ -1,7 +1,7 @@
-"""Stamps each database transaction of one engine before its first write.
+"""The listeners on one engine that stamp each database transaction before its first write.
 
-Listens on the engine, so that the ORM, Core, text and driver SQL are all covered. What was stamped is remembered on the
-connection for as long as PostgreSQL remembers it.
+They are on the engine, so that the ORM, Core, text and driver SQL are all covered. They run where the statement itself
+is sent: an error of the driver, as of a connection that the server has closed, is raised as that of the statement.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import weakref
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy.engine import ExecutionContext
 
 from ..config import READS_ONLY
 from .apart import is_apart
@@ -35,10 +36,13 @@ class EngineListener:
     """
 
     def __init__(self, engine: Engine, source: StampSource) -> None:
-        self._engine = engine
+        # An engine that the application is done with, and its connections, are not kept alive.
+        self._engine = weakref.ref(engine)
         self._source = source
         self._listeners = (
-            ("before_cursor_execute", self._before_execute),
+            ("do_execute", self._do_execute),
+            ("do_executemany", self._do_execute),
+            ("do_execute_no_params", self._do_execute_no_params),
             ("after_cursor_execute", self._after_execute),
             ("handle_error", self._on_error),
             ("begin", self._begin),
@@ -49,41 +53,48 @@ class EngineListener:
         )
 
     def attach(self) -> None:
-        """Start to listen. Twice is once."""
+        """Attach the listeners; idempotent."""
+        engine = self._engine()
         for name, listener in self._listeners:
-            if not event.contains(self._engine, name, listener):
-                event.listen(self._engine, name, listener)
+            if engine is not None and not event.contains(engine, name, listener):
+                # before listeners of the application that send the statement themselves
+                event.listen(engine, name, listener, insert=name.startswith("do_"))
 
     def detach(self) -> None:
-        """Stop to listen. Twice is once."""
+        """Detach the listeners; idempotent."""
+        engine = self._engine()
         for name, listener in self._listeners:
-            if event.contains(self._engine, name, listener):
-                event.remove(self._engine, name, listener)
+            if engine is not None and event.contains(engine, name, listener):
+                event.remove(engine, name, listener)
 
-    def _before_execute(
-        self, conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-    ) -> None:
-        kind = kind_of(statement)
+    def _do_execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
+        conn = context.root_connection
         if READS_ONLY in conn.get_execution_options():
             return
+        driver = conn.connection.dbapi_connection
+        kind = kind_of(statement)
         try:
-            driver = conn.connection.dbapi_connection
             if kind is not Kind.READ:
                 self._prepare(driver, kind)
             elif memory_of(driver).stamp is not None and writer() is None:
                 # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction
                 # that has an actor, no statement runs under the name of another one.
                 self._prepare(driver, Kind.WRITE)
+        except context.dialect.loaded_dbapi.Error:
+            # The connection or the transaction is broken, and the statement would have found out.
+            raise
         except Exception:
-            # The connection or the transaction is broken; the statement itself is about to say so better than we can.
-            logger.debug("could not stamp a transaction", exc_info=True)
+            logger.warning("could not stamp a transaction", exc_info=True)
+
+    def _do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext) -> None:
+        self._do_execute(cursor, statement, None, context)
 
     def _prepare(self, driver: Any, kind: Kind) -> None:
         memory = memory_of(driver)
         if kind is Kind.CONTROL:
             memory.stamp = None
             return
-        memory.engine = weakref.ref(self._engine)
+        memory.engine = self._engine
         stamp = self._source(driver)
         if memory.stamp == stamp and not memory.is_mixed:
             return
@@ -113,14 +124,18 @@ class EngineListener:
             return
         driver = conn.connection.dbapi_connection
         if _take_wrapped(driver):
-            _run(driver, "ROLLBACK")
+            try:
+                _run(driver, "ROLLBACK")
+            except Exception:
+                # the error of the statement is the one to see
+                logger.debug("could not roll back a statement in autocommit", exc_info=True)
 
     def _begin(self, conn: Connection) -> None:
         self._forget(conn)
         if is_apart():
             try:
                 writer_engine = memory_of(writer()).engine
-                is_same = writer_engine is not None and writer_engine() is self._engine
+                is_same = writer_engine is not None and writer_engine() is self._engine()
                 _prepare_question(conn.connection.dbapi_connection, follows_writer=is_same)
             except Exception:
                 # A dead connection of the pool. The question itself is about to find that out.

@@ -53,6 +53,11 @@ def declare(metadata: MetaData, declaration: Declaration) -> None:
     metadata.info[_INFO_KEY] = declaration
 
 
+def undeclare(metadata: MetaData) -> None:
+    """Let ``metadata`` have no log."""
+    metadata.info.pop(_INFO_KEY, None)
+
+
 def is_declared(metadata: MetaData) -> bool:
     """Whether ``metadata`` has a log by now."""
     return _INFO_KEY in metadata.info

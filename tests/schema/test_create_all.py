@@ -193,10 +193,9 @@ def test_actors_beside_the_log_of_a_bind(create_app, other_url):
         assert (transaction.actor_id, transaction.actor.name) == (7, "Ann")
 
 
-def test_a_database_object_has_one_logger_even_if_nothing_is_audited_yet(create_app):
+def test_a_newer_logger_takes_over_even_if_nothing_is_audited_yet(create_app):
     app = create_app(declare=declare_nothing, create_all=False)
-    with pytest.raises(ConfigurationError, match="has an AuditLogger already"):
-        AuditLogger(app.db)
+    AuditLogger(app.db).init_app(app.app)
     with app.app.app_context():
         app.db.create_all()
     assert app.activities() == []
