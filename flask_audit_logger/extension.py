@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 from flask import Flask, appcontext_pushed, current_app, has_app_context
@@ -28,9 +28,8 @@ from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .schema.declared import patterns
 from .schema.dialects import is_supported, reason
 from .schema.tables import audited_tables
-
-if TYPE_CHECKING:
-    from .ui import AuditUI
+from .ui.blueprint import register
+from .ui.options import AuditUI
 
 logger = logging.getLogger("flask_audit_logger")
 
@@ -122,7 +121,7 @@ class AuditLogger:
         with app.app_context():
             self._attach(app)
         if self.ui is not None:
-            self.ui.init_app(app, self)
+            register(app, self, self.ui)
 
     @property
     def db(self) -> SQLAlchemy:

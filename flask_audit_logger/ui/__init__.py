@@ -1,6 +1,5 @@
 """The browser pages of the log. They read through :mod:`flask_audit_logger.query` and nothing else."""
 
-from .audit_ui import AuditUI
-from .hooks import Column, Label, Preset, RevertPolicy, Viewer, ViewEvent
+from .options import AuditUI, Column, Label, Preset, RevertPolicy, Viewer, ViewEvent
 
 __all__ = ["AuditUI", "Column", "Label", "Preset", "RevertPolicy", "ViewEvent", "Viewer"]

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from .clock import is_zone
-from .periods import PERIODS
+from .times import PERIODS, is_zone
 
 PREFIX = "AUDIT_UI_"
 

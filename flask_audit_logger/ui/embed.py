@@ -1,25 +1,80 @@
-"""The newest changes of a record on a page of the application."""
+"""Links to the log and recent changes on the application's own pages."""
 
 from __future__ import annotations
 
 import logging
+from itertools import zip_longest
 from typing import Any
 
 from flask import g
 from markupsafe import Markup
 
+from ..exceptions import ConfigurationError, NotInitializedError
 from ..query.errors import LogUnsupported, ReadError
+from ..query.keys import key_text
 from ..query.paging import Paging
 from ..query.records import versions
-from .gate import allowed
-from .messages import NOT_POSTGRESQL
-from .present import Presenter
-from .rendering import file_hash, fragment
-from .state import UIState, this_app
+from ..query.refs import RecordRef, stored_key
+from .access import allowed
+from .presenter import Presenter
+from .templating import NOT_POSTGRESQL, file_hash, fragment
 from .texts import gettext
-from .urls import find, record_of
+from .visit import UIState, find_state, find_viewer, is_anonymous, this_app
+
+
+def audit_record_url(subject: Any, key: Any = None) -> str:
+    """Address of the history of a record.
+
+    :param subject: a model object, or the name of a table (``"products"``, ``"billing.orders"``).
+    :param key: with a table: the value of its key, or a tuple of values for a key of several columns.
+    """
+    state = find()
+    return state.links.record(record_of(state, subject, key))
+
+
+def audit_actor_url(actor_id: Any) -> str:
+    """Address of what an actor did; ``None`` is the actor that was not recorded."""
+    return find().links.actor(None if actor_id is None else str(actor_id))
+
+
+def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
+    """The record that an application means.
+
+    :raises ConfigurationError: if a table is named without a key, or an object has none yet.
+    """
+    if isinstance(subject, RecordRef):
+        return subject
+    if isinstance(subject, str):
+        if key is None:
+            raise ConfigurationError(f"audit_record_url({subject!r}) needs the record's key as well")
+        ref = state.catalog.ref(subject)
+        info = state.catalog.get(ref)
+        parts = key if isinstance(key, (tuple, list)) else (key,)
+        columns = list(info.table.primary_key.columns) if info is not None else []
+        return RecordRef(ref, stored_key([key_text(*pair) for pair in zip_longest(parts, columns[: len(parts)])]))
+    mapper = type(subject).__mapper__
+    values = mapper.primary_key_from_instance(subject)
+    if any(value is None for value in values):
+        raise ConfigurationError(f"{subject!r} has no key yet; flush it before linking to its history")
+    table = mapper.local_table
+    name = table.name if table.schema is None else f"{table.schema}.{table.name}"
+    parts = [key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)]
+    return RecordRef(state.catalog.ref(name), stored_key(parts))
+
+
+def find() -> UIState:
+    """The pages that links of this application lead to.
+
+    :raises NotInitializedError: if there are none.
+    """
+    state = find_state(this_app())
+    if state is None:
+        raise NotInitializedError("this application has no audit pages; give AuditLogger a ui")
+    return state
+
 
 logger = logging.getLogger("flask_audit_logger.ui")
+
 #: Most changes of a record on somebody else's page.
 MOST = 25
 
@@ -70,8 +125,8 @@ def _fragment(state: UIState, *, rows: tuple[Any, ...] = (), note: str | None = 
 
 def _may_see(state: UIState, record: Any) -> bool:
     app = this_app()
-    if state.ui.permission is None or state.ui.is_anonymous(app):
+    if state.ui.permission is None or is_anonymous(state.ui, app):
         return False
     if "audit_viewer" not in g:
-        g.audit_viewer = state.ui.find_viewer(app)
+        g.audit_viewer = find_viewer(state.ui, app)
     return allowed(state, "record", record)

@@ -1,62 +1,192 @@
-"""Links from the application's own pages into the log."""
+"""Addresses of the pages, and the encoding of tables, records and actors in them."""
 
 from __future__ import annotations
 
-from itertools import zip_longest
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..exceptions import ConfigurationError, NotInitializedError
-from ..query.keys import key_text
-from ..query.refs import RecordRef, stored_key
-from .state import UIState, find_state, this_app
+from flask import url_for
+
+from ..query.paging import MAX_ID
+from ..query.refs import RecordRef, TableRef
+from ..query.tables import TableCatalog
+from .times import ABSOLUTE, has_offset
+
+_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+_PART = re.compile(r"(?:[A-Za-z0-9_+-]|~[0-9A-F]{2})+", re.ASCII)
+
+EMPTY = "~_"
+
+#: The actor of changes whose actor was not recorded.
+NOBODY = "~none"
 
 
-def audit_record_url(subject: Any, key: Any = None) -> str:
-    """Address of the history of a record.
+class BadKey(ValueError):
+    """A part of a URL that no link of ours could have."""
 
-    :param subject: a model object, or the name of a table (``"products"``, ``"billing.orders"``).
-    :param key: with a table: the value of its key, or a tuple of values for a key of several columns.
+
+def encode(text: str) -> str:
+    """Encode one part; the empty text is ``~_``."""
+    if not text:
+        return EMPTY
+    return "".join(
+        chr(byte) if byte in _SAFE else "+" if byte == 0x20 else f"~{byte:02X}" for byte in text.encode("utf-8")
+    )
+
+
+def decode(part: str) -> str:
+    """Decode one part.
+
+    :raises BadKey: unless it is exactly what :func:`encode` makes of some text.
     """
-    state = find()
-    return state.links.record(record_of(state, subject, key))
+    if part == EMPTY:
+        return ""
+    if not _PART.fullmatch(part):
+        raise BadKey(part)
+    raw = re.sub("~(..)", lambda match: chr(int(match[1], 16)), part.replace("+", " "))
+    try:
+        text = raw.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadKey(part) from error
+    if "\x00" in text or encode(text) != part:
+        raise BadKey(part)
+    return text
 
 
-def audit_actor_url(actor_id: Any) -> str:
-    """Address of what an actor did; ``None`` is the actor that was not recorded."""
-    return find().links.actor(None if actor_id is None else str(actor_id))
+def encode_key(components: Sequence[str]) -> str:
+    """Encode the values of a key."""
+    return ",".join(encode(component) for component in components)
 
 
-def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
-    """The record that an application means.
+def decode_key(text: str) -> tuple[str, ...]:
+    """Decode the values of a key.
 
-    :raises ConfigurationError: if a table is named without a key, or an object has none yet.
+    :raises BadKey: if it is not what :func:`encode_key` makes.
     """
-    if isinstance(subject, RecordRef):
-        return subject
-    if isinstance(subject, str):
-        if key is None:
-            raise ConfigurationError(f"audit_record_url({subject!r}) needs the record's key as well")
-        ref = state.catalog.ref(subject)
-        info = state.catalog.get(ref)
-        parts = key if isinstance(key, (tuple, list)) else (key,)
-        columns = list(info.table.primary_key.columns) if info is not None else []
-        return RecordRef(ref, stored_key([key_text(*pair) for pair in zip_longest(parts, columns[: len(parts)])]))
-    mapper = type(subject).__mapper__
-    values = mapper.primary_key_from_instance(subject)
-    if any(value is None for value in values):
-        raise ConfigurationError(f"{subject!r} has no key yet; flush it before linking to its history")
-    table = mapper.local_table
-    name = table.name if table.schema is None else f"{table.schema}.{table.name}"
-    parts = [key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)]
-    return RecordRef(state.catalog.ref(name), stored_key(parts))
+    return tuple(decode(part) for part in text.split(","))
 
 
-def find() -> UIState:
-    """The pages that links of this application lead to.
+def encode_table(schema: str | None, name: str) -> str:
+    """Encode a table; ``schema`` is ``None`` for the default one."""
+    return encode(name) if schema is None else f"{encode(schema)}.{encode(name)}"
 
-    :raises NotInitializedError: if there are none.
+
+def decode_table(text: str) -> tuple[str | None, str]:
+    """Decode a table into schema (``None``: the default one) and name.
+
+    :raises BadKey: if it is not what :func:`encode_table` makes.
     """
-    state = find_state(this_app())
-    if state is None:
-        raise NotInitializedError("this application has no audit pages; give AuditLogger a ui")
-    return state
+    parts = [decode(part) for part in text.split(".")]
+    if len(parts) > 2:
+        raise BadKey(text)
+    return (None, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+
+
+def activity_id_of(text: str) -> int | None:
+    """An id of an activity, or ``None`` if the text can't be one."""
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    return int(text) if is_number and int(text) <= MAX_ID else None
+
+
+RESULTS = "audit-results"
+
+
+class Links:
+    """Makes links to the pages of one blueprint.
+
+    :param blueprint: its name.
+    :param catalog: tells which schema needs no mention.
+    :param zone: name of the viewer's time zone.
+    """
+
+    def __init__(self, blueprint: str, catalog: TableCatalog, zone: Callable[[], str]) -> None:
+        self._blueprint = blueprint
+        self._catalog = catalog
+        self._zone = zone
+
+    def activities(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """The list of activities."""
+        return self._url("activities", _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def table(self, table: TableRef) -> str:
+        """The activities of a table."""
+        return self.activities({"table": self._catalog.text(table)})
+
+    def activity(self, activity_id: int) -> str:
+        """One activity."""
+        return self._url("activity", activity_id=activity_id)
+
+    def record(self, record: RecordRef, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """The history of a record."""
+        return self._record("record", record, _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def record_at(self, record: RecordRef, **filters: Any) -> str:
+        """A record as of a time, or right after a change."""
+        return self._record("record_at", record, **filters)
+
+    def compare(self, record: RecordRef, **filters: Any) -> str:
+        """Two versions of a record."""
+        return self._record("compare", record, **filters)
+
+    def revert(self, record: RecordRef, activity_id: int, side: str, *columns: str) -> str:
+        """The preview of putting values back."""
+        return self._record("revert", record, to=activity_id, side=side, col=list(columns) or None)
+
+    def value(self, activity_id: int, column: str, side: str) -> str:
+        """One value as a download."""
+        return self._url("value", activity_id=activity_id, column=encode(column), side=side)
+
+    def transactions(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """The list of transactions."""
+        return self._url("transactions", _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def transaction(
+        self, transaction_id: int, filters: Mapping[str, Any] | None = None, *, anchor: bool = False
+    ) -> str:
+        """One transaction."""
+        extra = filters or {}
+        return self._url("transaction", transaction_id=transaction_id, _anchor=RESULTS if anchor else None, **extra)
+
+    def undo_sql(self, transaction_id: int) -> str:
+        """SQL that takes a transaction back."""
+        return self._url("undo_sql", transaction_id=transaction_id)
+
+    def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
+        """One actor."""
+        name = NOBODY if actor is None else encode(actor)
+        return self._url("actor", actor=name, _anchor=RESULTS if anchor else None, **(filters or {}))
+
+    def export(self, kind: str | None = None, filters: Mapping[str, Any] | None = None) -> str:
+        """The export page, or an export as ``csv`` or ``jsonl``."""
+        return self._url("export" if kind is None else f"export_{kind}", **(filters or {}))
+
+    def help(self) -> str:
+        """The help page."""
+        return self._url("help")
+
+    def panel(self, name: str, filters: Mapping[str, Any] | None = None) -> str:
+        """A part of the breakdown of a list."""
+        return self._url("panel", name=name, **(filters or {}))
+
+    def static(self, filename: str, version: str) -> str:
+        """A file of the package."""
+        return self._url("static", filename=filename, v=version)
+
+    def _record(self, endpoint: str, record: RecordRef, **filters: Any) -> str:
+        default = record.table.schema == self._catalog.default_schema
+        table = encode_table(None if default else record.table.schema, record.table.name)
+        return self._url(endpoint, table=table, key=encode_key(record.components), **filters)
+
+    def _url(self, endpoint: str, **values: Any) -> str:
+        # so that the address means the same to somebody in another zone
+        if not values.get("tz") and any(_is_local(values.get(name)) for name in ("period", "since", "until")):
+            values["tz"] = self._zone()
+        return url_for(f"{self._blueprint}.{endpoint}", **values)
+
+
+def _is_local(value: Any) -> bool:
+    """Whether a period or a typed time depends on the time zone."""
+    text = str(value[0] if isinstance(value, list) and value else value or "")
+    return bool(text) and text not in ABSOLUTE and not has_offset(text)

@@ -70,7 +70,7 @@ def test_every_page_works_with_keys_of_every_type(stock):
     ann, bob = stock.keys
     links = stock.application.app.test_request_context()
     with links:
-        from flask_audit_logger.ui.urls import audit_actor_url, audit_record_url
+        from flask_audit_logger.ui.embed import audit_actor_url, audit_record_url
 
         record, actor = audit_record_url("parts", RECORD), audit_actor_url(bob)
     visited: set[str] = set()

@@ -23,8 +23,8 @@ from flask_audit_logger.query.errors import LogUnavailable
 from flask_audit_logger.query.refs import RecordRef
 from flask_audit_logger.query.revert import put_back
 from flask_audit_logger.ui import AuditUI, Label, Preset, RevertPolicy
-from flask_audit_logger.ui.export import cell
-from flask_audit_logger.ui.views import revert
+from flask_audit_logger.ui.pages import revert
+from flask_audit_logger.ui.pages.export import cell
 from tests.support.apps import logged_in_as, make_app
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers

@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flask_audit_logger.ui import Viewer
-from flask_audit_logger.ui.clock import Clock
-from flask_audit_logger.ui.periods import period_bounds
+from flask_audit_logger.ui.times import Clock, period_bounds
 from tests.ui.shop import ANN, BOB, make_history, text_of
 from tests.ui.test_features_pin import pin
 

@@ -16,8 +16,8 @@ import pytest
 
 from flask_audit_logger.query.errors import LogForbidden, LogMissing, LogOutdated, LogUnavailable, ReadTimeout
 from flask_audit_logger.ui import Label, RevertPolicy, Viewer
+from flask_audit_logger.ui.pages import activities
 from flask_audit_logger.ui.texts import gettext, ngettext, number
-from flask_audit_logger.ui.views import activities
 from tests.support.apps import logged_in_as
 from tests.ui.previews import Browser, change_of, path_of
 from tests.ui.shop import ANN, BOB, CLEO, make_history, text_of

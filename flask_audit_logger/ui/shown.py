@@ -1,12 +1,13 @@
-"""What pages are made of, as frozen values that templates show: records, actors, changes, links, bars of charts."""
+"""What pages are made of, as frozen values that templates show."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from ..query.diff import FieldDiff, Shown
-from .clock import Moment
 from .texts import gettext
+from .times import Moment
 
 
 @dataclass(frozen=True)
@@ -176,105 +177,51 @@ class CurrentValue:
     revert_href: str | None = None
 
 
-@dataclass(frozen=True)
-class RevertColumn:
-    """A column on the preview of putting values back."""
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What every page has."""
 
-    name: str
-    change: Change
-    is_ticked: bool
-    obstacle: str | None = None
+    template: ClassVar[str]
 
-
-@dataclass(frozen=True)
-class ComparedSide:
-    """One of the two versions that are compared."""
-
-    name: str
-    time: Moment | None
-    actor: ActorShown | None
-    href: str | None
-    older: str | None = None
-    newer: str | None = None
+    title: str
+    heading: str
+    crumbs: tuple[Crumb, ...]
+    zone: str
+    viewer: str | None = None
+    ignored: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class TransactionShown:
-    """One transaction as a row of a list."""
+@dataclass(frozen=True, kw_only=True)
+class SearchPage(Page):
+    """A page with the filter form."""
 
-    id: int
-    href: str
-    time: Moment
-    actor: ActorShown
-    request: str | None
-    address: str | None
-    tables: tuple[tuple[TableShown, str], ...]
-    rows: str
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class SameShown:
-    """A change that many rows had in common."""
-
-    number: str
-    sample: ActivityShown
+    form: Any
+    action: str
+    chips: tuple[Chip, ...] = ()
+    clear_href: str
+    #: The same search with the dates that its period means now.
+    pin_href: str | None = None
+    errors: tuple[tuple[str, str, str], ...] = ()
+    more_active: int = 0
+    actor_choices: tuple[tuple[str, str], ...] = ()
+    actors_complete: bool = False
+    columns: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class TallyShown:
-    """So many rows of a table were changed in one way."""
+@dataclass(frozen=True, kw_only=True)
+class ListPage(SearchPage):
+    """A page with rows, and links to more of them."""
 
-    table: TableShown
-    verb: str
-    verb_name: str
-    number: str
-    columns: tuple[str, ...]
-    href: str
+    pager: Pager = ONE_PAGE
 
 
-@dataclass(frozen=True)
-class FacetShown:
-    """The most frequent values of one kind, each with the address that adds or removes it."""
+@dataclass(frozen=True, kw_only=True)
+class MessagePage(Page):
+    """A page that says only one thing: refused, not found, too slow."""
 
-    name: str
-    options: tuple[tuple[Option, str], ...]
-    has_more: bool
-    timed_out: bool = False
+    template = "audit/message.html"
 
-
-@dataclass(frozen=True)
-class BarShown:
-    """A bar of the chart, in its units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str
-    href: str
-
-
-@dataclass(frozen=True)
-class HistogramShown:
-    """The chart of changes over time.
-
-    ``caption`` says what a bar stands for: changes by day.
-    """
-
-    caption: str
-    bars: tuple[BarShown, ...]
-    most: int
-    width: int
-    height: int
-    timed_out: bool = False
-
-
-@dataclass(frozen=True)
-class SparklineShown:
-    """The course of a number: the points of its line, and the same in words."""
-
-    points: str
     text: str
-    width: int
-    height: int
+    details: tuple[str, ...] = ()
+    options: tuple[Option, ...] = field(default=())

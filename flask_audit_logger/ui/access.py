@@ -1,7 +1,9 @@
-"""The one door to the pages. It fails closed: a view that declares no action is refused to everybody."""
+"""Who may read which page, and the report of every page that was read or refused."""
 
 from __future__ import annotations
 
+import datetime as dt
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 from flask import Response, abort, current_app, g, request
 
 from ..query.errors import unavailable_translated
-from .keys import NOBODY, BadKey, decode
-from .messages import not_signed_in, refused
-from .state import UIState, current_state
+from .options import ViewEvent
+from .templating import not_signed_in, refused, unlogged
+from .urls import NOBODY, BadKey, decode
+from .visit import UIState, current_state, find_viewer, is_anonymous
 
 _ATTRIBUTE = "audit_action"
+
 #: The only endpoint that anybody may read: style sheet and script, which say nothing about the log.
 OPEN_ENDPOINTS = frozenset({"static"})
 
@@ -52,9 +56,9 @@ def _decide(state: UIState) -> Any:
     permission = state.ui.permission
     if permission is None or name is None:
         return refused(state, name)
-    if state.ui.is_anonymous(current_app):
+    if is_anonymous(state.ui, current_app):
         return current_app.login_manager.unauthorized()  # type: ignore[attr-defined]  # set by Flask-Login
-    g.audit_viewer = state.ui.find_viewer(current_app)
+    g.audit_viewer = find_viewer(state.ui, current_app)
     if endpoint in _NOT_FROM_OTHER_SITES and request.headers.get("Sec-Fetch-Site") == "cross-site":
         return refused(state, name)
     try:
@@ -96,3 +100,56 @@ def _answer(state: UIState, decision: Any, name: str) -> Any:
     if g.get("audit_viewer") is None and state.ui.viewer is not None:
         return not_signed_in(state)
     return refused(state, name)
+
+
+logger = logging.getLogger("flask_audit_logger.ui")
+
+#: The same viewer reading the same address within so many seconds is one view.
+MERGED_SECONDS = 60
+
+#: So many recent views are remembered.
+REMEMBERED = 1000
+
+
+def note_rows(number: int) -> None:
+    """Say how many rows the page of this request shows."""
+    g.audit_rows = number
+
+
+def report_view(response: Response) -> Response:
+    """Tell the application. If it has to know and can't be told, the page is not shown."""
+    state = current_state()
+    hook = state.ui.on_view
+    if hook is None or (request.endpoint or "").rpartition(".")[2] in OPEN_ENDPOINTS:
+        return response
+    now = dt.datetime.now(dt.UTC)
+    viewer = state.viewer
+    view = (viewer.id if viewer else None, request.full_path, response.status_code, request.remote_addr)
+    seen = state.recent_views.get(view)
+    is_read = request.method in ("GET", "HEAD")  # each time something is sent, something may have been changed
+    if is_read and seen is not None and (now - seen).total_seconds() < MERGED_SECONDS:
+        return response
+    event = ViewEvent(
+        viewer=viewer,
+        action=g.get("audit_action"),
+        target=g.get("audit_target"),
+        filters={name: tuple(values) for name, values in request.args.lists()},
+        status=response.status_code,
+        rows=g.get("audit_rows"),
+        address=request.remote_addr,
+        time=now,
+    )
+    try:
+        hook(event)
+    except Exception:  # whatever the application raises
+        logger.exception("the hook on_view failed")
+        if state.ui.view_log_required:
+            response.close()
+            failed: Response = unlogged(state)
+            return failed
+        return response
+    if len(state.recent_views) >= REMEMBERED:
+        state.recent_views.clear()
+    if is_read:
+        state.recent_views[view] = now
+    return response

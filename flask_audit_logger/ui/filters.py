@@ -1,4 +1,4 @@
-"""From the query string to criteria: a bad filter never widens the result, it gives none."""
+"""From the query string to criteria and back: the search of a page, its active filters and the links that change it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from werkzeug.datastructures import MultiDict
 from wtforms import ValidationError
 
 from ..query.criteria import ColumnValue, Criteria, scalars
-from ..query.paging import Cursor, Paging
+from ..query.diff.pieces import visible
+from ..query.paging import ORIGIN, Cursor, Page, Paging
 from ..query.refs import TableRef, stored_key
 from ..query.tables import TableInfo
-from .clock import known_zone
-from .fields import MAX_LENGTH
-from .forms import FilterForm, actor_of, network
-from .keys import BadKey, decode_key
-from .periods import period_bounds, typed_time
-from .state import UIState
-from .texts import gettext
+from .forms import MAX_LENGTH, FilterForm, actor_of, network
+from .names import KIND_NAMES, VERB_NAMES
+from .shown import ONE_PAGE, Chip, Pager
+from .texts import Texts, gettext, marked
+from .times import PERIODS, known_zone, period_bounds, typed_time
+from .urls import NOBODY, BadKey, decode_key
+from .visit import UIState
 
 #: Longest query string that is looked at.
 MAX_QUERY = 4096
@@ -198,3 +199,154 @@ def _paging(state: UIState, form: FilterForm) -> Paging:
 
 def _flat(errors: Any) -> list[str]:
     return [str(error) for error in errors]
+
+
+#: Parameters that say which part of the result is shown, not what it is.
+POSITION = ("before", "after")
+
+
+def changed(args: MultiDict[str, str], **values: Any) -> dict[str, Any]:
+    """The parameters with some set (or taken out, by ``None``), from the first page on."""
+    rest: dict[str, Any] = {key: list(found) for key, found in args.lists() if key not in POSITION}
+    for name, value in values.items():
+        if value is None:
+            rest.pop(name, None)
+        else:
+            rest[name] = value
+    return filled(rest)
+
+
+def without(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
+    """The parameters without one filter, from the first page on."""
+    rest = {key: list(values) for key, values in args.lists() if key not in POSITION}
+    rest[name] = [other for other in rest.get(name, []) if other != value]
+    if name == "table" and not rest["table"]:
+        rest.pop("key", None)  # a key means nothing without its table
+    if name == "field" or (name in ("was", "became") and not any(rest.get(side) for side in ("was", "became"))):
+        for side in ("field", "was", "became"):
+            rest.pop(side, None)
+    if name == "period":
+        rest["period"] = ["all"]
+    return filled(rest)
+
+
+def added(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
+    """The parameters with one value more of a filter."""
+    return changed(args, **{name: list(dict.fromkeys([*args.getlist(name), value]))})
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Parameters without empty ones."""
+    return {name: value for name, value in values.items() if value not in (None, "", [], [""])}
+
+
+def pinned(state: UIState, parsed: ParsedSearch) -> dict[str, Any]:
+    """The parameters with exact times in place of a period, to the second; what is open ends now."""
+    name = parsed.form.tz.data or state.clock.name
+    zone, second = known_zone(name), dt.timedelta(seconds=1)
+    since, until = parsed.criteria.since, parsed.criteria.until
+    if until is None:
+        until = state.clock.now.replace(microsecond=0) + second
+    times = {
+        "since": _as_typed(since.replace(microsecond=0), zone) if since is not None else None,
+        "until": _as_typed(until, zone),
+    }
+    return changed(parsed.args, period=None, tz=name, **times)
+
+
+def _as_typed(instant: dt.datetime, zone: dt.tzinfo) -> str:
+    """An instant as people type it; with its offset where the clock shows the same time twice."""
+    text = instant.astimezone(zone).replace(tzinfo=None).isoformat(timespec="seconds")
+    return text if typed_time(text, zone) == instant else instant.isoformat(timespec="seconds")
+
+
+def pager(parsed: ParsedSearch, page: Page[Any] | None, link: Any, cursor: Any) -> Pager:
+    """Addresses of the pages around one.
+
+    :param page: ``None`` if the search can't be run.
+    :param cursor: gives the position of a row.
+    """
+    if page is None:
+        return ONE_PAGE
+    args, paging = parsed.args, parsed.paging
+
+    def at(**position: Any) -> str:
+        return str(link(changed(args, **position)))
+
+    if not page.rows:
+        return Pager(newest=at() if paging.before or paging.after else None)
+    newest, oldest = (page.rows[-1], page.rows[0]) if paging.oldest_first else (page.rows[0], page.rows[-1])
+    return Pager(
+        newest=at(sort=None) if page.has_newer else None,
+        newer=at(after=str(cursor(newest))) if page.has_newer else None,
+        older=at(before=str(cursor(oldest))) if page.has_older else None,
+        oldest=at(after=str(ORIGIN)) if page.has_older else None,
+    )
+
+
+_CHIP_NAMES = Texts(
+    {
+        "table": marked("Table"),
+        "key": marked("Key"),
+        "verb": marked("What"),
+        "col": marked("Column"),
+        "field": marked("Column value"),
+        "was": marked("Was"),
+        "became": marked("Became"),
+        "actor": marked("Who"),
+        "kind": marked("Made by"),
+        "impersonated": marked("Impersonation"),
+        "impersonator": marked("Impersonated by"),
+        "addr": marked("Address"),
+        "period": "",
+        "since": marked("From"),
+        "until": marked("Until"),
+        "tx": marked("Transaction"),
+        "req": marked("Request"),
+        "path": marked("Path begins with"),
+        "min_rows": marked("Rows, at least"),
+    }
+)
+
+
+def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
+    """The active filters, each with the address that lacks only it."""
+    found = []
+    for name in parsed.form.NARROWING:
+        for value in parsed.args.getlist(name):
+            # a blank filters nothing, except by a value that is one
+            is_filter = value if name in ("was", "became") else value.strip()
+            if (
+                is_filter
+                and (name, value) != ("period", "all")
+                and not (name in ("was", "became") and not parsed.form.field.data)
+            ):
+                text = _chip_value(state, parsed, name, value, actor_names)
+                found.append(Chip(_CHIP_NAMES[name], visible(text), link(without(parsed.args, name, value))))
+    if parsed.assumed_period and parsed.assumed_period != "all":
+        found.append(Chip("", PERIODS[parsed.assumed_period], link(changed(parsed.args, period="all"))))
+    return found
+
+
+def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, actor_names: dict[str, str]) -> str:
+    if name == "table":
+        return state.table_label(state.catalog.ref(value))
+    if name == "verb":
+        return VERB_NAMES.get(value, value)
+    if name == "kind":
+        return KIND_NAMES.get(value, value)
+    if name == "impersonated":
+        return gettext("on behalf of somebody") if value == "1" else gettext("directly")
+    if name == "impersonator":
+        return actor_names.get(value, value)
+    if name == "actor":
+        return gettext("not recorded") if value == NOBODY else actor_names.get(value, value)
+    if name == "period":
+        return PERIODS.get(value, value)
+    if name == "addr" and not parsed.errors:
+        return network(value)
+    if name == "until" and parsed.criteria.until is not None:
+        return gettext("before %(time)s", time=state.clock.moment(parsed.criteria.until).text)
+    if name == "since" and parsed.criteria.since is not None:
+        return state.clock.moment(parsed.criteria.since).text
+    return value

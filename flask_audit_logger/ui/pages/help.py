@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from ..contexts import HelpPage
-from ..gate import action
-from ..messages import crumbs
-from ..parts import Crumb
-from ..present import Presenter
-from ..rendering import render
-from ..state import UIState, current_state
+from ..access import action
+from ..presenter import Presenter
+from ..shown import Crumb, Page, TableShown
+from ..templating import crumbs, render
 from ..texts import gettext
+from ..visit import UIState, current_state
 from ..words import joined
-from .common import page_title, viewer_name
+from .base import page_title, viewer_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class HelpPage(Page):
+    """How to search, and what is recorded."""
+
+    template = "audit/help.html"
+
+    tables: tuple[tuple[TableShown, str], ...]
+    zone_names: tuple[str, ...] = ()
 
 
 @action("help")

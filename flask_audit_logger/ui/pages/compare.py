@@ -15,18 +15,46 @@ from ...query.rows import ActivityRow
 from ...query.scope import with_row
 from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
 from ...query.values import value_of
-from ..contexts import ComparePage
-from ..gate import action, allowed
-from ..ids import activity_id_of
-from ..messages import crumbs
-from ..parts import ComparedSide, Crumb
-from ..present import MANY, Presenter
-from ..rendering import render
-from ..state import UIState, current_state
+from ..access import action, allowed
+from ..presenter import MANY, Presenter
+from ..shown import ActorShown, Change, Crumb, Page, RecordShown, ValueShown
+from ..templating import crumbs, render
 from ..texts import gettext, marked, ngettext
-from .common import more_columns, page_title, record_name, viewer_name
-from .record_notes import find_origin, without_history
-from .setters import incomplete
+from ..times import Moment
+from ..urls import activity_id_of
+from ..visit import UIState, current_state
+from .base import more_columns, page_title, record_name, viewer_name
+from .record import find_origin, incomplete, without_history
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparePage(Page):
+    """Two versions of a record."""
+
+    template = "audit/compare.html"
+
+    record: RecordShown
+    before: ComparedSide
+    after: ComparedSide
+    changes: tuple[Change, ...]
+    equal: tuple[ValueShown, ...]
+    swap_href: str
+    all_href: str | None
+    live_href: str | None = None
+    #: What is not compared or not shown.
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComparedSide:
+    """One of the two versions that are compared."""
+
+    name: str
+    time: Moment | None
+    actor: ActorShown | None
+    href: str | None
+    older: str | None = None
+    newer: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""One person or service."""
+"""What one person or service did."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import abort
@@ -16,22 +17,40 @@ from ...query.reader import Log
 from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
 from ...query.transactions import Tally
-from ..arguments import changed, pager
-from ..contexts import ActorPage
-from ..gate import action
-from ..keys import NOBODY, decode
-from ..messages import message
+from ..access import action
+from ..filters import SearchRules, changed, pager
 from ..names import VERB_NAMES
-from ..parts import Crumb, Fact, Option, TableShown
-from ..present import Presenter
-from ..rendering import render
-from ..search import SearchRules
-from ..state import UIState, current_state
+from ..presenter import Presenter
+from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown
+from ..templating import message, render
 from ..texts import calendar, gettext
+from ..urls import NOBODY, decode
+from ..visit import UIState, current_state
 from ..words import number
-from .common import counted, frame, open_search, sentence
+from .base import counted, frame, open_search, sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorPage(ListPage):
+    """One actor."""
+
+    template = "audit/actor.html"
+
+    actor: ActorShown
+    facts: tuple[Fact, ...]
+    addresses: tuple[tuple[str, str, str | None], ...]
+    matrix: tuple[tuple[TableShown, tuple[tuple[str, str | None], ...]], ...]
+    matrix_verbs: tuple[str, ...]
+    matrix_note: str | None = None
+    #: A line for each day of the week: its name, and for each hour the number of changes.
+    hours: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    options: tuple[Option, ...] = ()
+    rows: tuple[ActivityShown, ...] = ()
+    count_note: str | None = None
+
 
 FIXED = ("actor", "kind")
+
 #: Some Monday.
 MONDAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 

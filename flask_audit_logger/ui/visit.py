@@ -1,14 +1,16 @@
-"""What the pages of one application share, and what one request needs."""
+"""One request to the pages: who looks, what they may see, the clock, the links and the log."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask, current_app, g, has_request_context, request
+from jinja2 import Environment
 
+from ..exceptions import ConfigurationError
 from ..query.criteria import actor_value
 from ..query.diff import Kind, Shown
 from ..query.diff.pieces import visible
@@ -16,18 +18,85 @@ from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, checked_scope, everything
 from ..query.refs import RecordRef, TableRef, stored_key
 from ..query.tables import TableCatalog
-from .clock import Clock, viewers_zone
+from ..query.values import ABSENT, MASKED, Value
 from .config import UIConfig
-from .hooks import Audited, Viewer, asked
-from .keys import decode_key, decode_table
-from .links import Links
-from .sight import Sight, refuse_masked_keys
+from .options import Audited, AuditUI, Viewer, asked
+from .times import Clock, viewers_zone
+from .urls import Links, decode_key, decode_table
 from .words import humanized
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+ColumnRule = Callable[[str, str, Viewer | None], bool]
 
-    from .audit_ui import AuditUI
+
+class Sight:
+    """Decides for each column whether its values are shown; each column is asked for once.
+
+    :param mask: ``table.column`` or ``schema.table.column`` that nobody may see here.
+    :param rule: the application's ``can_see_column``.
+    """
+
+    def __init__(
+        self, catalog: TableCatalog, mask: Collection[str], rule: ColumnRule | None, viewer: Viewer | None
+    ) -> None:
+        self._catalog = catalog
+        self._mask = frozenset(mask)
+        self._rule = rule
+        self._viewer = viewer
+        self._known: dict[tuple[TableRef, str], bool] = {}
+
+    def can_see(self, table: TableRef, column: str) -> bool:
+        """Whether values of a column are shown and may be searched for."""
+        key = (table, column)
+        if key not in self._known:
+            self._known[key] = self._decide(table, column)
+        return self._known[key]
+
+    def value(self, table: TableRef, column: str, value: Value) -> Value:
+        """A value, or the mask. Not even whether it is null shows through; only that it was not logged."""
+        return value if value == ABSENT or self.can_see(table, column) else MASKED
+
+    def row(self, table: TableRef, row: dict[str, object]) -> dict[str, object]:
+        """A whole row for machines, with the same marks that the trigger writes for masked columns."""
+        marked = {"audit_logger": "masked"}
+        return {column: value if self.can_see(table, column) else marked for column, value in row.items()}
+
+    def can_see_fact(self, name: str) -> bool:
+        """Whether a column of the transaction table, such as ``client_addr``, is shown."""
+        return f"transaction.{name}" not in self._mask and self._allows("transaction", name)
+
+    def _decide(self, table: TableRef, column: str) -> bool:
+        if names_in_mask(self._catalog, table, column) & self._mask:
+            return False
+        info = self._catalog.get(table)
+        # what was logged before the table got its option is hidden as well
+        if info is not None and column in info.masked:
+            return False
+        return self._allows(self._catalog.text(table), column)
+
+    def _allows(self, table: str, column: str) -> bool:
+        return self._rule is None or bool(self._rule(table, column, self._viewer))
+
+
+def names_in_mask(catalog: TableCatalog, table: TableRef, column: str) -> set[str]:
+    """How ``AuditUI(mask=…)`` may name a column."""
+    return {f"{catalog.text(table)}.{column}", f"{table}.{column}"}
+
+
+def refuse_masked_keys(catalog: TableCatalog, mask: Collection[str]) -> None:
+    """Check that no key is masked: records are found, named and linked by it, so it can't be hidden.
+
+    :raises ConfigurationError: naming the column.
+    """
+    for info in catalog.audited:
+        for column in info.key:
+            masked = names_in_mask(catalog, info.ref, column) & set(mask)
+            if masked:
+                raise ConfigurationError(
+                    f"AuditUI(mask=…) names {min(masked)!r}, but {column!r} is part of the key of its table. "
+                    "Records are found, named and linked by their keys, which can't be hidden. Take it out of the "
+                    "mask; AuditUI(scope=…) keeps people from the table, and a key without a meaning tells nothing."
+                )
+
 
 #: Where an application keeps the state of each blueprint of ours by its name. The states refer to the application, so
 #: that a dictionary of this module, be it a weak one, would keep every application alive.
@@ -199,3 +268,28 @@ def current_state() -> UIState:
     """The state of the blueprint that answers this request."""
     state: UIState = current_app.extensions[_EXTENSION][request.blueprints[0] if request.blueprints else ""]
     return state
+
+
+def _login_user() -> Any:
+    from flask_login import current_user  # an application without Flask-Login has no login_manager either
+
+    return current_user
+
+
+def is_anonymous(ui: AuditUI, app: Flask) -> bool:
+    """Whether Flask-Login is used and nobody is logged in."""
+    if ui.viewer is not None or not hasattr(app, "login_manager"):
+        return False
+    return not getattr(_login_user(), "is_authenticated", False)
+
+
+def find_viewer(ui: AuditUI, app: Flask) -> Viewer | None:
+    """Who looks at the pages."""
+    if ui.viewer is not None:
+        return ui.viewer()
+    if not hasattr(app, "login_manager"):
+        return None
+    user = _login_user()
+    label = getattr(user, "display_name", None) or getattr(user, "name", None) or getattr(user, "username", None)
+    zone, locale = getattr(user, "timezone", None), getattr(user, "locale", None)
+    return Viewer(str(user.get_id()), str(label) if label else None, zone, str(locale) if locale else None)

@@ -1,4 +1,4 @@
-"""The state of a record: as of a time, or right after a change."""
+"""A record as of a time, or right after a change."""
 
 from __future__ import annotations
 
@@ -11,20 +11,40 @@ from flask import abort, request
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.standings import Standing, Which, begun_by, exactly, first_after, standings
-from ..clock import is_zone, known_zone
-from ..contexts import SnapshotPage
-from ..gate import action
-from ..ids import activity_id_of
-from ..messages import crumbs
-from ..parts import Crumb, CurrentValue
-from ..periods import typed_time
-from ..present import MANY, Presenter
-from ..rendering import render
-from ..state import UIState, current_state
+from ..access import action
+from ..presenter import MANY, Presenter
+from ..shown import ActivityShown, Crumb, CurrentValue, Page, RecordShown, TableShown
+from ..templating import crumbs, render
 from ..texts import gettext
-from .common import more_columns, page_title, record_name, viewer_name
-from .record_notes import Note, end_notes, find_origin, without_history
-from .setters import incomplete, set_by
+from ..times import is_zone, known_zone, typed_time
+from ..urls import activity_id_of
+from ..visit import UIState, current_state
+from .base import more_columns, page_title, record_name, viewer_name
+from .record import Note, end_notes, find_origin, incomplete, set_by, without_history
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotPage(Page):
+    """A record as of a time."""
+
+    template = "audit/record_at.html"
+
+    record: RecordShown
+    table: TableShown
+    #: What the time means, if it is special: did not exist yet, deleted, has another key now.
+    notes: tuple[tuple[str, str | None], ...]
+    action: str
+    typed: str
+    #: In which it is read.
+    typed_zone: str
+    error: str | None = None
+    values: tuple[CurrentValue, ...] = ()
+    version: ActivityShown | None = None
+    older: str | None = None
+    newer: str | None = None
+    compare_href: str | None = None
+    #: That there are columns besides the values.
+    more: str | None = None
 
 
 @action("record")

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
+from flask import abort
+
 from ...query.activities import Count
-from ...query.diff import Kind
+from ...query.diff import Kind, as_text
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
 from ...query.paging import Page
 from ...query.reader import Log
-from ...query.records import count_versions, renamed_to, versions
-from ...query.refs import RecordRef
+from ...query.records import count_versions, renamed_from, renamed_to, versions
+from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.scope import Newest, newest_change
 from ...query.standings import NEWEST, Standing, standings
-from ..arguments import pager
-from ..contexts import RecordPage
-from ..gate import action, allowed
-from ..parts import Crumb, CurrentValue, SparklineShown
-from ..present import MANY, Presenter
-from ..rendering import render
-from ..search import ParsedSearch, SearchRules
-from ..sparkline import sparkline
-from ..state import UIState, current_state
-from ..texts import gettext
+from ..access import action, allowed
+from ..filters import ParsedSearch, SearchRules, pager
+from ..presenter import MANY, Presenter
+from ..shown import ActivityShown, Crumb, CurrentValue, ListPage, Option, RecordShown, TableShown
+from ..templating import message, render
+from ..texts import gettext, marked
+from ..times import Clock
+from ..visit import UIState, current_state
 from ..words import CHANGES, amount
-from .common import actor_choices, frame, is_all, more_columns, open_search, record_name
-from .record_notes import drift_notes, end_notes, find_origin, origin_note, without_history
-from .setters import incomplete, set_by
+from .base import actor_choices, frame, is_all, more_columns, open_search, record_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordPage(ListPage):
+    """The history of one record."""
+
+    template = "audit/record.html"
+
+    record: RecordShown
+    table: TableShown
+    status: str
+    status_kind: str
+    key_parts: tuple[tuple[str, str], ...]
+    current: tuple[CurrentValue, ...]
+    never_changed: tuple[CurrentValue, ...]
+    rows: tuple[ActivityShown, ...] = ()
+    total: str = ""
+    notes: tuple[tuple[str, str | None], ...] = ()
+    related: tuple[Option, ...] = ()
+    at_action: str = ""
+    compare_action: str = ""
+    chart: SparklineShown | None = None
+
+
+@dataclass(frozen=True)
+class SparklineShown:
+    """The course of a number: the points of its line, and the same in words."""
+
+    points: str
+    text: str
+    width: int
+    height: int
+
 
 FIXED = ("table", "key", "tx", "req", "sort")
 
@@ -217,3 +251,176 @@ def _chart(
     until = page.rows[0].issued_at if page.has_newer else end
     label = state.column_label(record.table, info.name)
     return sparkline(label, info.name, page.rows, state.clock, until)
+
+
+def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
+    """The parts of a shown value that say when it was set and by whom.
+
+    :param setter: the change that set it, or the snapshot that found it.
+    """
+    if setter is None:
+        return {}
+    is_found = setter.verb == "snapshot"
+    return {
+        "set_by": None if is_found else presenter.actor(setter.transaction),
+        "set_at": presenter.state.clock.moment(setter.issued_at),
+        "set_href": presenter.state.links.activity(setter.id),
+        "is_found": is_found,
+    }
+
+
+def incomplete(standing: Standing) -> str | None:
+    """That the log has only some of the columns."""
+    if not standing.is_incomplete:
+        return None
+    return gettext("Only columns that were changed are in the log; what the others were is not known.")
+
+
+#: A text and the page it leads to.
+Note = tuple[str, str | None]
+
+
+def find_origin(state: UIState, log: Log, record: RecordRef, after: int = 0) -> ActivityRow | None:
+    """The change by which the record got its key, if it had another one and that is found in time.
+
+    :param after: id of the last change before this life of the key.
+    """
+    key = state.catalog.key(record.table)
+    if not key or not all(state.sight.can_see(record.table, name) for name in key):
+        return None
+    try:
+        with translated():
+            log.limit(state.config.panel_timeout_ms)
+            return renamed_from(log, record, key, after)
+    except ReadTimeout:
+        return None
+
+
+def origin_note(state: UIState, origin: ActivityRow) -> Note:
+    """That the record had another key before."""
+    record = origin.record
+    assert record is not None  # noqa: S101 - its key is not the one that was looked for, so it has one
+    since = state.clock.moment(origin.issued_at).text
+    text = gettext("Before %(time)s this record had key %(key)s", time=since, key=visible(", ".join(record.components)))
+    return text, state.links.record(record)
+
+
+def without_history(state: UIState, presenter: Presenter, record: RecordRef, origin: ActivityRow | None) -> Any:
+    """The page of a key that a record has since its last change."""
+    if origin is None:
+        abort(404)
+    text, href = origin_note(state, origin)
+    heading = record_name(presenter.record(record), presenter.table(record.table))
+    said = gettext("No change has been recorded under this key yet.")
+    return message(state, 200, heading, said, options=[Option(text, href or "")])
+
+
+def drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[Note]:
+    """Say so if the row is not what the log says."""
+    visible_columns = [name for name in found.columns if state.sight.can_see(record.table, name)]
+    names = ", ".join(state.column_label(record.table, name) for name in visible_columns)
+    texts = {
+        "gone": gettext(
+            "The log says that this record exists, but its row is gone: it was removed while auditing was off."
+        ),
+        "unlogged": gettext(
+            "The log says that this record was deleted, but there is a row: made while auditing was off."
+        ),
+    }
+    if names:
+        texts["columns"] = gettext(
+            "The current row differs from the log in: %(columns)s. It was changed while auditing was off.",
+            columns=names,
+        )
+    return [(texts[found.kind], None)] if found.kind in texts else []
+
+
+def end_notes(state: UIState, record: RecordRef, newest: ActivityRow, others: Iterable[ActivityRow] = ()) -> list[Note]:
+    """Where the record is that has the key no longer.
+
+    :param newest: the last change of the record.
+    :param others: those before it that are on the page: its key may have been taken from it and given to another.
+    """
+    found = [_moved(state, record, newest, marked("Since %(time)s this record has key %(key)s"))]
+    text = marked("Until %(time)s this was the key of a record that then got key %(key)s")
+    found += [_moved(state, record, row, text) for row in others if row.id < newest.id]
+    if newest.verb == "truncate":
+        found.append((gettext("The whole table was emptied by TRUNCATE."), state.links.activity(newest.id)))
+    return [note for note in found if note is not None]
+
+
+def _moved(state: UIState, record: RecordRef, change: ActivityRow, text: str) -> Note | None:
+    new_key = renamed_to(change, state.catalog.key(record.table))
+    if not new_key:  # none, or one that the log does not tell
+        return None
+    moved, time = RecordRef(record.table, stored_key(new_key)), state.clock.moment(change.issued_at).text
+    return gettext(text, time=time, key=visible(", ".join(new_key))), state.links.record(moved)
+
+
+#: Size of the chart in its own units, and the room that keeps the line from being cut at its edges.
+WIDTH, HEIGHT, EDGE = 600, 80, 4
+
+Point = tuple[dt.datetime, "int | Decimal"]
+
+
+def sparkline(
+    label: str, column: str, rows: Iterable[ActivityRow], clock: Clock, until: dt.datetime
+) -> SparklineShown | None:
+    """The line of a column; ``None`` unless it had two values that are numbers.
+
+    A value holds until the next one, so the line has steps.
+
+    :param label: name of the column.
+    :param rows: changes of one record, in any order.
+    :param until: where the line ends.
+    """
+    points = _points(column, sorted(rows, key=lambda row: row.id))
+    if len(points) < 2:
+        return None
+    values = [value for _, value in points]
+    lowest, highest = min(values), max(values)
+    text = gettext(
+        "%(column)s from %(first)s (%(since)s) to %(last)s (%(until)s); lowest %(lowest)s, highest %(highest)s",
+        column=label,
+        first=_number(values[0]),
+        since=clock.moment(points[0][0]).text,
+        last=_number(values[-1]),
+        until=clock.moment(points[-1][0]).text,
+        lowest=_number(lowest),
+        highest=_number(highest),
+    )
+    return SparklineShown(_line(points, lowest, highest, max(until, points[-1][0])), text, WIDTH, HEIGHT)
+
+
+def _points(column: str, rows: Sequence[ActivityRow]) -> list[Point]:
+    found: list[Point] = []
+    for row in rows:
+        value = row.after(column).data if row.verb in ("insert", "snapshot", "update") else None
+        if column in row.changed_data and isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+            found.append((row.issued_at, value))
+    return found
+
+
+def _line(points: Sequence[Point], lowest: int | Decimal, highest: int | Decimal, until: dt.datetime) -> str:
+    first = points[0][0]
+    span = (until - first).total_seconds() or 1.0
+    heights = [_height(value, lowest, highest) for _, value in points]
+    places: list[tuple[float, float]] = []
+    for (moment, _), y in zip(points, heights, strict=True):
+        x = max(0.0, (moment - first).total_seconds() / span * WIDTH)
+        places += [(x, places[-1][1]), (x, y)] if places else [(x, y)]
+    places.append((WIDTH, heights[-1]))
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _height(value: int | Decimal, lowest: int | Decimal, highest: int | Decimal) -> float:
+    # numbers in a log may be longer than a float can hold; their ratio is not
+    if lowest == highest:
+        return HEIGHT / 2
+    share = (Decimal(value) - Decimal(lowest)) / (Decimal(highest) - Decimal(lowest))
+    return EDGE + (1 - float(share)) * (HEIGHT - 2 * EDGE)
+
+
+def _number(value: int | Decimal) -> str:
+    text = visible(as_text(value))
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,20 +1,23 @@
-"""One unit of work."""
+"""The list of transactions, one transaction, and the SQL that takes it back."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import abort
+from flask import Response, abort, request, stream_with_context
 
-from ...query.activities import Count, Search, list_activities
+from ...query.activities import Count, Search, batches, count_activities, list_activities
 from ...query.criteria import Criteria
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
-from ...query.paging import MAX_ID, Cursor
+from ...query.paging import MAX_ID, Cursor, Paging
 from ...query.reader import Log
 from ...query.refs import TableRef
-from ...query.rows import TransactionRow
+from ...query.rows import ActivityRow, TransactionRow
+from ...query.scope import out_of_reach
 from ...query.transactions import (
     Summary,
     TransactionCriteria,
@@ -24,29 +27,96 @@ from ...query.transactions import (
     summarized,
     tally_tables,
 )
-from ..arguments import changed, filled, pager
-from ..contexts import TransactionPage, TransactionsPage
+from ...query.undo import undo_script
+from ..access import action, allowed, note_rows
+from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..forms import TransactionForm
-from ..gate import action, allowed
 from ..names import VERB_NAMES
-from ..parts import Crumb, SameShown, TallyShown, TransactionShown
-from ..present import Presenter
-from ..rendering import render
-from ..search import ParsedSearch, SearchRules
-from ..state import current_state
+from ..presenter import Presenter
+from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown
+from ..templating import render
 from ..texts import gettext, ngettext
+from ..times import Moment
+from ..visit import current_state
 from ..words import ROWS, TRANSACTIONS, amount, number
-from .common import actor_choices, frame, in_words, is_all, open_search
-from .facts import transaction_facts
+from .base import actor_choices, frame, in_words, is_all, open_search, transaction_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransactionPage(ListPage):
+    """One transaction."""
+
+    template = "audit/transaction.html"
+
+    actor: ActorShown
+    facts: tuple[Fact, ...]
+    tallies: tuple[TallyShown, ...]
+    #: That there are more tallies than are shown.
+    untold: str | None = None
+    rows: tuple[ActivityShown, ...] = ()
+    total: str = ""
+    same: tuple[SameShown, ...] = ()
+    same_note: str | None = None
+    undo_href: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransactionsPage(ListPage):
+    """The list of transactions."""
+
+    template = "audit/transactions.html"
+
+    rows: tuple[TransactionShown, ...] = ()
+    sort_href: str = ""
+    oldest_first: bool = False
+    all_time_href: str | None = None
+
+
+@dataclass(frozen=True)
+class TransactionShown:
+    """One transaction as a row of a list."""
+
+    id: int
+    href: str
+    time: Moment
+    actor: ActorShown
+    request: str | None
+    address: str | None
+    tables: tuple[tuple[TableShown, str], ...]
+    rows: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class SameShown:
+    """A change that many rows had in common."""
+
+    number: str
+    sample: ActivityShown
+
+
+@dataclass(frozen=True)
+class TallyShown:
+    """So many rows of a table were changed in one way."""
+
+    table: TableShown
+    verb: str
+    verb_name: str
+    number: str
+    columns: tuple[str, ...]
+    href: str
+
 
 FIXED = ("tx", "actor", "kind", "impersonated", "impersonator", "addr", "req", "period", "since", "until")
+
 #: Milliseconds for grouping the rows of a transaction.
 SAME_TIMEOUT_MS = 1000
+
 #: Rows of a transaction that are counted for a list.
 TALLIED = 1000
+
 #: Columns named in a line of the summary.
 NAMED = 8
-
 
 #: The form's filters that make no sense for a transaction.
 NOT_OF_TRANSACTIONS = ("key", "col", "field", "was", "became", "tx")
@@ -236,3 +306,56 @@ def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallySh
             )
         )
     return tuple(shown)
+
+
+#: Most rows that a script takes back.
+UNDO_ROWS = 10_000
+
+
+@action("undo_sql")
+def undo_file(transaction_id: int) -> Any:
+    """The script; it changes nothing as it is."""
+    state = current_state()
+    if transaction_id > MAX_ID:
+        abort(404)
+    search = Search(Criteria(transactions=(transaction_id,)))
+    with ExitStack() as stack:
+        log = stack.enter_context(state.reader().reading(timeout_ms=state.config.export_timeout_ms))
+        count = count_activities(log, search, UNDO_ROWS)
+        if not count.number:
+            abort(404)
+        reading = stack.pop_all()
+    note_rows(count.number)
+    sight = state.sight
+    remarks = [
+        f"Takes transaction {transaction_id} back, newest change first. Made {state.clock.now.isoformat()}.",
+        "This changes nothing: it ends with ROLLBACK. Read it, try it, then replace ROLLBACK by COMMIT.",
+        "A row that was changed since is left as it is: UPDATE 0 or DELETE 0.",
+    ]
+    if count.is_capped:
+        remarks.append(f"CUT: only the newest {number(UNDO_ROWS)} changes are taken back, the older ones are not.")
+
+    def stream() -> Iterator[str]:
+        with reading:
+            unreached: set[int] = set()
+
+            def rows() -> Iterator[ActivityRow]:
+                for batch in batches(log, search, Paging(), most=UNDO_ROWS):
+                    unreached.update(out_of_reach(log, batch, state.catalog.key))
+                    yield from batch
+
+            yield from undo_script(
+                rows(),
+                state.catalog.get,
+                lambda table, column: not sight.can_see(table, column),
+                remarks,
+                unreached=unreached,
+            )
+
+    response = Response(stream_with_context(stream()), content_type="text/plain; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="undo-transaction-{transaction_id}.sql"'
+    # a body that nobody reads never starts the generator above
+    response.call_on_close(reading.close)
+    if request.method == "HEAD":
+        reading.close()
+    return response

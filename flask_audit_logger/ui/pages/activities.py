@@ -1,9 +1,10 @@
-"""The list of activities, one activity, one value."""
+"""The list of changes, one change in full, and one value as a download."""
 
 from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from flask import abort, request, send_file
@@ -24,25 +25,61 @@ from ...query.paging import MAX_ID, Paging
 from ...query.rows import ActivityRow
 from ...query.scope import newest_change
 from ...query.values import dump
-from ..arguments import changed, filled, pager
-from ..contexts import ActivitiesPage, ActivityPage
-from ..gate import action, allowed
-from ..keys import decode
-from ..links import Links
-from ..messages import crumbs
-from ..parts import Crumb, Fact, Option, ValueShown
-from ..present import Presenter
-from ..rendering import render
-from ..search import ParsedSearch, SearchRules
-from ..state import UIState, current_state
+from ..access import action, allowed, note_rows
+from ..filters import ParsedSearch, SearchRules, changed, filled, pager
+from ..presenter import Presenter
+from ..shown import ActivityShown, Crumb, Fact, ListPage, Option, Page, TableShown, ValueShown
+from ..templating import crumbs, render
 from ..texts import gettext, number
-from ..viewlog import note_rows
-from .common import actor_choices, counted, frame, open_search, page_title, sentence, viewer_name
-from .facts import transaction_facts
-from .panels import facets_shown, histogram_shown
+from ..urls import Links, decode
+from ..visit import UIState, current_state
+from .base import actor_choices, counted, frame, open_search, page_title, sentence, transaction_facts, viewer_name
+from .breakdown import FacetShown, HistogramShown, facets_shown, histogram_shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivitiesPage(ListPage):
+    """The list of activities."""
+
+    template = "audit/activities.html"
+
+    rows: tuple[ActivityShown, ...] = ()
+    count_note: str | None = None
+    sort_href: str = ""
+    oldest_first: bool = False
+    presets: tuple[Option, ...] = ()
+    tables: tuple[TableShown, ...] = ()
+    all_time_href: str | None = None
+    nothing_logged: bool = False
+    #: Addresses of the parts of the breakdown, and of this page with them in it.
+    panels: tuple[str, str, str] | None = None
+    facets: tuple[FacetShown, ...] = ()
+    chart: HistogramShown | None = None
+    export_href: str | None = None
+    extra_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivityPage(Page):
+    """One activity."""
+
+    template = "audit/activity.html"
+
+    activity: ActivityShown
+    facts: tuple[Fact, ...]
+    unchanged: tuple[ValueShown, ...]
+    raw: tuple[tuple[str, str], ...]
+    in_record: tuple[str | None, str | None] = (None, None)
+    in_transaction: tuple[str | None, str | None] = (None, None)
+    #: "3 of 12", if the transaction is not too large.
+    place: str | None = None
+    actions: tuple[Option, ...] = ()
+    done: bool = False
+
 
 #: How PostgreSQL writes a value of ``bytea``.
 _BYTES = re.compile(r"\\x(?:[0-9a-fA-F]{2})*")
+
 #: Characters of a logged row that are shown as JSON.
 MAX_RAW = 20_000
 

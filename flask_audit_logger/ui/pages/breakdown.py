@@ -1,7 +1,8 @@
-"""The breakdown beside a list: facets and a histogram, each with a time limit of its own."""
+"""The breakdown beside a list: its facets and its chart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, abort
@@ -11,19 +12,56 @@ from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout
 from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
-from ..arguments import added, changed, without
-from ..clock import is_twice, known_zone, offset_of
-from ..gate import action
-from ..keys import NOBODY
+from ..access import action
+from ..filters import ParsedSearch, SearchRules, added, changed, without
 from ..names import VERB_NAMES
-from ..parts import BarShown, FacetShown, HistogramShown, Option
-from ..present import Presenter
-from ..rendering import fragment
-from ..search import ParsedSearch, SearchRules
-from ..state import UIState, current_state
+from ..presenter import Presenter
+from ..shown import Option
+from ..templating import fragment
 from ..texts import Texts, calendar, gettext, marked, ngettext
+from ..times import is_twice, known_zone, offset_of
+from ..urls import NOBODY
+from ..visit import UIState, current_state
 from ..words import number
-from .common import open_search
+from .base import open_search
+
+
+@dataclass(frozen=True)
+class FacetShown:
+    """The most frequent values of one kind, each with the address that adds or removes it."""
+
+    name: str
+    options: tuple[tuple[Option, str], ...]
+    has_more: bool
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class BarShown:
+    """A bar of the chart, in its units."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    href: str
+
+
+@dataclass(frozen=True)
+class HistogramShown:
+    """The chart of changes over time.
+
+    ``caption`` says what a bar stands for: changes by day.
+    """
+
+    caption: str
+    bars: tuple[BarShown, ...]
+    most: int
+    width: int
+    height: int
+    timed_out: bool = False
+
 
 _NAMES = Texts(
     {
@@ -33,6 +71,7 @@ _NAMES = Texts(
         "addr": marked("Addresses"),
     }
 )
+
 _CAPTIONS = Texts(
     {
         "minute": marked("Changes by minute"),
@@ -43,9 +82,12 @@ _CAPTIONS = Texts(
         "year": marked("Changes by year"),
     }
 )
+
 #: How the beginning of a bar is written, in the formats of ``strftime`` and of the CLDR.
 _STARTS = {"minute": ("%H:%M", "HH:mm"), "hour": ("%a %d %b %H:%M", "EEE dd MMM HH:mm")}
+
 _DAY = ("%a %d %b %Y", "EEE dd MMM yyyy")
+
 #: Size of the chart, in its own units.
 WIDTH, HEIGHT, GAP = 600, 80, 1
 

@@ -1,4 +1,4 @@
-"""Putting values of a record back: a preview, then the change. The one view that writes."""
+"""Putting values of a record back: a preview, then the change. The one page that writes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,47 @@ from ...query.rows import ActivityRow
 from ...query.scope import with_row
 from ...query.standings import NEWEST, exactly, standings
 from ...query.tables import TableInfo
-from ..contexts import RevertPage
-from ..fields import TranslatedMeta
-from ..gate import action
-from ..ids import activity_id_of
-from ..messages import crumbs
-from ..parts import Crumb, RevertColumn
-from ..present import Presenter
-from ..rendering import render
-from ..state import UIState, current_state
+from ..access import action
+from ..forms import TranslatedMeta
+from ..presenter import Presenter
+from ..shown import Change, Crumb, Page, RecordShown
+from ..templating import crumbs, render
 from ..texts import gettext, marked
-from .common import page_title, record_name, viewer_name
+from ..urls import activity_id_of
+from ..visit import UIState, current_state
+from .base import page_title, record_name, viewer_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevertPage(Page):
+    """What would be put back."""
+
+    template = "audit/revert.html"
+
+    record: RecordShown
+    source: str
+    source_href: str
+    is_restore: bool
+    columns: tuple[RevertColumn, ...]
+    #: Whether a record that is made again has all it had; the columns without which it can't be made.
+    is_whole: bool
+    lacking: tuple[str, ...]
+    action: str
+    form: Any
+    hidden: tuple[tuple[str, str], ...]
+    reason_required: bool
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class RevertColumn:
+    """A column on the preview of putting values back."""
+
+    name: str
+    change: Change
+    is_ticked: bool
+    obstacle: str | None = None
+
 
 MAX_REASON = 500
 

@@ -1,0 +1,1 @@
+"""The pages: a file for each, with a template of the same name."""

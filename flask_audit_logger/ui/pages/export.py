@@ -1,0 +1,326 @@
+"""The list as a file of CSV or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, request, stream_with_context
+
+from ...query.activities import Count, Search, batches, count_activities
+from ...query.diff import as_text
+from ...query.paging import Paging
+from ...query.reader import Log
+from ...query.rows import ActivityRow, TransactionRow
+from ...query.values import ABSENT, Value, dump
+from ..access import action, note_rows
+from ..filters import ParsedSearch, SearchRules, changed
+from ..presenter import Presenter
+from ..shown import Crumb, SearchPage
+from ..templating import bad_value, render
+from ..texts import gettext
+from ..visit import UIState, current_state
+from ..words import number
+from .base import actor_choices, frame, open_search, sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPage(SearchPage):
+    """What will be exported, and how."""
+
+    template = "audit/export.html"
+
+    sentence: str
+    note: str | None
+    csv_action: str
+    jsonl_href: str
+    hidden: tuple[tuple[str, str], ...]
+    back_href: str
+
+
+#: Parameters of the export itself.
+OPTIONS = ("shape", "bom")
+
+#: A position in the list means nothing for a file.
+FIXED = ("before", "after", "limit")
+
+
+def _parsed(state: UIState) -> ParsedSearch:
+    rules = SearchRules(default_period=state.config.default_period, fixed=FIXED, extra=OPTIONS)
+    return open_search(state, rules)
+
+
+@action("export")
+def options_page() -> Any:
+    """What will be exported, in words, before it is."""
+    state = current_state()
+    return _options(state, _parsed(state))
+
+
+@action("export")
+def csv_file() -> Any:
+    """CSV, a line for each change or each changed column."""
+    state = current_state()
+    by_field = request.args.get("shape") == "field"
+    bom = request.args.get("bom") == "1"
+
+    def lines(presenter: Presenter, rows: Any, meta: dict[str, Any], complete: bool) -> Iterator[str]:
+        return csv_lines(presenter, rows, by_field=by_field, bom=bom)
+
+    return _file(state, "csv", "text/csv; charset=utf-8", lines)
+
+
+@action("export")
+def jsonl_file() -> Any:
+    """JSON Lines, the faithful format."""
+    state = current_state()
+
+    def lines(presenter: Presenter, rows: Any, meta: dict[str, Any], complete: bool) -> Iterator[str]:
+        return json_lines(presenter, rows, meta, complete=complete)
+
+    return _file(state, "jsonl", "application/x-ndjson; charset=utf-8", lines)
+
+
+def _options(state: UIState, parsed: ParsedSearch) -> Any:
+    cap = state.config.export_max_rows
+    count: Count | None = None
+    with state.reader().reading(timeout_ms=state.config.export_timeout_ms) as log:
+        actors = actor_choices(state, log)
+        if not parsed.errors:
+            count = count_activities(log, Search.prepare(log, parsed.criteria), cap)
+    words = "" if parsed.errors else sentence(state, parsed, count, dict(actors))
+    note = (
+        gettext("Only the first %(number)s rows are exported.", number=number(cap))
+        if count is not None and count.is_capped
+        else None
+    )
+    context = ExportPage(
+        **frame(
+            state,
+            parsed,
+            lambda args, anchor=False: state.links.export(None, args),
+            title=gettext("Export"),
+            heading=gettext("Export"),
+            steps=(Crumb(gettext("Export")),),
+            actors=actors,
+            fixed=FIXED,
+        ),
+        sentence=words,
+        note=note,
+        csv_action=state.links.export("csv"),
+        jsonl_href=state.links.export("jsonl", changed(parsed.args)),
+        hidden=tuple((name, value) for name, value in parsed.args.items(multi=True) if value),
+        back_href=state.links.activities(changed(parsed.args)),
+    )
+    return render(context, 400 if parsed.errors else 200)
+
+
+def _file(state: UIState, ending: str, content_type: str, lines: Any) -> Any:
+    parsed = _parsed(state)
+    if parsed.errors:
+        return _options(state, parsed)
+    if request.args.get("shape", "activity") not in ("activity", "field") or request.args.get("bom", "1") != "1":
+        return bad_value(state)
+    cap = state.config.export_max_rows
+    # Opened here, so that a time-out while counting is still an ordinary page; closed with the response.
+    with ExitStack() as stack:
+        log = stack.enter_context(state.reader().reading(timeout_ms=state.config.export_timeout_ms))
+        search = Search.prepare(log, parsed.criteria)
+        count = count_activities(log, search, cap)
+        reading = stack.pop_all()
+    note_rows(count.number)
+    complete = not count.is_capped
+    meta = _meta(state, parsed)
+    presenter = Presenter(state)
+
+    def stream() -> Iterator[str]:
+        with reading:
+            yield from lines(presenter, _named(presenter, log, search, parsed, cap), meta, complete)
+
+    name = _file_name(parsed) + ("" if complete else f"-first-{cap}")
+    response = Response(stream_with_context(stream()), content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.{ending}"'
+    if not complete:
+        response.headers["X-Audit-Truncated"] = "1"
+    # a body that nobody reads never starts the generator above
+    response.call_on_close(reading.close)
+    if request.method == "HEAD":
+        reading.close()
+    return response
+
+
+def _named(
+    presenter: Presenter, log: Log, search: Search, parsed: ParsedSearch, cap: int
+) -> Iterator[tuple[ActivityRow, ...]]:
+    paging = Paging(oldest_first=parsed.paging.oldest_first)
+    for rows in batches(log, search, paging, most=cap):
+        presenter.records.forget()
+        # no names of what values point to: they are not exported
+        presenter.records.learn(log, (), [(row.record, row.id) for row in rows if row.record is not None])
+        presenter.learn_actors({row.transaction.actor_id for row in rows if row.transaction})
+        yield rows
+
+
+def _meta(state: UIState, parsed: ParsedSearch) -> dict[str, Any]:
+    filters: dict[str, Any] = {name: values for name, values in parsed.args.lists() if any(values)}
+    if parsed.assumed_period:
+        filters["period"] = [parsed.assumed_period]
+    since, until = parsed.criteria.since, parsed.criteria.until
+    return {
+        "filter": filters,
+        "since": since.isoformat() if since else None,
+        "until": until.isoformat() if until else None,
+        "generated_at": state.clock.now.isoformat(),
+        "viewer": {"id": state.viewer.id, "label": state.viewer.label} if state.viewer else None,
+    }
+
+
+def _file_name(parsed: ParsedSearch) -> str:
+    """ASCII only: tables, first and last day."""
+    tables = "-".join(parsed.form.table.data or ["all"])
+    since, until = parsed.criteria.since, parsed.criteria.until
+    parts = ["audit", tables, f"{since:%Y%m%d}" if since else "begin", f"{until:%Y%m%d}" if until else "now"]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(parts))[:120]
+
+
+_PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+
+#: What a spreadsheet takes as the beginning of a formula or a command.
+_ACTIVE = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - the full-width ones count as well
+
+_COMMON = ("id", "time_utc", "table", "key", "label", "verb")
+
+_MAKER = ("actor_id", "actor", "impersonator", "address", "transaction", "request", "request_id", "reason")
+
+BY_FIELD = (*_COMMON, "column", "old", "old_state", "new", "new_state", *_MAKER)
+
+BY_ACTIVITY = (*_COMMON, "old_data", "changed_data", *_MAKER)
+
+
+def cell(text: str | None) -> str:
+    """A cell that no spreadsheet runs: what would start a formula gets an apostrophe; plain numbers stay."""
+    if not text:
+        return ""
+    return f"'{text}" if text.startswith(_ACTIVE) and not _PLAIN_NUMBER.fullmatch(text) else text
+
+
+def csv_lines(
+    presenter: Presenter, batches: Iterable[Iterable[ActivityRow]], *, by_field: bool, bom: bool
+) -> Iterator[str]:
+    """RFC 4180: CRLF, quotes where needed, a header first.
+
+    :param by_field: a line for each changed column instead of each change.
+    :param bom: begin with the mark by which Excel knows UTF-8.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    extra = [column.name for column in presenter.state.ui.extra_columns if column.export is not None]
+    writer.writerow([*(BY_FIELD if by_field else BY_ACTIVITY), *map(cell, extra)])
+    yield ("\ufeff" if bom else "") + _taken(buffer)
+    for rows in batches:
+        for row in rows:
+            common, maker = _common(presenter, row), (*_maker(presenter, row), *presenter.exported(row).values())
+            middle = _fields(presenter, row) if by_field else [_data(presenter, row)]
+            writer.writerows([cell(text) for text in (*common, *part, *maker)] for part in middle)
+        yield _taken(buffer)
+
+
+def json_lines(
+    presenter: Presenter, batches: Iterable[Iterable[ActivityRow]], meta: dict[str, Any], *, complete: bool
+) -> Iterator[str]:
+    """One object a line, values as they were logged. A file without its last line, ``_meta``, is incomplete."""
+    number = 0
+    for rows in batches:
+        lines = [dump(_object(presenter, row)) for row in rows]
+        number += len(lines)
+        yield "\n".join(lines) + "\n"
+    yield dump({"_meta": {"rows": number, "complete": complete, **meta}}) + "\n"
+
+
+def _taken(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text
+
+
+def _time(moment: dt.datetime) -> str:
+    return moment.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _common(presenter: Presenter, row: ActivityRow) -> tuple[str, ...]:
+    table = presenter.state.catalog.text(row.table)
+    label = presenter.records.get(row.record, row.id) if row.record else None
+    key = ",".join(row.record.components) if row.record else ""
+    return (str(row.id), _time(row.issued_at), table, key, label.text if label else "", row.verb)
+
+
+def _maker(presenter: Presenter, row: ActivityRow) -> tuple[str | None, ...]:
+    transaction = row.transaction
+    if transaction is None:
+        return ("", "", "", "", str(row.transaction_id), "", "", "")
+    can_see = presenter.state.sight.can_see_fact
+    actor = presenter.actor(transaction)
+    request = " ".join(part for part in (transaction.said("method"), transaction.said("path")) if part)
+    return (
+        transaction.actor_id,
+        actor.label if actor.kind != "none" else "",
+        _impersonator(transaction),
+        transaction.client_addr if can_see("client_addr") else "",
+        str(row.transaction_id),
+        request,
+        transaction.said("request_id"),
+        transaction.said("reason"),
+    )
+
+
+def _impersonator(transaction: TransactionRow) -> str:
+    """As it was logged: a file is the same in every language."""
+    found = transaction.impersonator
+    return "" if found is None else str(found.get("label") or found.get("id") or "somebody")
+
+
+def _fields(presenter: Presenter, row: ActivityRow) -> Iterator[tuple[str, ...]]:
+    columns = presenter.ordered(row.table, row.changed_columns)
+    if not columns:
+        yield ("", "", ABSENT.state.value, "", ABSENT.state.value)
+    for column in columns:
+        before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
+        after = ABSENT if row.verb == "delete" else row.after(column)
+        sides = (presenter.state.sight.value(row.table, column, value) for value in (before, after))
+        yield (column, *(part for value in sides for part in (_text(value), value.state.value)))
+
+
+def _text(value: Value) -> str:
+    return as_text(value.data) if value.known else ""
+
+
+def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
+    sight = presenter.state.sight
+    return dump(sight.row(row.table, row.old_data)), dump(sight.row(row.table, row.changed_data))
+
+
+def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
+    sight, maker = presenter.state.sight, dict(zip(_MAKER, _maker(presenter, row), strict=True))
+    label = presenter.records.get(row.record, row.id) if row.record else None
+    extra = presenter.exported(row)
+    return {
+        "id": row.id,
+        "time": _time(row.issued_at),
+        "schema": row.table.schema,
+        "table": row.table.name,
+        "key": list(row.record.components) if row.record else None,
+        "label": label.text if label else None,
+        "verb": row.verb,
+        "old_data": sight.row(row.table, row.old_data),
+        "changed_data": sight.row(row.table, row.changed_data),
+        **{name: value or None for name, value in maker.items()},
+        "transaction": row.transaction_id,
+        **({"extra": extra} if extra else {}),
+    }

@@ -1,1 +1,0 @@
-"""The views: allowed? (the gate) -> form -> query -> page context -> template."""
