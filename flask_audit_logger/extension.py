@@ -14,7 +14,6 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
 
-from . import config
 from .capture import context as said
 from .capture.current import CurrentStamp
 from .capture.listeners import EngineListener
@@ -23,11 +22,12 @@ from .capture.request import Redact
 from .capture.stamp import switch_on
 from .cli import audit_cli
 from .exceptions import ConfigurationError, NotInitializedError
-from .logs import Logs
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
+from .registry import Registry
 from .schema.declared import patterns
 from .schema.dialects import is_supported, reason
 from .schema.tables import audited_tables
+from .settings import CaptureSettings
 from .ui.blueprint import register
 from .ui.options import AuditUI
 
@@ -76,7 +76,7 @@ class AuditLogger:
         redact_request: Redact | None = None,
         ui: AuditUI | None = None,
     ) -> None:
-        self._logs: Logs | None = None
+        self._registry: Registry | None = None
         self._actor_cls = actor_cls
         self._apps: WeakSet[Flask] = WeakSet()
         self._attaching = threading.RLock()
@@ -85,7 +85,7 @@ class AuditLogger:
         self._said_unsupported = False
         self._current_stamp = CurrentStamp(
             lambda: self._owner,
-            lambda: self._known_logs.actor,
+            lambda: self._known_registry.actor,
             get_actor_id,
             get_actor_label,
             get_client_addr,
@@ -111,11 +111,11 @@ class AuditLogger:
         db = app.extensions.get("sqlalchemy")
         if db is None:
             raise NotInitializedError("The application has no database object. Call db.init_app(app) first.")
-        if self._logs is None:
+        if self._registry is None:
             self._bind(db)
-        elif self._logs.db is not db:
+        elif self._registry.db is not db:
             raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
-        config.set_defaults(app)
+        CaptureSettings.of(app)
         app.extensions["audit_logger"] = self
         app.cli.add_command(audit_cli)
         with app.app_context():
@@ -126,7 +126,7 @@ class AuditLogger:
     @property
     def db(self) -> SQLAlchemy:
         """The database object."""
-        return self._known_logs.db
+        return self._known_registry.db
 
     @property
     def models(self) -> AuditModels:
@@ -139,7 +139,7 @@ class AuditLogger:
         :param bind_key: a key of ``SQLALCHEMY_BINDS``, or ``None`` for the default database.
         :raises ConfigurationError: if that database has no audited table.
         """
-        return self._known_logs.models_of(bind_key)
+        return self._known_registry.models_of(bind_key)
 
     @property
     def activity_cls(self) -> type[AuditLogActivity]:
@@ -154,7 +154,7 @@ class AuditLogger:
     @property
     def actor_cls(self) -> type[Any] | None:
         """The model of the actors, if there is one."""
-        return self._known_logs.find_actor()
+        return self._known_registry.find_actor()
 
     @property
     def audit_logged_tables(self) -> set[Table]:
@@ -228,19 +228,19 @@ class AuditLogger:
             listener.detach()
         self._listeners.clear()
         self._apps.clear()
-        if self._logs is not None and self._logs.db.metadata.info.get(_LOGGER_KEY) is self:
-            self._logs.detach()
+        if self._registry is not None and self._registry.db.metadata.info.get(_LOGGER_KEY) is self:
+            self._registry.detach()
 
     @property
     def _owner(self) -> object:
         """Whose ``context()`` and ``disable()`` count: those of every logger that this database object had."""
-        return self if self._logs is None else self._logs.db
+        return self if self._registry is None else self._registry.db
 
     @property
-    def _known_logs(self) -> Logs:
-        if self._logs is None:
+    def _known_registry(self) -> Registry:
+        if self._registry is None:
             raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
-        return self._logs
+        return self._registry
 
     def _bind(self, db: SQLAlchemy) -> None:
         options: Any = {
@@ -250,12 +250,12 @@ class AuditLogger:
             "mask": self._mask,
         }
         older: AuditLogger | None = db.metadata.info.get(_LOGGER_KEY)
-        if older is not None and older._logs is not None:
+        if older is not None and older._registry is not None:
             older.detach()
-            self._logs = older._logs  # one for all: pages of the older one show the log of the newer one
-            self._logs.configure(**options)
+            self._registry = older._registry  # one for all: pages of the older one show the log of the newer one
+            self._registry.configure(**options)
         else:
-            self._logs = Logs(db, **options)
+            self._registry = Registry(db, **options)
         db.metadata.info[_LOGGER_KEY] = self  # lives as long as the database object
         appcontext_pushed.connect(self._on_app_context)
         if has_app_context():
@@ -270,8 +270,8 @@ class AuditLogger:
         with self._attaching:
             if app in self._apps:
                 return
-            config.set_defaults(app)
-            self._known_logs.complete()
+            CaptureSettings.of(app)
+            self._known_registry.complete()
             for bind, engine in self.db.engines.items():
                 self._listen(engine, self.db.metadatas.get(bind))
             self._apps.add(app)

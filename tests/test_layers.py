@@ -24,20 +24,22 @@ class Layer:
 
 LAYERS = {
     "exceptions": Layer(),
-    "config": Layer("exceptions", "flask"),
+    "settings": Layer("exceptions", "flask"),
     "sql": Layer("exceptions"),
     "models": Layer("exceptions", "sqlalchemy"),
-    "schema": Layer("exceptions config sql models", "sqlalchemy"),
-    "capture": Layer("exceptions config models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"),
-    "query": Layer("exceptions config sql models schema", "sqlalchemy"),
-    "alembic": Layer("exceptions config sql models schema", "alembic sqlalchemy"),
+    "schema": Layer("exceptions settings sql models", "sqlalchemy"),
+    "capture": Layer(
+        "exceptions settings models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"
+    ),
+    "query": Layer("exceptions settings sql models schema", "sqlalchemy"),
+    "alembic": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
-    "ui": Layer("exceptions config query", "babel flask flask_babel flask_login jinja2 markupsafe werkzeug wtforms"),
-    "maintenance": Layer("exceptions config sql models schema query", "sqlalchemy"),
-    "cli": Layer("exceptions config schema query maintenance", "click flask sqlalchemy"),
-    "logs": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),
+    "ui": Layer("exceptions settings query", "babel flask flask_babel flask_login jinja2 markupsafe werkzeug wtforms"),
+    "maintenance": Layer("exceptions settings sql models schema query", "sqlalchemy"),
+    "cli": Layer("exceptions settings schema query maintenance", "click flask sqlalchemy"),
+    "registry": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),
     "extension": Layer(
-        "exceptions config models logs schema capture query alembic ui maintenance cli",
+        "exceptions settings models registry schema capture query alembic ui maintenance cli",
         "flask flask_sqlalchemy sqlalchemy",
     ),
 }

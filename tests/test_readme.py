@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flask_audit_logger.config import SETTINGS
-from flask_audit_logger.ui.config import UIConfig
+from flask_audit_logger.settings import PERIODS, CaptureSettings, PageSettings
+from flask_audit_logger.ui import times
 from tests.support.documents import Reader, blocks, stories
 
 ROOT = Path(__file__).parent.parent
@@ -28,10 +28,20 @@ def test_the_readme_shows_code():
     assert [block for block in blocks(ROOT / "README.md") if block.language == "python"]
 
 
-@pytest.mark.parametrize("key", [setting.key for setting in SETTINGS] + list(UIConfig().defaults()))
-def test_a_configuration_key_is_documented_once(key):
+@pytest.mark.parametrize(
+    ("key", "default", "meaning"), [*CaptureSettings.table().values(), *PageSettings.table().values()]
+)
+def test_a_configuration_key_is_documented_once(key, default, meaning):
+    """With its default, unless that is a list, and the meaning that it has in the code."""
     rows = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
-    assert len([row for row in rows if row.startswith(f"| `{key}` |")]) == 1
+    (row,) = [row for row in rows if row.startswith(f"| `{key}` |")]
+    assert meaning in row
+    shown = f'"{default}"' if isinstance(default, str) else default
+    assert isinstance(default, tuple) or f"| `{shown}` |" in row
+
+
+def test_the_periods_of_a_setting_are_those_of_the_filter():
+    assert tuple(times.PERIODS) == PERIODS
 
 
 def test_output_that_differs_from_the_document_is_an_error(tmp_path, database_url):

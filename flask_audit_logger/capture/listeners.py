@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.engine import ExecutionContext
 
-from ..config import READS_ONLY
+from ..settings import READS_ONLY
 from .apart import is_apart
 from .current import writer
 from .memory import is_idle, memory_of

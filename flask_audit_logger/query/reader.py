@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, fu
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.util import find_tables
 
-from ..config import READS_ONLY
 from ..exceptions import ConfigurationError
 from ..models import AuditModels
 from ..schema.dialects import is_supported, reason
+from ..settings import READS_ONLY
 from .errors import LogUnsupported, translated
 
 #: Narrows a select on the activity table to what the reader may see.

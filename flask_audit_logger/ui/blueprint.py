@@ -10,8 +10,8 @@ from werkzeug.exceptions import NotFound
 
 from ..exceptions import ConfigurationError
 from ..query.errors import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, LogUnsupported, ReadTimeout
+from ..settings import PageSettings
 from .access import guard, report_view
-from .config import UIConfig
 from .embed import audit_actor_url, audit_recent_changes, audit_record_url, audit_stylesheet
 from .options import Audited, AuditUI
 from .pages import activities, actor, as_of, breakdown, compare, export, help, record, revert, transactions
@@ -67,9 +67,7 @@ def register(app: Flask, audit_logger: Audited, ui: AuditUI) -> None:
             f"foreign_keys is {ui.foreign_keys!r}; it must be 'auto' or a mapping such as "
             "{('orders', 'user_id'): 'users'}"
         )
-    config = UIConfig.read(app.config)
-    for key, value in config.defaults().items():
-        app.config.setdefault(key, value)
+    config = PageSettings.of(app)
     app.register_blueprint(make_blueprint(ui.name), url_prefix=ui.url_prefix)
     state = UIState(ui, audit_logger, config, make_environment(app), ui.name)
     if ui.mask:

@@ -15,9 +15,10 @@ from wtforms.meta import DefaultMeta
 
 from ..query.criteria import KINDS, VERBS, scalars
 from ..query.paging import MAX_ID, Cursor
+from ..settings import is_zone
 from .names import KIND_NAMES, VERB_NAMES
 from .texts import Texts, gettext, language, marked
-from .times import PERIODS, is_zone, known_zone, typed_time
+from .times import PERIODS, known_zone, typed_time
 from .urls import NOBODY
 
 #: Values of one filter.

@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
+from ..settings import is_zone
 from .texts import Texts, gettext, marked, marked_plural, ngettext
 
 UTC = dt.UTC
@@ -80,14 +81,6 @@ def offset_of(local: dt.datetime) -> str:
 def is_twice(local: dt.datetime) -> bool:
     """Whether clocks show this time twice, because they are put back."""
     return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
-
-
-def is_zone(name: str) -> bool:
-    """Whether there is a zone of that name."""
-    try:
-        return bool(ZoneInfo(name))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
 
 
 def known_zone(name: str) -> dt.tzinfo:

@@ -19,7 +19,7 @@ from ..query.reader import AuditReader, checked_scope, everything
 from ..query.refs import RecordRef, TableRef, stored_key
 from ..query.tables import TableCatalog
 from ..query.values import ABSENT, MASKED, Value
-from .config import UIConfig
+from ..settings import PageSettings
 from .options import Audited, AuditUI, Viewer, asked
 from .times import Clock, viewers_zone
 from .urls import Links, decode_key, decode_table
@@ -109,7 +109,7 @@ class UIState:
 
     ui: AuditUI
     audit_logger: Audited
-    config: UIConfig
+    config: PageSettings
     environment: Environment
     name: str
     #: Views that were reported a moment ago.

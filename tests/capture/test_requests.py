@@ -9,8 +9,8 @@ from flask_login import current_user
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_audit_logger import AuditLogger
-from flask_audit_logger.config import REQUEST_FACTS
 from flask_audit_logger.exceptions import ConfigurationError
+from flask_audit_logger.settings import REQUEST_FACTS
 from tests.capture.statements import statements
 from tests.support.apps import logged_in_as
 from tests.support.work import counted_calls

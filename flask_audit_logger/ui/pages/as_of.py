@@ -11,12 +11,13 @@ from flask import abort, request
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.standings import Standing, Which, begun_by, exactly, first_after, standings
+from ...settings import is_zone
 from ..access import action
 from ..presenter import MANY, Presenter
 from ..shown import ActivityShown, Crumb, CurrentValue, Page, RecordShown, TableShown
 from ..templating import crumbs, render
 from ..texts import gettext
-from ..times import is_zone, known_zone, typed_time
+from ..times import known_zone, typed_time
 from ..urls import activity_id_of
 from ..visit import UIState, current_state
 from .base import more_columns, page_title, record_name, viewer_name

@@ -1,13 +1,14 @@
-"""The logs of one SQLAlchemy object: one in each database that has an audited table."""
+"""Which MetaData of a database object has which log, and who the actors are."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import MetaData, inspect
+from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapper
 
@@ -15,13 +16,12 @@ from .exceptions import ActorClassError, ConfigurationError
 from .models import AuditModels, bind_actor, make_models
 from .schema import create_all
 from .schema.declared import Declaration, declare, is_declared, undeclare, unwatch, watch
-from .schema.mapped import attributes_of, class_called
 from .schema.tables import audited_tables
 
 DEFAULT_ACTOR_CLASS = "User"
 
 
-class Logs:
+class Registry:
     """Makes the tables of the logs and follows what the application imports after it.
 
     :param db: the database object.
@@ -183,3 +183,34 @@ class Logs:
         # Flask-SQLAlchemy declares no type for the base class of the models
         mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
         return mappers
+
+
+def class_called(mappers: Collection[Mapper[Any]], name: str) -> type[Any] | None:
+    """The class with a name, if there is one.
+
+    Of classes that extend each other it is the first, as they share their keys.
+
+    :param name: of the class, or its path up to any module.
+    :raises ActorClassError: if several classes have the name; otherwise it would be chance who the actors are.
+    """
+    paths = {m: f"{m.class_.__module__}.{m.class_.__name__}" for m in mappers}
+    found = [m for m, path in paths.items() if f".{path}".endswith(f".{name}")]
+    first = [m for m in found if all(other.isa(m) for other in found)]
+    if found and not first:
+        named = sorted(paths[m] for m in found)
+        raise ActorClassError(
+            f"Several models are called {name!r}: {', '.join(named)}. "
+            f"Give the class of the actors or its path, as in AuditLogger(db, actor_cls={named[0]!r})."
+        )
+    return first[0].class_ if first else None
+
+
+def attributes_of(mappers: Collection[Mapper[Any]], table: Table) -> dict[str, str]:
+    """The mapped attributes of a table and the columns they stand for."""
+    return {
+        name: column.name
+        for mapper in mappers
+        if table in mapper.tables
+        for name, column in mapper.columns.items()
+        if getattr(column, "table", None) is table
+    }
