@@ -12,7 +12,7 @@ from sqlalchemy import Engine, MetaData
 
 from .exceptions import ConfigurationError
 from .maintenance.baseline import baseline
-from .maintenance.powers import powers
+from .maintenance.powers import creators, powers
 from .maintenance.probe import probe
 from .maintenance.status import Status, status
 from .schema.declared import declaration_of
@@ -41,12 +41,13 @@ def status_command(with_probe: bool, strict: bool) -> None:
                 faults += _show(item)
             if with_probe:
                 faults += _probe_all(connection, found)
-            can = powers(connection, metadata)
             role = connection.exec_driver_sql("SELECT current_user").scalar_one()
+            can = [f"role {role} can do {power}" for power in powers(connection, metadata)]
+            can += creators(connection, metadata)
             # Everything above was only read or tried.
             connection.rollback()
         for power in can:
-            click.echo(f"  role {role} can do {power}")
+            click.echo(f"  {power}")
         dangers += len(can) if strict else 0
     if faults:
         count = f"{faults} fault" if faults == 1 else f"{faults} faults"

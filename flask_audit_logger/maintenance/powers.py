@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, MetaData, Row, text
 
-from ..schema.catalog import default_schema
+from ..schema.catalog import creators_in, default_schema
 from ..schema.declared import declaration_of, declared_triggers
 
 # A role can become any role that it is a member of, whether it inherits the rights of that one or not.
@@ -77,6 +77,15 @@ def powers(connection: Connection, metadata: MetaData) -> list[str]:
     if (connection.dialect.server_version_info or ()) >= (15,) and connection.scalar(_REPLICATION):
         found.append("write without any trigger: it may set session_replication_role")
     return found
+
+
+def creators(connection: Connection, metadata: MetaData) -> list[str]:
+    """Who else may create objects in the schema of the log, in words: a function there can come before one of ours."""
+    declaration = declaration_of(metadata)
+    if declaration is None:
+        return []
+    schema = declaration.schema or default_schema(connection)
+    return [f"{holder} can create objects in the schema {schema} of the log" for holder in creators_in(connection, schema)]
 
 
 def _of_log(table: str, rights: Row[tuple[bool, bool, list[str]]]) -> Iterator[str]:

@@ -99,6 +99,20 @@ _TABLES = text(
     """
 )
 
+_CREATORS = text(
+    """
+    SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || role.rolname END AS holder
+    FROM pg_catalog.pg_namespace AS n
+    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = a.grantee
+    WHERE n.nspname = :schema AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND role.rolsuper IS NOT TRUE
+        AND a.grantee NOT IN (
+            SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'activity'
+        )
+    ORDER BY 1
+    """
+)
+
 _VERSION = re.compile(r"^flask-audit-logger, version ([0-9]+)$")
 _HEADER = re.compile(
     r"^(?:LANGUAGE (?P<language>\w+)|(?P<volatility>IMMUTABLE|STABLE|VOLATILE)|(?P<strict>STRICT))$", re.MULTILINE
@@ -133,6 +147,11 @@ def has_schema(connection: Connection, schema: str) -> bool:
     """Whether there is a schema of that name."""
     query = text("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema)")
     return bool(connection.scalar(query, {"schema": schema}))
+
+
+def creators_in(connection: Connection, schema: str) -> list[str]:
+    """Who may create objects in the schema of a log besides its owners: ``every role``, ``role ann``."""
+    return list(connection.scalars(_CREATORS, {"schema": schema}))
 
 
 def tables_in(connection: Connection) -> set[tuple[str | None, str]]:

@@ -18,9 +18,8 @@ FUNCTIONS = (
     ("current_transaction", ""),
     ("record_key", "jsonb, text[]"),
     ("columns_of", "jsonb, jsonb"),
-    ("safe_value", "anyelement, bigint, boolean"),
-    ("projection", "oid, jsonb"),
-    ("whole_row", "anyelement, text[]"),
+    ("safe_value", "text, text, bigint, bigint"),
+    ("projection", "oid, jsonb, boolean"),
     ("capture", ""),
     (GUARD, ""),
 )

@@ -154,7 +154,7 @@ FUNCTION_DAMAGE = [
     "ALTER FUNCTION audit_logger_record_key(jsonb, text[]) VOLATILE",
     "ALTER FUNCTION audit_logger_record_key(jsonb, text[]) STRICT",
     "GRANT EXECUTE ON FUNCTION audit_logger_current_transaction() TO PUBLIC",
-    "DROP FUNCTION audit_logger_projection(oid, jsonb)",
+    "DROP FUNCTION audit_logger_projection(oid, jsonb, boolean)",
 ]
 
 

@@ -6,7 +6,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from flask_audit_logger.sql import FUNCTIONS, function_signature
+from flask_audit_logger.schema.objects import Triggers, snapshot
+from flask_audit_logger.schema.options import TableOptions
+from flask_audit_logger.sql import CURRENT_VERSION, FUNCTIONS, function_signature
 from tests.capture.tables import audited, logged, run, short
 from tests.support.server import both_drivers
 
@@ -128,7 +130,7 @@ CREATE CAST (@type@ AS text) WITH FUNCTION public.as_text(@type@);
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("type_", ["mood", "pair"])
 def test_casts_of_others_are_not_called(outside, mallory, type_, rows):
-    """A cast to json or text made by the owner of a column's type is not run with the rights of the log's owner."""
+    """A cast to json or text is not run, whoever made it; before and after it the values are logged alike."""
     run(
         outside,
         "CREATE TYPE mood AS ENUM ('fine'); CREATE TYPE pair AS (a mood); CREATE TABLE public.stolen (who text);"
@@ -144,12 +146,69 @@ def test_casts_of_others_are_not_called(outside, mallory, type_, rows):
     with outside.connect() as connection:
         assert connection.execute(sa.text("SELECT * FROM public.stolen")).all() == []
     before, *_, after = logged(outside)
-    assert (before.changed_data["m"], before.changed_data["p"], before.changed_data["ms"]) == (
-        "fine",
-        {"a": "fine"},
-        ["fine"],
+    for row in (before.changed_data, after.old_data):
+        assert (row["m"], row["p"], row["ms"]) == ("fine", "(fine)", ["fine"])
+
+
+#: Functions that match the calls of a first version better than its own, and others that are near to the calls of today.
+OVERLOADS = (
+    "audit_logger_safe_value(json, bigint, boolean) RETURNS jsonb",
+    "audit_logger_safe_value(json, integer, boolean) RETURNS jsonb",
+    "audit_logger_safe_value(text, bigint, boolean) RETURNS jsonb",
+    "audit_logger_safe_value(public.mood, bigint, boolean) RETURNS jsonb",
+    "audit_logger_safe_value(json, text, integer, integer) RETURNS jsonb",
+    "audit_logger_safe_value(text, text, integer, integer) RETURNS jsonb",
+    "audit_logger_safe_value(public.mood, text, bigint, bigint) RETURNS jsonb",
+    "audit_logger_whole_row(record, text[]) RETURNS jsonb",
+    "audit_logger_whole_row(public.t, text[]) RETURNS jsonb",
+    "audit_logger_projection(regclass, jsonb) RETURNS text",
+    "audit_logger_projection(oid, json) RETURNS text",
+    "audit_logger_projection(regclass, jsonb, boolean) RETURNS text",
+    "audit_logger_record_key(json, text[]) RETURNS text",
+    "audit_logger_record_key(jsonb, name[]) RETURNS text",
+    "audit_logger_record_key(jsonb, VARIADIC anyarray) RETURNS text",
+    "audit_logger_columns_of(json, jsonb) RETURNS jsonb",
+    "audit_logger_current_transaction(VARIADIC text[]) RETURNS bigint",
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"old_data": "changed", "exclude": ["x"]}], ids=["whole", "part"])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_functions_that_match_a_call_better_are_not_called(outside, mallory, options, rows):
+    """A role that may create in the schema of the log has none of its functions run by the log's owner."""
+    run(
+        outside,
+        "CREATE TYPE mood AS ENUM ('fine'); CREATE TYPE pair AS (a mood);"
+        "ALTER TABLE t ADD COLUMN j json, ADD COLUMN b jsonb, ADD COLUMN x text, ADD COLUMN m mood, ADD COLUMN p pair",
     )
-    assert (after.old_data["m"], after.old_data["p"], after.old_data["ms"]) == ("fine", "(fine)", "{fine}")
+    audited(outside, "t", **options)
+    for overload in OVERLOADS:
+        body = "BEGIN DELETE FROM public.activity; RETURN NULL; END"
+        run(outside, f"CREATE FUNCTION public.{overload} LANGUAGE plpgsql AS $$ {body} $$", role=mallory)
+    run(
+        outside,
+        "INSERT INTO t SELECT g, 1, '[1]', 'null', repeat(md5(g::text), 10000), 'fine', '(fine)'"
+        f" FROM generate_series(1, {rows}) AS g; UPDATE t SET n = n + 1, j = 'null'; UPDATE t SET id = id + 10, x = '';"
+        "DELETE FROM t",
+        role=mallory,
+    )
+    assert [a.verb for a in logged(outside)] == [verb for verb in ("insert", "update", "update", "delete") for _ in range(rows)]
+    run(outside, "ALTER TABLE t DISABLE TRIGGER USER; INSERT INTO t VALUES (100, 1, '[1]', 'null')")
+    triggers = Triggers("t", None, None, CURRENT_VERSION, TableOptions.make(**options))
+    run(outside, snapshot(triggers))
+    assert [a.verb for a in logged(outside)][-2:] == ["delete", "snapshot"]
+
+
+def test_no_function_takes_any_type(outside, mallory):
+    """A call of each function can be exact: PostgreSQL then looks at no other function of the name."""
+    with outside.connect() as connection:
+        loose = connection.scalars(
+            sa.text(
+                "SELECT p.oid::regprocedure::text FROM pg_proc AS p, unnest(p.proargtypes) AS a (type)"
+                " JOIN pg_type AS t ON t.oid = a.type WHERE p.proname LIKE 'audit\\_logger\\_%' AND t.typtype = 'p'"
+            )
+        ).all()
+    assert loose == []
 
 
 @pytest.fixture

@@ -182,6 +182,22 @@ def test_each_way_to_hide_or_forge_something_is_named(server, restricted, execut
 
 
 @pytest.mark.parametrize(
+    ("grant", "said"),
+    [
+        ("GRANT CREATE ON SCHEMA public TO PUBLIC", "every role can create objects in the schema public of the log"),
+        ("GRANT CREATE ON SCHEMA public TO {role}", "role {name} can create objects in the schema public of the log"),
+    ],
+)
+def test_who_may_create_in_the_schema_of_the_log_is_named(restricted, execute, grant, said):
+    """It is everybody in "public" of PostgreSQL 14 and of databases that were upgraded from there."""
+    role, application = restricted
+    execute(grant.format(role=f'"{role}"'))
+    code, output = status(application, "--strict")
+    assert (code, f"  {said.format(name=role)}\n" in output) == (1, True)
+    assert status(application)[0] == 0
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ("ALTER TABLE activity OWNER TO {owner}", "anything to activity: it owns it"),

@@ -5,6 +5,7 @@ RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 -- One value is always logged as one text, whatever the settings of the session.
 SET "TimeZone" = 'UTC'
 SET "DateStyle" = 'ISO, MDY'
@@ -24,7 +25,6 @@ DECLARE
     is_short boolean := coalesce(options ->> 'old_data' = 'changed', false);
     mask jsonb := '{}';
     is_projected boolean;
-    has_own_types boolean;
     jsonb_columns text[];
     schema_name text := TG_TABLE_SCHEMA;
     table_name text := TG_TABLE_NAME;
@@ -246,32 +246,20 @@ BEGIN
     END IF;
     IF NOT is_projected THEN
         SELECT
-            coalesce(bool_or(a.atttypid IN (114, 199) OR a.attgenerated = 'v'), false),
-            coalesce(max(a.atttypid), 0) >= 16384,
+            count(*) FILTER (WHERE a.atttypid <> 3802 OR a.attgenerated = 'v') > 0,
             array_agg(a.attname) FILTER (WHERE a.atttypid = 3802)
-        INTO is_projected, has_own_types, jsonb_columns
+        INTO is_projected, jsonb_columns
         FROM pg_attribute AS a
         WHERE a.attrelid = TG_RELID
             AND a.attnum > 0
             AND NOT a.attisdropped
             AND (
                 a.atttypid IN (114, 199, 3802)  -- json, json[], jsonb
+                -- A type that somebody made: its owner can make a cast of it to json at any time, even while this
+                -- statement runs, and to_jsonb would call its function with our rights.
                 OR a.atttypid >= 16384
                 OR a.attgenerated = 'v'
             );
-        -- Enums are as safe as text, unless somebody made a cast of their own to json: to_jsonb would call it, with our
-        -- rights. Asked only if need be, it takes ten times as long as the question above.
-        IF has_own_types AND NOT is_projected THEN
-            PERFORM
-            FROM pg_attribute AS a
-            JOIN pg_type AS t
-                ON t.oid = a.atttypid
-            WHERE a.attrelid = TG_RELID
-                AND a.attnum > 0
-                AND t.oid >= 16384
-                AND (t.typtype <> 'e' OR EXISTS (SELECT FROM pg_cast AS c WHERE c.castsource = t.oid));
-            is_projected := FOUND;
-        END IF;
         -- A JSON null takes a look at each row; for many rows a statement made for the table does it faster.
         is_projected := is_projected OR jsonb_columns IS NOT NULL AND greatest(old_count, new_count) > 1;
     END IF;
@@ -298,7 +286,28 @@ BEGIN
         FROM (
             SELECT CASE
                 WHEN capture.jsonb_columns IS NULL THEN to_jsonb(n.*)
-                ELSE @schema@.audit_logger_whole_row(n.*, capture.jsonb_columns)
+                ELSE (
+                    -- JSON null and SQL NULL are both null in "record". Setting the column to NULL changes the row only if it
+                    -- holds a JSON null.
+                    SELECT coalesce(
+                        w.record || (
+                            SELECT jsonb_object_agg(
+                                u.name,
+                                CASE w.record -> u.name
+                                    WHEN 'null' THEN '{"audit_logger": "json null"}'::jsonb
+                                    ELSE jsonb_build_object('audit_logger', 'value', 'value', w.record -> u.name)
+                                END
+                            )
+                            FROM unnest(capture.jsonb_columns) AS u (name)
+                            WHERE CASE w.record -> u.name
+                                WHEN 'null' THEN jsonb_populate_record(n.*, jsonb_build_object(u.name, NULL)) *<> n.*
+                                ELSE w.record -> u.name -> 'audit_logger' IS NOT NULL
+                            END
+                        ),
+                        w.record
+                    )
+                    FROM (SELECT to_jsonb(n.*) AS record OFFSET 0) AS w
+                )
             END - capture.excluded AS new_row
             FROM new_table AS n
             OFFSET 0
@@ -325,7 +334,26 @@ BEGIN
         FROM (
             SELECT CASE
                 WHEN capture.jsonb_columns IS NULL THEN to_jsonb(o.*)
-                ELSE @schema@.audit_logger_whole_row(o.*, capture.jsonb_columns)
+                ELSE (
+                    SELECT coalesce(
+                        w.record || (
+                            SELECT jsonb_object_agg(
+                                u.name,
+                                CASE w.record -> u.name
+                                    WHEN 'null' THEN '{"audit_logger": "json null"}'::jsonb
+                                    ELSE jsonb_build_object('audit_logger', 'value', 'value', w.record -> u.name)
+                                END
+                            )
+                            FROM unnest(capture.jsonb_columns) AS u (name)
+                            WHERE CASE w.record -> u.name
+                                WHEN 'null' THEN jsonb_populate_record(o.*, jsonb_build_object(u.name, NULL)) *<> o.*
+                                ELSE w.record -> u.name -> 'audit_logger' IS NOT NULL
+                            END
+                        ),
+                        w.record
+                    )
+                    FROM (SELECT to_jsonb(o.*) AS record OFFSET 0) AS w
+                )
             END - capture.excluded AS old_row
             FROM old_table AS o
             OFFSET 0
@@ -368,11 +396,49 @@ BEGIN
                 SELECT
                     CASE
                         WHEN capture.jsonb_columns IS NULL THEN to_jsonb(o.*)
-                        ELSE @schema@.audit_logger_whole_row(o.*, capture.jsonb_columns)
+                        ELSE (
+                            SELECT coalesce(
+                                w.record || (
+                                    SELECT jsonb_object_agg(
+                                        u.name,
+                                        CASE w.record -> u.name
+                                            WHEN 'null' THEN '{"audit_logger": "json null"}'::jsonb
+                                            ELSE jsonb_build_object('audit_logger', 'value', 'value', w.record -> u.name)
+                                        END
+                                    )
+                                    FROM unnest(capture.jsonb_columns) AS u (name)
+                                    WHERE CASE w.record -> u.name
+                                        WHEN 'null' THEN jsonb_populate_record(o.*, jsonb_build_object(u.name, NULL)) *<> o.*
+                                        ELSE w.record -> u.name -> 'audit_logger' IS NOT NULL
+                                    END
+                                ),
+                                w.record
+                            )
+                            FROM (SELECT to_jsonb(o.*) AS record OFFSET 0) AS w
+                        )
                     END - capture.excluded AS old_row,
                     CASE
                         WHEN capture.jsonb_columns IS NULL THEN to_jsonb(n.*)
-                        ELSE @schema@.audit_logger_whole_row(n.*, capture.jsonb_columns)
+                        ELSE (
+                            SELECT coalesce(
+                                w.record || (
+                                    SELECT jsonb_object_agg(
+                                        u.name,
+                                        CASE w.record -> u.name
+                                            WHEN 'null' THEN '{"audit_logger": "json null"}'::jsonb
+                                            ELSE jsonb_build_object('audit_logger', 'value', 'value', w.record -> u.name)
+                                        END
+                                    )
+                                    FROM unnest(capture.jsonb_columns) AS u (name)
+                                    WHERE CASE w.record -> u.name
+                                        WHEN 'null' THEN jsonb_populate_record(n.*, jsonb_build_object(u.name, NULL)) *<> n.*
+                                        ELSE w.record -> u.name -> 'audit_logger' IS NOT NULL
+                                    END
+                                ),
+                                w.record
+                            )
+                            FROM (SELECT to_jsonb(n.*) AS record OFFSET 0) AS w
+                        )
                     END - capture.excluded AS new_row
                 FROM old_table AS o, new_table AS n
                 WHERE o.* *<> n.*
@@ -389,7 +455,11 @@ BEGIN
     WHILE EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = TG_RELID AND a.attname = row_alias) LOOP
         row_alias := row_alias || '_';
     END LOOP;
-    columns := CASE WHEN is_projected OR is_part THEN @schema@.audit_logger_projection(TG_RELID, options) ELSE '*' END;
+    columns := CASE
+        WHEN is_projected OR is_part
+            THEN @schema@.audit_logger_projection(TG_RELID, options, coalesce(row_size <= 30000, false))
+        ELSE '*'
+    END;
     changes := CASE
         WHEN TG_OP = 'INSERT' THEN
             $sql$

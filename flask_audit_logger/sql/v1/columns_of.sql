@@ -5,6 +5,7 @@ RETURNS jsonb
 LANGUAGE sql
 IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}')
     FROM jsonb_each(record) AS e

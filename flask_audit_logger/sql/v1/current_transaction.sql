@@ -5,6 +5,7 @@ RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
 DECLARE
     given text := coalesce(current_setting('flask_audit_logger.context', true), '');

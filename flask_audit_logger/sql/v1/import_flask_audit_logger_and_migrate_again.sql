@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION @schema@.audit_logger_import_flask_audit_logger_and_m
 LANGUAGE sql
 IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT NULL::@schema@.transaction, NULL::@schema@.activity;
 $function$;

@@ -5,6 +5,7 @@ RETURNS text
 LANGUAGE sql
 IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $function$
     SELECT
         CASE

@@ -22,10 +22,15 @@ DECLARE
         "DateStyle": "ISO, MDY",
         "IntervalStyle": "postgres",
         "bytea_output": "hex",
-        "extra_float_digits": "1"
+        "extra_float_digits": "1",
+        "jit": "off"
     }';
     session jsonb := (SELECT jsonb_object_agg(s.name, current_setting(s.name)) FROM jsonb_object_keys(pinned) AS s (name));
 BEGIN
+    IF given = '' THEN
+        PERFORM set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
+    END IF;
+    PERFORM set_config(p.key, p.value, true) FROM jsonb_each_text(pinned) AS p;
     SELECT n.nspname, c.relname
     INTO root_schema, root_name
     FROM pg_class AS c
@@ -60,10 +65,6 @@ BEGIN
         SELECT coalesce(jsonb_object_agg(m.name, '{"audit_logger": "masked"}'::jsonb), '{}')
         FROM jsonb_array_elements_text(coalesce(options -> 'mask', '[]')) AS m (name)
     );
-    IF given = '' THEN
-        PERFORM set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
-    END IF;
-    PERFORM set_config(p.key, p.value, true) FROM jsonb_each_text(pinned) AS p;
     FOR leaf IN
         SELECT c.oid
         FROM pg_class AS c
@@ -128,13 +129,13 @@ BEGIN
                 OFFSET 0
             ) AS c
             $sql$,
-            @schema@.audit_logger_projection(leaf, options),
+            @schema@.audit_logger_projection(leaf::oid, options, false),
             leaf,
             CASE
                 WHEN first_block IS NULL THEN 'true'
                 ELSE format('ctid >= ''(%s,0)'' AND ctid < ''(%s,0)''', first_block, last_block + 1)
             END,
-            @schema@.audit_logger_projection(leaf, jsonb_build_object('only', key_columns))
+            @schema@.audit_logger_projection(leaf::oid, jsonb_build_object('only', key_columns), false)
         )
         USING root_schema, root_name, leaf, key_columns, mask, only_key;
         GET DIAGNOSTICS recorded = ROW_COUNT;
