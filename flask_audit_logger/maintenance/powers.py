@@ -85,7 +85,9 @@ def creators(connection: Connection, metadata: MetaData) -> list[str]:
     if declaration is None:
         return []
     schema = declaration.schema or default_schema(connection)
-    return [f"{holder} can create objects in the schema {schema} of the log" for holder in creators_in(connection, schema)]
+    return [
+        f"{holder} can create objects in the schema {schema} of the log" for holder in creators_in(connection, schema)
+    ]
 
 
 def _of_log(table: str, rights: Row[tuple[bool, bool, list[str]]]) -> Iterator[str]:

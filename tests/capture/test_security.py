@@ -150,7 +150,7 @@ def test_casts_of_others_are_not_called(outside, mallory, type_, rows):
         assert (row["m"], row["p"], row["ms"]) == ("fine", "(fine)", ["fine"])
 
 
-#: Functions that match the calls of a first version better than its own, and others that are near to the calls of today.
+#: Functions that match calls of the first version better than its own did, and others that are near to those of today.
 OVERLOADS = (
     "audit_logger_safe_value(json, bigint, boolean) RETURNS jsonb",
     "audit_logger_safe_value(json, integer, boolean) RETURNS jsonb",
@@ -192,7 +192,9 @@ def test_functions_that_match_a_call_better_are_not_called(outside, mallory, opt
         "DELETE FROM t",
         role=mallory,
     )
-    assert [a.verb for a in logged(outside)] == [verb for verb in ("insert", "update", "update", "delete") for _ in range(rows)]
+    assert [a.verb for a in logged(outside)] == [
+        verb for verb in ("insert", "update", "update", "delete") for _ in range(rows)
+    ]
     run(outside, "ALTER TABLE t DISABLE TRIGGER USER; INSERT INTO t VALUES (100, 1, '[1]', 'null')")
     triggers = Triggers("t", None, None, CURRENT_VERSION, TableOptions.make(**options))
     run(outside, snapshot(triggers))

@@ -254,8 +254,14 @@ def test_large_values_of_other_types(outside):
     )
     audited(outside, "t")
     numbers = "array_fill(7, ARRAY[100000]), array_fill('fine'::mood, ARRAY[100000])"
-    run(outside, f"INSERT INTO t SELECT 1, {numbers}, format('(1,%s)', x)::pair, to_json(x) FROM repeat('x', 1000000) AS x")
-    run(outside, "INSERT INTO t SELECT 2, NULL, NULL, format('(1,%s)', x)::pair, to_json(x) FROM repeat('x', 70000000) AS x")
+    run(
+        outside,
+        f"INSERT INTO t SELECT 1, {numbers}, format('(1,%s)', x)::pair, to_json(x) FROM repeat('x', 1000000) AS x",
+    )
+    run(
+        outside,
+        "INSERT INTO t SELECT 2, NULL, NULL, format('(1,%s)', x)::pair, to_json(x) FROM repeat('x', 70000000) AS x",
+    )
     whole, large = [a.changed_data for a in logged(outside)]
     assert (whole["n"], whole["m"]) == ([7] * 100000, ["fine"] * 100000)
     assert (whole["p"], whole["j"]) == (f"(1,{'x' * 1000000})", "x" * 1000000)
