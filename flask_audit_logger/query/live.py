@@ -97,13 +97,19 @@ def select_live(
     table = info.table.alias("live")
     # always live.*, as "live" alone would be a column of that name
     whole: ColumnElement[Any] = literal_column("live.*")
-    read = [column for column in table.columns if column.name not in without] if without else [whole]
+    # By name: SQLAlchemy warns of a type of the application's that doesn't say whether it can be cached.
+    named = [_live(column.name) for column in table.columns if column.name not in without]
+    read = named if without else [whole]
     rows = select(*read).select_from(table).where(*is_key(table, info, key))
     live = (rows.with_for_update() if lock else rows).subquery("live")
     # row_to_json takes a json as it is written; to_jsonb fails for one with \u0000. Neither tells JSON null from NULL.
     columns: list[ColumnElement[Any]] = [cast(func.row_to_json(whole), Text)]
-    columns += [literal_column(f"live.{quote_ident(name)}").is_not(None) for name in _json_columns(info, without)]
+    columns += [_live(name).is_not(None) for name in _json_columns(info, without)]
     return select(*columns).select_from(live)
+
+
+def _live(name: str) -> ColumnElement[Any]:
+    return literal_column(f"live.{quote_ident(name)}")
 
 
 def read_live_row(info: TableInfo, found: Any, without: Collection[str] = ()) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""Small applications in the manner of strangers, which know nothing of what the library's own tests do."""
