@@ -76,7 +76,7 @@ screenshots: $(VENV)/.dev
 
 # A text that is new has no translation yet: write it into the .po file, then run this once more.
 translations: $(VENV)/.dev
-	$(VENV)/bin/pybabel -q extract -F pyproject.toml -k marked -k marked_plural:1,2 --no-location --sort-output --no-wrap \
+	$(VENV)/bin/pybabel -q extract -F pyproject.toml -k lazy_gettext -k marked --no-location --sort-output --no-wrap \
 	    --project flask-audit-logger --version 3 --header-comment '# Texts of the pages of Flask-Audit-Logger.' \
 	    -o $(CATALOGUES)/audit.pot .
 	$(VENV)/bin/pybabel -q update -D audit -i $(CATALOGUES)/audit.pot -d $(CATALOGUES) --no-fuzzy-matching --no-wrap \

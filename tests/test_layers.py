@@ -31,10 +31,11 @@ LAYERS = {
     "capture": Layer(
         "exceptions settings models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"
     ),
-    "query": Layer("exceptions settings sql models schema", "sqlalchemy"),
+    "i18n": Layer("", "babel flask flask_babel markupsafe"),
+    "query": Layer("exceptions i18n settings sql models schema", "sqlalchemy"),
     "alembic": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
-    "ui": Layer("exceptions settings query", "babel flask flask_babel flask_login jinja2 markupsafe werkzeug wtforms"),
+    "ui": Layer("exceptions i18n settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "maintenance": Layer("exceptions settings sql models schema query", "sqlalchemy"),
     "cli": Layer("exceptions settings schema query maintenance", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, object_mapper, registry
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
+from ..i18n import marked
 from .diff import differs
 from .diff.kinds import Kind, settled
 from .errors import Conflict, Refused
@@ -21,7 +22,6 @@ from .reader import SETTINGS, AuditReader, Log
 from .refs import RecordRef
 from .scope import newest_change
 from .tables import TableInfo
-from .texts import marked
 from .typed import column_of, identity, typed
 from .values import ABSENT, MASKED, Value, mark_of, value_of
 

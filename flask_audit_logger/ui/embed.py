@@ -18,7 +18,6 @@ from ..query.refs import RecordRef, stored_key
 from .access import allowed
 from .presenter import Presenter
 from .templating import NOT_POSTGRESQL, file_hash, fragment
-from .texts import gettext
 from .visit import UIState, find_state, find_viewer, is_anonymous, this_app
 
 
@@ -96,7 +95,7 @@ def audit_recent_changes(subject: Any, key: Any = None, limit: int = 5) -> Marku
             page = versions(log, record, Paging(limit=max(1, min(limit, MOST))))
             presenter.learn(log, page.rows, [record])
     except LogUnsupported:
-        return _fragment(state, note=gettext(NOT_POSTGRESQL))
+        return _fragment(state, note=str(NOT_POSTGRESQL))
     except ReadError:
         logger.exception("the changes of %s can't be shown", record)
         return Markup()

@@ -10,15 +10,14 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 from wtforms import ValidationError
 
+from ..i18n import KIND_NAMES, VERB_NAMES, gettext, lazy_gettext
 from ..query.criteria import ColumnValue, Criteria, scalars
 from ..query.diff.pieces import visible
 from ..query.paging import ORIGIN, Cursor, Page, Paging
 from ..query.refs import TableRef, stored_key
 from ..query.tables import TableInfo
 from .forms import MAX_LENGTH, FilterForm, actor_of, network
-from .names import KIND_NAMES, VERB_NAMES
 from .shown import ONE_PAGE, Chip, Pager
-from .texts import Texts, gettext, marked
 from .times import PERIODS, known_zone, period_bounds, typed_time
 from .urls import NOBODY, BadKey, decode_key
 from .visit import UIState
@@ -284,29 +283,27 @@ def pager(parsed: ParsedSearch, page: Page[Any] | None, link: Any, cursor: Any) 
     )
 
 
-_CHIP_NAMES = Texts(
-    {
-        "table": marked("Table"),
-        "key": marked("Key"),
-        "verb": marked("What"),
-        "col": marked("Column"),
-        "field": marked("Column value"),
-        "was": marked("Was"),
-        "became": marked("Became"),
-        "actor": marked("Who"),
-        "kind": marked("Made by"),
-        "impersonated": marked("Impersonation"),
-        "impersonator": marked("Impersonated by"),
-        "addr": marked("Address"),
-        "period": "",
-        "since": marked("From"),
-        "until": marked("Until"),
-        "tx": marked("Transaction"),
-        "req": marked("Request"),
-        "path": marked("Path begins with"),
-        "min_rows": marked("Rows, at least"),
-    }
-)
+_CHIP_NAMES = {
+    "table": lazy_gettext("Table"),
+    "key": lazy_gettext("Key"),
+    "verb": lazy_gettext("What"),
+    "col": lazy_gettext("Column"),
+    "field": lazy_gettext("Column value"),
+    "was": lazy_gettext("Was"),
+    "became": lazy_gettext("Became"),
+    "actor": lazy_gettext("Who"),
+    "kind": lazy_gettext("Made by"),
+    "impersonated": lazy_gettext("Impersonation"),
+    "impersonator": lazy_gettext("Impersonated by"),
+    "addr": lazy_gettext("Address"),
+    "period": "",
+    "since": lazy_gettext("From"),
+    "until": lazy_gettext("Until"),
+    "tx": lazy_gettext("Transaction"),
+    "req": lazy_gettext("Request"),
+    "path": lazy_gettext("Path begins with"),
+    "min_rows": lazy_gettext("Rows, at least"),
+}
 
 
 def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
@@ -332,9 +329,9 @@ def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, act
     if name == "table":
         return state.table_label(state.catalog.ref(value))
     if name == "verb":
-        return VERB_NAMES.get(value, value)
+        return str(VERB_NAMES.get(value, value))
     if name == "kind":
-        return KIND_NAMES.get(value, value)
+        return str(KIND_NAMES.get(value, value))
     if name == "impersonated":
         return gettext("on behalf of somebody") if value == "1" else gettext("directly")
     if name == "impersonator":
@@ -342,7 +339,7 @@ def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, act
     if name == "actor":
         return gettext("not recorded") if value == NOBODY else actor_names.get(value, value)
     if name == "period":
-        return PERIODS.get(value, value)
+        return str(PERIODS.get(value, value))
     if name == "addr" and not parsed.errors:
         return network(value)
     if name == "until" and parsed.criteria.until is not None:

@@ -13,11 +13,10 @@ from wtforms import Form, StringField, ValidationError
 from wtforms.i18n import DummyTranslations, get_translations
 from wtforms.meta import DefaultMeta
 
+from ..i18n import KIND_NAMES, VERB_NAMES, gettext, language, lazy_gettext
 from ..query.criteria import KINDS, VERBS, scalars
 from ..query.paging import MAX_ID, Cursor
 from ..settings import is_zone
-from .names import KIND_NAMES, VERB_NAMES
-from .texts import Texts, gettext, language, marked
 from .times import PERIODS, known_zone, typed_time
 from .urls import NOBODY
 
@@ -29,12 +28,7 @@ MAX_LENGTH = 200
 
 
 class TranslatedMeta(DefaultMeta):
-    """Labels are marked where a form is written and translated when one is made, as are the messages of WTForms."""
-
-    def bind_field(self, form: Any, unbound_field: Any, options: Any) -> Any:
-        field = super().bind_field(form, unbound_field, options)
-        field.label.text = gettext(field.label.text)
-        return field
+    """The messages of WTForms in the viewer's language, as far as it has them."""
 
     def get_translations(self, form: Any) -> Any:
         found = language()
@@ -122,9 +116,9 @@ class TablesField(TextsField):
 
 PAGE_SIZES = (25, 50, 100, 200)
 
-_IMPERSONATED = Texts({"": marked("Any"), "1": marked("On behalf of somebody"), "0": marked("Directly")})
+_IMPERSONATED = {"": lazy_gettext("Any"), "1": lazy_gettext("On behalf of somebody"), "0": lazy_gettext("Directly")}
 
-_ORDERS = Texts({"-time": marked("Newest first"), "time": marked("Oldest first")})
+_ORDERS = {"-time": lazy_gettext("Newest first"), "time": lazy_gettext("Oldest first")}
 
 
 class FilterForm(Form):
@@ -133,30 +127,30 @@ class FilterForm(Form):
     class Meta(TranslatedMeta):
         csrf = False
 
-    table = TablesField(marked("Table"), [clean], id="audit-table")
-    key = StringField(marked("Record key"), [clean], id="audit-key")
-    verb = ChoicesField(marked("What happened"), lambda: [(verb, VERB_NAMES[verb]) for verb in VERBS], id="audit-verb")
-    col = TextsField(marked("Changed column"), [clean], id="audit-col")
-    actor = TextsField(marked("Who"), [clean], id="audit-actor")
+    table = TablesField(lazy_gettext("Table"), [clean], id="audit-table")
+    key = StringField(lazy_gettext("Record key"), [clean], id="audit-key")
+    verb = ChoicesField(lazy_gettext("What happened"), lambda: [(v, VERB_NAMES[v]) for v in VERBS], id="audit-verb")
+    col = TextsField(lazy_gettext("Changed column"), [clean], id="audit-col")
+    actor = TextsField(lazy_gettext("Who"), [clean], id="audit-actor")
     period = ChoiceField(
-        marked("When"), lambda: [("", gettext("Choose…")), *PERIODS.items()], default="", id="audit-period"
+        lazy_gettext("When"), lambda: [("", gettext("Choose…")), *PERIODS.items()], default="", id="audit-period"
     )
-    since = StringField(marked("From"), [clean], id="audit-since")
-    until = StringField(marked("Until"), [clean], id="audit-until")
-    kind = ChoicesField(marked("Made by"), lambda: [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
-    impersonator = TextsField(marked("Impersonated by"), [clean], id="audit-impersonator")
-    impersonated = ChoiceField(marked("Impersonation"), _IMPERSONATED.items, default="", id="audit-impersonated")
-    addr = TextsField(marked("Address or network"), [clean], id="audit-addr")
-    field = StringField(marked("Column"), [clean], id="audit-field")
-    was = StringField(marked("Was"), [clean], id="audit-was")
-    became = StringField(marked("Became"), [clean], id="audit-became")
-    tx = TextsField(marked("Transaction"), [clean], id="audit-tx")
-    req = TextsField(marked("Request id"), [clean], id="audit-req")
-    sort = ChoiceField(marked("Order"), _ORDERS.items, default="-time")
-    before = StringField(marked("Position"), [clean], id="audit-before")
-    after = StringField(marked("Position"), [clean], id="audit-after")
-    limit = ChoiceField(marked("Rows"), lambda: [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
-    tz = StringField(marked("Time zone"), [clean])
+    since = StringField(lazy_gettext("From"), [clean], id="audit-since")
+    until = StringField(lazy_gettext("Until"), [clean], id="audit-until")
+    kind = ChoicesField(lazy_gettext("Made by"), lambda: [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
+    impersonator = TextsField(lazy_gettext("Impersonated by"), [clean], id="audit-impersonator")
+    impersonated = ChoiceField(lazy_gettext("Impersonation"), _IMPERSONATED.items, default="", id="audit-impersonated")
+    addr = TextsField(lazy_gettext("Address or network"), [clean], id="audit-addr")
+    field = StringField(lazy_gettext("Column"), [clean], id="audit-field")
+    was = StringField(lazy_gettext("Was"), [clean], id="audit-was")
+    became = StringField(lazy_gettext("Became"), [clean], id="audit-became")
+    tx = TextsField(lazy_gettext("Transaction"), [clean], id="audit-tx")
+    req = TextsField(lazy_gettext("Request id"), [clean], id="audit-req")
+    sort = ChoiceField(lazy_gettext("Order"), _ORDERS.items, default="-time")
+    before = StringField(lazy_gettext("Position"), [clean], id="audit-before")
+    after = StringField(lazy_gettext("Position"), [clean], id="audit-after")
+    limit = ChoiceField(lazy_gettext("Rows"), lambda: [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
+    tz = StringField(lazy_gettext("Time zone"), [clean])
 
     #: Checks a column name; set by the view, which knows the tables and what the viewer may see.
     check_column: Callable[[FilterForm, str], None]
@@ -286,8 +280,8 @@ def actor_of(text: str) -> str | None:
 class TransactionForm(FilterForm):
     """The filters of a list of transactions."""
 
-    path = StringField(marked("Request path begins with"), [clean], id="audit-path")
-    min_rows = StringField(marked("At least so many rows"), [clean], id="audit-min-rows")
+    path = StringField(lazy_gettext("Request path begins with"), [clean], id="audit-path")
+    min_rows = StringField(lazy_gettext("At least so many rows"), [clean], id="audit-min-rows")
 
     NARROWING: Sequence[str] = (
         "table", "verb", "actor", "kind", "impersonated", "impersonator", "addr", "period", "since", "until", "req",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from ..i18n import VERB_NAMES, VERB_WORDS, gettext
 from ..query.diff import diff_field, show_value
 from ..query.diff.kinds import settled
 from ..query.diff.pieces import visible
@@ -16,10 +17,8 @@ from ..query.refs import RecordRef, TableRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.scope import with_row
 from ..query.values import ABSENT, MASKED, Value, as_value
-from .names import VERB_NAMES, VERB_WORDS
 from .options import Column, Label, asked
 from .shown import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
-from .texts import gettext
 from .visit import UIState
 
 

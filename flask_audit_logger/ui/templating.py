@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,11 @@ from flask import Flask, current_app, g, make_response, render_template, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from ..query.diff.pieces import visible
-from ..query.texts import marked
+from ..i18n import SPANS, gettext, language, lazy_gettext, number, size, template_globals
+from ..query.diff.numbers import Span
+from ..query.diff.pieces import Piece, visible
 from .shown import Crumb, MessagePage, Option, Page
-from .texts import gettext, install, language
 from .visit import UIState, current_state
-from .words import apart, grouped_by_mark, is_local, local_input, number, size
 
 FOLDER = Path(__file__).parent.parent
 
@@ -42,8 +43,28 @@ def make_environment(app: Flask) -> Environment:
     environment.filters.update(
         number=number, size=size, apart=apart, groupby_mark=grouped_by_mark, local_input=local_input, is_local=is_local
     )
-    install(environment)
+    environment.globals.update(template_globals())
     return environment
+
+
+def apart(delta: str | Span) -> str:
+    """A difference of two numbers, which is text, or of two times."""
+    return delta if isinstance(delta, str) else delta.sign + " ".join(SPANS[unit](size) for size, unit in delta.parts)
+
+
+def grouped_by_mark(parts: Iterable[Piece]) -> list[tuple[str, list[Piece]]]:
+    """Pieces in stretches of one mark."""
+    return [(mark, list(group)) for mark, group in groupby(parts, key=lambda piece: piece.mark)]
+
+
+def local_input(text: str) -> str:
+    """A typed time as the value of a ``datetime-local`` field, if it is one."""
+    return text.replace(" ", "T", 1) if is_local(text) else text
+
+
+def is_local(text: str) -> bool:
+    """Whether a ``datetime-local`` field can hold what was typed; an offset or a bare date needs a text field."""
+    return not text or re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?", text) is not None
 
 
 def render(page: Page, status: int = 200) -> Any:
@@ -155,7 +176,9 @@ def file_hash(filename: str) -> str:
 
 
 #: Said wherever the log would be shown.
-NOT_POSTGRESQL = marked("Changes are recorded in PostgreSQL only, and this application uses another database here.")
+NOT_POSTGRESQL = lazy_gettext(
+    "Changes are recorded in PostgreSQL only, and this application uses another database here."
+)
 
 _NO_PERMISSION = (
     "No permission callback was given, so every page is closed.",
@@ -264,7 +287,7 @@ def unlogged(state: UIState) -> Any:
 
 def unsupported(state: UIState) -> Any:
     """The database can't have a log."""
-    return message(state, 503, gettext("There is no audit log"), gettext(NOT_POSTGRESQL))
+    return message(state, 503, gettext("There is no audit log"), str(NOT_POSTGRESQL))
 
 
 def missing(state: UIState) -> Any:

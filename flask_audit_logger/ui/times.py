@@ -5,25 +5,26 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ..i18n import gettext, lazy_gettext, ngettext
 from ..settings import is_zone
-from .texts import Texts, gettext, marked, marked_plural, ngettext
 
 UTC = dt.UTC
 
 logger = logging.getLogger("flask_audit_logger.ui")
 
 #: Seconds of each unit in which it is said how long ago something was.
-_UNITS = (
-    (31_536_000, marked_plural("%(number)s year ago", "%(number)s years ago")),
-    (2_592_000, marked_plural("%(number)s month ago", "%(number)s months ago")),
-    (86_400, marked_plural("%(number)s day ago", "%(number)s days ago")),
-    (3600, marked_plural("%(number)s hour ago", "%(number)s hours ago")),
-    (60, marked_plural("%(number)s minute ago", "%(number)s minutes ago")),
+_UNITS: tuple[tuple[int, Callable[[int], str]], ...] = (
+    (31_536_000, lambda n: ngettext("%(number)s year ago", "%(number)s years ago", n)),
+    (2_592_000, lambda n: ngettext("%(number)s month ago", "%(number)s months ago", n)),
+    (86_400, lambda n: ngettext("%(number)s day ago", "%(number)s days ago", n)),
+    (3600, lambda n: ngettext("%(number)s hour ago", "%(number)s hours ago", n)),
+    (60, lambda n: ngettext("%(number)s minute ago", "%(number)s minutes ago", n)),
 )
 
 
@@ -114,50 +115,46 @@ def ago(span: dt.timedelta) -> str:
         return gettext("in the future")
     for size, words in _UNITS:
         if seconds >= size:
-            return ngettext(*words, seconds // size)
+            return words(seconds // size)
     return gettext("just now")
 
 
 _HOUR = dt.timedelta(hours=1)
 
 #: Names of the period filter and how they are called.
-PERIODS = Texts(
-    {
-        "1h": marked("Last hour"),
-        "24h": marked("Last 24 hours"),
-        "7d": marked("Last 7 days"),
-        "30d": marked("Last 30 days"),
-        "90d": marked("Last 90 days"),
-        "today": marked("Today"),
-        "yesterday": marked("Yesterday"),
-        "this-month": marked("This month"),
-        "last-month": marked("Last month"),
-        "this-quarter": marked("This quarter"),
-        "last-quarter": marked("Last quarter"),
-        "this-year": marked("This year"),
-        "last-year": marked("Last year"),
-        "all": marked("All time"),
-    }
-)
+PERIODS = {
+    "1h": lazy_gettext("Last hour"),
+    "24h": lazy_gettext("Last 24 hours"),
+    "7d": lazy_gettext("Last 7 days"),
+    "30d": lazy_gettext("Last 30 days"),
+    "90d": lazy_gettext("Last 90 days"),
+    "today": lazy_gettext("Today"),
+    "yesterday": lazy_gettext("Yesterday"),
+    "this-month": lazy_gettext("This month"),
+    "last-month": lazy_gettext("Last month"),
+    "this-quarter": lazy_gettext("This quarter"),
+    "last-quarter": lazy_gettext("Last quarter"),
+    "this-year": lazy_gettext("This year"),
+    "last-year": lazy_gettext("Last year"),
+    "all": lazy_gettext("All time"),
+}
 
 #: The same within a sentence; all time is not said.
-PERIOD_WORDS = Texts(
-    {
-        "1h": marked("last hour"),
-        "24h": marked("last 24 hours"),
-        "7d": marked("last 7 days"),
-        "30d": marked("last 30 days"),
-        "90d": marked("last 90 days"),
-        "today": marked("today"),
-        "yesterday": marked("yesterday"),
-        "this-month": marked("this month"),
-        "last-month": marked("last month"),
-        "this-quarter": marked("this quarter"),
-        "last-quarter": marked("last quarter"),
-        "this-year": marked("this year"),
-        "last-year": marked("last year"),
-    }
-)
+PERIOD_WORDS = {
+    "1h": lazy_gettext("last hour"),
+    "24h": lazy_gettext("last 24 hours"),
+    "7d": lazy_gettext("last 7 days"),
+    "30d": lazy_gettext("last 30 days"),
+    "90d": lazy_gettext("last 90 days"),
+    "today": lazy_gettext("today"),
+    "yesterday": lazy_gettext("yesterday"),
+    "this-month": lazy_gettext("this month"),
+    "last-month": lazy_gettext("last month"),
+    "this-quarter": lazy_gettext("this quarter"),
+    "last-quarter": lazy_gettext("last quarter"),
+    "this-year": lazy_gettext("this year"),
+    "last-year": lazy_gettext("last year"),
+}
 
 _SPANS = {"1h": _HOUR, "24h": 24 * _HOUR, "7d": 168 * _HOUR, "30d": 720 * _HOUR, "90d": 2160 * _HOUR}
 

@@ -23,7 +23,6 @@ from ..settings import PageSettings
 from .options import Audited, AuditUI, Viewer, asked
 from .times import Clock, viewers_zone
 from .urls import Links, decode_key, decode_table
-from .words import humanized
 
 ColumnRule = Callable[[str, str, Viewer | None], bool]
 
@@ -75,6 +74,12 @@ class Sight:
 
     def _allows(self, table: str, column: str) -> bool:
         return self._rule is None or bool(self._rule(table, column, self._viewer))
+
+
+def humanized(name: str) -> str:
+    """A name of a table or column as words."""
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:] if words else name
 
 
 def names_in_mask(catalog: TableCatalog, table: TableRef, column: str) -> set[str]:

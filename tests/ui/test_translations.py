@@ -14,10 +14,10 @@ from decimal import Decimal
 
 import pytest
 
+from flask_audit_logger.i18n import gettext, ngettext, number
 from flask_audit_logger.query.errors import LogForbidden, LogMissing, LogOutdated, LogUnavailable, ReadTimeout
 from flask_audit_logger.ui import Label, RevertPolicy, Viewer
 from flask_audit_logger.ui.pages import activities
-from flask_audit_logger.ui.texts import gettext, ngettext, number
 from tests.support.apps import logged_in_as
 from tests.ui.previews import Browser, change_of, path_of
 from tests.ui.shop import ANN, BOB, CLEO, make_history, text_of
@@ -349,17 +349,21 @@ def test_german_is_shipped():
 
 
 @pytest.mark.parametrize("locale", languages())
-def test_a_catalogue_is_complete(locale):
+def test_what_a_catalogue_translates_is_right(locale):
+    """A catalogue may lag behind while the texts of the pages change: what it does not have is shown in English."""
     catalogue = read(f"{locale}/LC_MESSAGES/audit.po", locale)
     assert keys(catalogue) == keys(read("audit.pot"))
-    for message in catalogue:
-        if not message.id:
-            continue
+    for message in translated(catalogue):
         texts = message.string if isinstance(message.string, tuple) else (message.string,)
         assert all(texts) and not message.fuzzy, message.id
         wanted = placeholders(message.id)
         assert all(placeholders(text) == wanted for text in texts), message.id
         assert not list(message.check(catalogue)), message.id
+
+
+def translated(catalogue):
+    """The messages of a catalogue that have a translation."""
+    return [m for m in catalogue if m.id and (any(m.string) if isinstance(m.string, tuple) else m.string)]
 
 
 def placeholders(text):
@@ -370,7 +374,7 @@ def placeholders(text):
 def test_a_catalogue_is_compiled(locale):
     with (CATALOGUES / locale / "LC_MESSAGES" / "audit.mo").open("rb") as file:
         compiled = catalogues.GNUTranslations(file)
-    messages = [message for message in read(f"{locale}/LC_MESSAGES/audit.po", locale) if message.id]
+    messages = translated(read(f"{locale}/LC_MESSAGES/audit.po", locale))
     for message in messages:
         if isinstance(message.id, tuple):
             assert [compiled.ngettext(*message.id, number) for number in (1, 2)] == list(message.string), message.id
@@ -398,6 +402,15 @@ def test_an_application_has_texts_of_its_own(new_shop, tmp_path):
     assert "<h1>HELP</h1>" in shop.page("/help", **speaking(MADE))
     html = shop.page("/help", **speaking("de"))
     assert "<h1>Beistand</h1>" in html and "<h2>Zeichen</h2>" in html
+
+
+def test_a_text_without_a_translation_stays_english(new_shop, tmp_path):
+    """On one page with texts that have one, in a sentence with numbers, and in what is translated when it is read."""
+    folder = make_catalogue(tmp_path, lambda text: "Luotu" if text == "Created" else "")
+    shop = make_history(with_babel(new_shop(config={"BABEL_TRANSLATION_DIRECTORIES": str(folder)})))
+    html = shop.page("/?period=all", **speaking(MADE))
+    assert '<html lang="fi">' in html and "Luotu" in html and ">Created<" not in html
+    assert "Updated" in html and re.search(r"<h1>\d+ changes</h1>", html) and "Help" in html
 
 
 HOSTILE = """<img src=x onerror=alert(1)>"'><script>alert(2)</script>"""

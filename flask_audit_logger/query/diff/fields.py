@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..texts import marked
+from ...i18n import marked
 from ..values import State, Value, dump
 from .kinds import Kind, settled, type_of
 from .nodes import FieldDiff, Shown, ShownPath

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from ..texts import marked
+from ...i18n import marked
 
 #: Controls, format characters (bidi overrides, zero width) and separators that browsers treat as line ends.
 _SPECIAL = (

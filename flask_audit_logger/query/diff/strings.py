@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..texts import marked
+from ...i18n import marked
 from ..values import State, Value
 from .kinds import Kind
 from .nodes import FieldDiff, Shown

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import abort, request, send_file
 
+from ...i18n import gettext, number
 from ...query.activities import (
     Neighbours,
     Search,
@@ -30,7 +31,6 @@ from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..presenter import Presenter
 from ..shown import ActivityShown, Crumb, Fact, ListPage, Option, Page, TableShown, ValueShown
 from ..templating import crumbs, render
-from ..texts import gettext, number
 from ..urls import Links, decode
 from ..visit import UIState, current_state
 from .base import actor_choices, counted, frame, open_search, page_title, sentence, transaction_facts, viewer_name

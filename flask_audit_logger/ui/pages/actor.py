@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import abort
 
+from ...i18n import VERB_NAMES, calendar, gettext, number
 from ...query.activities import find_activities
 from ...query.actors import Work, acted_as, addresses, sighting, work
 from ...query.criteria import Criteria
@@ -19,14 +20,11 @@ from ...query.rows import TransactionRow
 from ...query.transactions import Tally
 from ..access import action
 from ..filters import SearchRules, changed, pager
-from ..names import VERB_NAMES
 from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown
 from ..templating import message, render
-from ..texts import calendar, gettext
 from ..urls import NOBODY, decode
 from ..visit import UIState, current_state
-from ..words import number
 from .base import counted, frame, open_search, sentence
 
 

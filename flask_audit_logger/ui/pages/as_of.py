@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import abort, request
 
+from ...i18n import gettext
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.standings import Standing, Which, begun_by, exactly, first_after, standings
@@ -16,7 +17,6 @@ from ..access import action
 from ..presenter import MANY, Presenter
 from ..shown import ActivityShown, Crumb, CurrentValue, Page, RecordShown, TableShown
 from ..templating import crumbs, render
-from ..texts import gettext
 from ..times import known_zone, typed_time
 from ..urls import activity_id_of
 from ..visit import UIState, current_state

@@ -9,6 +9,7 @@ from typing import Any
 from flask import request
 from werkzeug.datastructures import MultiDict
 
+from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
 from ...query.activities import Count, Search, count_activities
 from ...query.actors import known_actors
 from ...query.diff.pieces import visible
@@ -21,11 +22,9 @@ from ..filters import ParsedSearch, SearchRules, chips, parse, pinned
 from ..options import asked
 from ..shown import Crumb, Fact, RecordShown, TableShown
 from ..templating import crumbs
-from ..texts import gettext, marked, ngettext
 from ..times import PERIOD_WORDS
 from ..urls import NOBODY
 from ..visit import UIState
-from ..words import CHANGES, VERB_NOUNS, amount, joined
 
 #: Most actors that the filter offers as a list.
 OFFERED_ACTORS = 100

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response, abort
 
+from ...i18n import VERB_NAMES, calendar, gettext, lazy_gettext, ngettext, number
 from ...query.activities import Search
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout
@@ -14,15 +15,12 @@ from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, added, changed, without
-from ..names import VERB_NAMES
 from ..presenter import Presenter
 from ..shown import Option
 from ..templating import fragment
-from ..texts import Texts, calendar, gettext, marked, ngettext
 from ..times import is_twice, known_zone, offset_of
 from ..urls import NOBODY
 from ..visit import UIState, current_state
-from ..words import number
 from .base import open_search
 
 
@@ -63,25 +61,21 @@ class HistogramShown:
     timed_out: bool = False
 
 
-_NAMES = Texts(
-    {
-        "table": marked("Tables"),
-        "verb": marked("Kinds of change"),
-        "actor": marked("Who"),
-        "addr": marked("Addresses"),
-    }
-)
+_NAMES = {
+    "table": lazy_gettext("Tables"),
+    "verb": lazy_gettext("Kinds of change"),
+    "actor": lazy_gettext("Who"),
+    "addr": lazy_gettext("Addresses"),
+}
 
-_CAPTIONS = Texts(
-    {
-        "minute": marked("Changes by minute"),
-        "hour": marked("Changes by hour"),
-        "day": marked("Changes by day"),
-        "week": marked("Changes by week"),
-        "month": marked("Changes by month"),
-        "year": marked("Changes by year"),
-    }
-)
+_CAPTIONS = {
+    "minute": lazy_gettext("Changes by minute"),
+    "hour": lazy_gettext("Changes by hour"),
+    "day": lazy_gettext("Changes by day"),
+    "week": lazy_gettext("Changes by week"),
+    "month": lazy_gettext("Changes by month"),
+    "year": lazy_gettext("Changes by year"),
+}
 
 #: How the beginning of a bar is written, in the formats of ``strftime`` and of the CLDR.
 _STARTS = {"minute": ("%H:%M", "HH:mm"), "hour": ("%a %d %b %H:%M", "EEE dd MMM HH:mm")}
@@ -182,7 +176,7 @@ def _value(presenter: Presenter, name: str, value: FacetValue) -> tuple[str, str
         ref = TableRef(str(value.key[0]), str(value.key[1]))
         return presenter.state.table_label(ref), presenter.state.catalog.text(ref)
     if name == "verb":
-        return VERB_NAMES.get(str(key), str(key)), str(key)
+        return str(VERB_NAMES.get(str(key), str(key))), str(key)
     if name == "actor":
         if key is None:
             return gettext("Not recorded"), NOBODY

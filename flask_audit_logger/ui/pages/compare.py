@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import abort, request
 
+from ...i18n import gettext, marked, ngettext
 from ...query.diff import differs
 from ...query.live import live_row
 from ...query.reader import Log
@@ -19,7 +20,6 @@ from ..access import action, allowed
 from ..presenter import MANY, Presenter
 from ..shown import ActorShown, Change, Crumb, Page, RecordShown, ValueShown
 from ..templating import crumbs, render
-from ..texts import gettext, marked, ngettext
 from ..times import Moment
 from ..urls import activity_id_of
 from ..visit import UIState, current_state

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Response, request, stream_with_context
 
+from ...i18n import gettext, number
 from ...query.activities import Count, Search, batches, count_activities
 from ...query.diff import as_text
 from ...query.paging import Paging
@@ -24,9 +25,7 @@ from ..filters import ParsedSearch, SearchRules, changed
 from ..presenter import Presenter
 from ..shown import Crumb, SearchPage
 from ..templating import bad_value, render
-from ..texts import gettext
 from ..visit import UIState, current_state
-from ..words import number
 from .base import actor_choices, frame, open_search, sentence
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...i18n import gettext, joined
 from ..access import action
 from ..presenter import Presenter
 from ..shown import Crumb, Page, TableShown
 from ..templating import crumbs, render
-from ..texts import gettext
 from ..visit import UIState, current_state
-from ..words import joined
 from .base import page_title, viewer_name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import abort
 
+from ...i18n import CHANGES, amount, gettext, marked
 from ...query.activities import Count
 from ...query.diff import Kind, as_text
 from ...query.diff.pieces import visible
@@ -27,10 +28,8 @@ from ..filters import ParsedSearch, SearchRules, pager
 from ..presenter import MANY, Presenter
 from ..shown import ActivityShown, Crumb, CurrentValue, ListPage, Option, RecordShown, TableShown
 from ..templating import message, render
-from ..texts import gettext, marked
 from ..times import Clock
 from ..visit import UIState, current_state
-from ..words import CHANGES, amount
 from .base import actor_choices, frame, is_all, more_columns, open_search, record_name
 
 

@@ -11,6 +11,7 @@ from flask import abort, current_app, redirect, request, session
 from wtforms import Form, StringField, ValidationError
 from wtforms.csrf.session import SessionCSRF
 
+from ...i18n import gettext, lazy_gettext, marked
 from ...query.diff import as_text
 from ...query.diff.pieces import visible
 from ...query.errors import Conflict, Refused
@@ -28,7 +29,6 @@ from ..forms import TranslatedMeta
 from ..presenter import Presenter
 from ..shown import Change, Crumb, Page, RecordShown
 from ..templating import crumbs, render
-from ..texts import gettext, marked
 from ..urls import activity_id_of
 from ..visit import UIState, current_state
 from .base import page_title, record_name, viewer_name
@@ -85,7 +85,7 @@ class RevertForm(Form):
         def csrf_context(self) -> Any:  # type: ignore[override]  # as above
             return session
 
-    reason = StringField(marked("Reason"), id="audit-reason")
+    reason = StringField(lazy_gettext("Reason"), id="audit-reason")
     row = StringField("Row")
 
     def validate_reason(self, field: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Response, abort, request, stream_with_context
 
+from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
 from ...query.activities import Count, Search, batches, count_activities, list_activities
 from ...query.criteria import Criteria
 from ...query.diff.pieces import visible
@@ -31,14 +32,11 @@ from ...query.undo import undo_script
 from ..access import action, allowed, note_rows
 from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..forms import TransactionForm
-from ..names import VERB_NAMES
 from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown
 from ..templating import render
-from ..texts import gettext, ngettext
 from ..times import Moment
 from ..visit import current_state
-from ..words import ROWS, TRANSACTIONS, amount, number
 from .base import actor_choices, frame, in_words, is_all, open_search, transaction_facts
 
 
