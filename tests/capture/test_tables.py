@@ -83,7 +83,7 @@ def test_one_row_type_named_like_a_variable(outside):
     audited(outside, "t")
     run(outside, "INSERT INTO t VALUES (1, ROW(true, '1'), ROW(false, '2'))")
     run(outside, "UPDATE t SET n = ROW(true, '3')")
-    assert logged(outside)[1].changed_data == {"n": {"is_part": True, "changed": 3}}
+    assert logged(outside)[1].changed_data == {"n": "(t,3)"}
 
 
 def test_the_same_name_in_two_schemas(outside):
