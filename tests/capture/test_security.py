@@ -67,14 +67,17 @@ def test_activities_can_not_be_forged(outside, mallory, attack):
 
 def test_a_change_is_not_logged_under_what_another_session_committed_meanwhile(outside, mallory):
     """Settings of another session, taken over whole: its row is newer than the forger's transaction, but not of it."""
-    name_both = sa.text("SELECT set_config(n, v, true) FROM unnest(CAST(:names AS text[]), CAST(:given AS text[])) AS s (n, v)")
+    both = "unnest(CAST(:names AS text[]), CAST(:given AS text[])) AS s (n, v)"
+    name_both = sa.text(f"SELECT set_config(n, v, true) FROM {both}")
     names = ["flask_audit_logger.context", "flask_audit_logger.transaction"]
     with outside.connect() as forger, outside.connect() as victim:
         forger.exec_driver_sql(f'SET LOCAL ROLE "{mallory}"')
         victim.execute(name_both, {"names": names[:1], "given": ['{"actor_label": "Grace"}']})
         victim.exec_driver_sql("INSERT INTO t VALUES (1, 1)")
         told = list(
-            victim.execute(sa.text("SELECT current_setting(n) FROM unnest(CAST(:names AS text[])) AS n"), {"names": names}).scalars()
+            victim.execute(
+                sa.text("SELECT current_setting(n) FROM unnest(CAST(:names AS text[])) AS n"), {"names": names}
+            ).scalars()
         )
         victim.commit()
         forger.execute(name_both, {"names": names, "given": told})
