@@ -148,12 +148,13 @@ def language() -> Language:
     """The language of this request: the viewer's, or the one that Flask-Babel selects, if there are texts in it."""
     if not has_app_context():
         return _ENGLISH
-    context = g._get_current_object()
-    viewer, known = context.get("audit_viewer"), context.get("audit_language")
+    visit = g.get("audit_visit")
+    if visit is None or not visit.is_current:
+        return _language_of(None)
     # each text asks, so the answer is kept until the viewer is known
-    if known is None or known[0] is not viewer:
-        known = context.audit_language = viewer, _language_of(viewer)
-    found: Language = known[1]
+    if visit.language is None or visit.language[0] is not visit.viewer:
+        visit.language = visit.viewer, _language_of(visit.viewer)
+    found: Language = visit.language[1]
     return found
 
 

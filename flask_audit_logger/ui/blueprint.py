@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
 from ..exceptions import ConfigurationError
 from ..query.errors import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, LogUnsupported, ReadTimeout
+from ..query.paging import MAX_ID
+from ..query.refs import RecordRef, TableRef, stored_key
 from ..settings import PageSettings
 from .access import guard, report_view
 from .embed import audit_actor_url, audit_recent_changes, audit_record_url, audit_stylesheet
@@ -29,8 +32,8 @@ from .templating import (
     unavailable,
     unsupported,
 )
-from .urls import BadKey
-from .visit import UIState, add_state, current_state, refuse_masked_keys
+from .urls import CONVERTERS
+from .visit import Site, Visit, add_site, current_visit, refuse_masked_keys
 
 logger = logging.getLogger("flask_audit_logger.ui")
 
@@ -38,20 +41,20 @@ logger = logging.getLogger("flask_audit_logger.ui")
 #: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
     ("/", "activities", activities.list_page),
-    ("/activity/<int:activity_id>", "activity", activities.detail_page),
-    ("/activity/<int:activity_id>/value/<column>", "value", activities.value_file),
-    ("/record/<table>/<key>", "record", record.history_page),
-    ("/record/<table>/<key>/at", "record_at", as_of.at_page),
-    ("/record/<table>/<key>/compare", "compare", compare.compare_page),
+    (f"/activity/<int(max={MAX_ID}):activity_id>", "activity", activities.detail_page),
+    (f"/activity/<int(max={MAX_ID}):activity_id>/value/<audit_text:column>", "value", activities.value_file),
+    ("/record/<audit_table:table>/<audit_key:key>", "record", record.history_page),
+    ("/record/<audit_table:table>/<audit_key:key>/at", "record_at", as_of.at_page),
+    ("/record/<audit_table:table>/<audit_key:key>/compare", "compare", compare.compare_page),
     ("/transactions", "transactions", transactions.list_page),
     ("/export", "export", export.options_page),
     ("/export.csv", "export_csv", export.csv_file),
     ("/export.jsonl", "export_jsonl", export.jsonl_file),
     ("/panel/<name>", "panel", breakdown.panel),
     ("/help", "help", help.help_page),
-    ("/transaction/<int:transaction_id>", "transaction", transactions.detail_page),
-    ("/transaction/<int:transaction_id>/undo.sql", "undo_sql", transactions.undo_file),
-    ("/actor/<actor>", "actor", actor.actor_page),
+    (f"/transaction/<int(max={MAX_ID}):transaction_id>", "transaction", transactions.detail_page),
+    (f"/transaction/<int(max={MAX_ID}):transaction_id>/undo.sql", "undo_sql", transactions.undo_file),
+    ("/actor/<audit_actor:actor>", "actor", actor.actor_page),
 )
 
 
@@ -67,13 +70,14 @@ def register(app: Flask, audit_logger: Audited, ui: AuditUI) -> None:
             f"foreign_keys is {ui.foreign_keys!r}; it must be 'auto' or a mapping such as "
             "{('orders', 'user_id'): 'users'}"
         )
-    config = PageSettings.of(app)
+    settings = PageSettings.of(app)
+    app.url_map.converters.update(CONVERTERS)
     app.register_blueprint(make_blueprint(ui.name), url_prefix=ui.url_prefix)
-    state = UIState(ui, audit_logger, config, make_environment(app), ui.name)
+    site = Site(ui, audit_logger, settings, make_environment(app), ui.name)
     if ui.mask:
         with app.app_context():
-            refuse_masked_keys(state.catalog, ui.mask)
-    add_state(app, state)
+            refuse_masked_keys(site.catalog, ui.mask)
+    add_site(app, site)
     app.jinja_env.globals.update(
         audit_record_url=audit_record_url,
         audit_actor_url=audit_actor_url,
@@ -89,24 +93,34 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint = Blueprint(
         name, __name__, static_folder=str(STATIC), static_url_path="/static", template_folder=str(FOLDER / "templates")
     )
-    blueprint.add_url_rule("/record/<table>/<key>/revert", "revert", revert.revert_page, methods=["GET", "POST"])
+    blueprint.add_url_rule(
+        "/record/<audit_table:table>/<audit_key:key>/revert", "revert", revert.revert_page, methods=["GET", "POST"]
+    )
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
     blueprint.enable_openapi = False  # type: ignore[attr-defined]  # APIFlask asks this of blueprints with hooks
+    blueprint.url_value_preprocessor(find_record)
     blueprint.before_request(guard)
     # called from the last to the first: what on_view puts in place of a page gets the headers as well
     blueprint.after_request(add_headers)
     blueprint.after_request(report_view)
-    blueprint.register_error_handler(NotFound, lambda _: not_found(current_state()))
-    blueprint.register_error_handler(BadKey, lambda _: not_found(current_state()))
-    blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_state()))
-    blueprint.register_error_handler(LogUnavailable, lambda _: unavailable(current_state()))
-    blueprint.register_error_handler(LogUnsupported, lambda _: unsupported(current_state()))
-    blueprint.register_error_handler(LogMissing, lambda _: missing(current_state()))
-    blueprint.register_error_handler(LogOutdated, lambda _: outdated(current_state()))
-    blueprint.register_error_handler(LogForbidden, lambda _: forbidden(current_state()))
-    blueprint.register_error_handler(BadValue, lambda _: bad_value(current_state()))
+    blueprint.register_error_handler(NotFound, lambda _: not_found(current_visit()))
+    blueprint.register_error_handler(ReadTimeout, lambda _: too_slow(current_visit()))
+    blueprint.register_error_handler(LogUnavailable, lambda _: unavailable(current_visit()))
+    blueprint.register_error_handler(LogUnsupported, lambda _: unsupported(current_visit()))
+    blueprint.register_error_handler(LogMissing, lambda _: missing(current_visit()))
+    blueprint.register_error_handler(LogOutdated, lambda _: outdated(current_visit()))
+    blueprint.register_error_handler(LogForbidden, lambda _: forbidden(current_visit()))
+    blueprint.register_error_handler(BadValue, lambda _: bad_value(current_visit()))
     return blueprint
+
+
+def find_record(_endpoint: str | None, values: dict[str, Any] | None) -> None:
+    """Give a page the record in place of its table and key."""
+    if values and "table" in values and "key" in values:
+        schema, name = values.pop("table")
+        table = TableRef(schema or current_visit().catalog.default_schema, name)
+        values["record"] = RecordRef(table, stored_key(values.pop("key")))
 
 
 _POLICY = (
@@ -134,10 +148,10 @@ def add_headers(response: Response) -> Response:
 
     A sign-in page, a redirect to it or an error page of the application is left as it is.
     """
-    is_static = (request.endpoint or "").endswith(".static")
-    # popped: if something fails after this, the application's error page passes here as well
-    if not g.pop("audit_answered", is_static):
+    visit, is_static = current_visit(), (request.endpoint or "").endswith(".static")
+    if not (visit.is_answered or is_static):
         return response
+    visit.is_answered = False  # if something fails after this, the application's error page passes here as well
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if is_static:
@@ -146,16 +160,15 @@ def add_headers(response: Response) -> Response:
         return response
     response.headers["Cache-Control"] = "private, no-store"
     response.vary.add("Cookie")
-    state = current_state()
-    if _wants_policy(state) and "Content-Security-Policy" not in response.headers:
-        response.headers["Content-Security-Policy"] = policy(state.nonce())
+    if _wants_policy(visit) and "Content-Security-Policy" not in response.headers:
+        response.headers["Content-Security-Policy"] = policy(visit.nonce())
     return response
 
 
-def _wants_policy(state: UIState) -> bool:
+def _wants_policy(visit: Visit) -> bool:
     """Whether a page gets our policy: not within the application's layout, and not while a toolbar adds scripts."""
     is_debugged = current_app.debug or "debugtoolbar" in current_app.blueprints
-    return state.config.set_csp and not is_debugged and is_standalone(state)
+    return visit.settings.set_csp and not is_debugged and is_standalone(visit)
 
 
 def policy(nonce: str | None = None) -> str:

@@ -6,7 +6,6 @@ import logging
 from itertools import zip_longest
 from typing import Any
 
-from flask import g
 from markupsafe import Markup
 
 from ..exceptions import ConfigurationError, NotInitializedError
@@ -15,10 +14,13 @@ from ..query.keys import key_text
 from ..query.paging import Paging
 from ..query.records import versions
 from ..query.refs import RecordRef, stored_key
-from .access import allowed
 from .presenter import Presenter
 from .templating import NOT_POSTGRESQL, file_hash, fragment
-from .visit import UIState, find_state, find_viewer, is_anonymous, this_app
+from .visit import Visit, find_site, visit_to
+
+logger = logging.getLogger("flask_audit_logger.ui")
+#: Most changes of a record on somebody else's page.
+MOST = 25
 
 
 def audit_record_url(subject: Any, key: Any = None) -> str:
@@ -27,16 +29,16 @@ def audit_record_url(subject: Any, key: Any = None) -> str:
     :param subject: a model object, or the name of a table (``"products"``, ``"billing.orders"``).
     :param key: with a table: the value of its key, or a tuple of values for a key of several columns.
     """
-    state = find()
-    return state.links.record(record_of(state, subject, key))
+    visit = this_visit()
+    return visit.links.record(record_of(visit, subject, key))
 
 
 def audit_actor_url(actor_id: Any) -> str:
     """Address of what an actor did; ``None`` is the actor that was not recorded."""
-    return find().links.actor(None if actor_id is None else str(actor_id))
+    return this_visit().links.actor(None if actor_id is None else str(actor_id))
 
 
-def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
+def record_of(visit: Visit, subject: Any, key: Any = None) -> RecordRef:
     """The record that an application means.
 
     :raises ConfigurationError: if a table is named without a key, or an object has none yet.
@@ -46,8 +48,8 @@ def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
     if isinstance(subject, str):
         if key is None:
             raise ConfigurationError(f"audit_record_url({subject!r}) needs the record's key as well")
-        ref = state.catalog.ref(subject)
-        info = state.catalog.get(ref)
+        ref = visit.catalog.ref(subject)
+        info = visit.catalog.get(ref)
         parts = key if isinstance(key, (tuple, list)) else (key,)
         columns = list(info.table.primary_key.columns) if info is not None else []
         return RecordRef(ref, stored_key([key_text(*pair) for pair in zip_longest(parts, columns[: len(parts)])]))
@@ -58,24 +60,18 @@ def record_of(state: UIState, subject: Any, key: Any = None) -> RecordRef:
     table = mapper.local_table
     name = table.name if table.schema is None else f"{table.schema}.{table.name}"
     parts = [key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)]
-    return RecordRef(state.catalog.ref(name), stored_key(parts))
+    return RecordRef(visit.catalog.ref(name), stored_key(parts))
 
 
-def find() -> UIState:
-    """The pages that links of this application lead to.
+def this_visit() -> Visit:
+    """The visit to the pages that links of this application lead to.
 
     :raises NotInitializedError: if there are none.
     """
-    state = find_state(this_app())
-    if state is None:
+    site = find_site()
+    if site is None:
         raise NotInitializedError("this application has no audit pages; give AuditLogger a ui")
-    return state
-
-
-logger = logging.getLogger("flask_audit_logger.ui")
-
-#: Most changes of a record on somebody else's page.
-MOST = 25
+    return visit_to(site)
 
 
 def audit_recent_changes(subject: Any, key: Any = None, limit: int = 5) -> Markup:
@@ -85,47 +81,45 @@ def audit_recent_changes(subject: Any, key: Any = None, limit: int = 5) -> Marku
     :param key: with a table: the value of its key, or a tuple of values.
     :param limit: number of changes, at most 25.
     """
-    state = find()
-    record = record_of(state, subject, key)
-    if not _may_see(state, record):
+    visit = this_visit()
+    record = record_of(visit, subject, key)
+    if not _may_see(visit, record):
         return Markup()
-    presenter = Presenter(state)
+    presenter = Presenter(visit)
     try:
-        with state.reader().reading() as log:
+        with visit.reader().reading() as log:
             page = versions(log, record, Paging(limit=max(1, min(limit, MOST))))
             presenter.learn(log, page.rows, [record])
     except LogUnsupported:
-        return _fragment(state, note=str(NOT_POSTGRESQL))
+        return _fragment(visit, note=str(NOT_POSTGRESQL))
     except ReadError:
         logger.exception("the changes of %s can't be shown", record)
         return Markup()
     return _fragment(
-        state,
+        visit,
         rows=tuple(presenter.activity(row) for row in page.rows),
         record=presenter.record(record),
         has_more=page.has_older,
-        zone=state.clock.name,
+        zone=visit.clock.name,
     )
 
 
 def audit_stylesheet() -> Markup:
     """The link to the style sheet, for the head of a page that shows recent changes."""
-    state = find()
-    nonce = state.nonce()
+    visit = this_visit()
+    nonce = visit.nonce()
     attribute = Markup(' nonce="{}"').format(nonce) if nonce else Markup()
-    href = state.links.static("audit.css", file_hash("audit.css"))
+    href = visit.links.static("audit.css", file_hash("audit.css"))
     return Markup('<link rel="stylesheet" href="{}"{}>').format(href, attribute)
 
 
-def _fragment(state: UIState, *, rows: tuple[Any, ...] = (), note: str | None = None, **values: Any) -> Markup:
-    html = fragment("audit/_recent.html", state, rows=rows, note=note, **values)
+def _fragment(visit: Visit, *, rows: tuple[Any, ...] = (), note: str | None = None, **values: Any) -> Markup:
+    html = fragment(visit, "audit/_recent.html", rows=rows, note=note, **values)
     return Markup(html)  # noqa: S704 - our own environment escaped everything in it
 
 
-def _may_see(state: UIState, record: Any) -> bool:
-    app = this_app()
-    if state.ui.permission is None or is_anonymous(state.ui, app):
+def _may_see(visit: Visit, record: RecordRef) -> bool:
+    if visit.ui.permission is None or visit.is_anonymous():
         return False
-    if "audit_viewer" not in g:
-        g.audit_viewer = find_viewer(state.ui, app)
-    return allowed(state, "record", record)
+    visit.identify()
+    return visit.may("record", record)

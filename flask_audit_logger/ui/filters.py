@@ -20,7 +20,7 @@ from .forms import MAX_LENGTH, FilterForm, actor_of, network
 from .shown import ONE_PAGE, Chip, Pager
 from .times import PERIODS, known_zone, period_bounds, typed_time
 from .urls import NOBODY, BadKey, decode_key
-from .visit import UIState
+from .visit import Visit
 
 #: Longest query string that is looked at.
 MAX_QUERY = 4096
@@ -61,16 +61,16 @@ class SearchRules:
     base: Criteria = field(default_factory=Criteria)
 
 
-def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules: SearchRules) -> ParsedSearch:
+def parse(visit: Visit, args: MultiDict[str, str], query_string: bytes, rules: SearchRules) -> ParsedSearch:
     """Read and check the query string."""
     known = {name for name in rules.form(MultiDict())._fields if name not in rules.fixed}
     given = MultiDict((name, value) for name, value in args.items(multi=True) if name in known)
-    form = _form(state, given, rules.form)
+    form = _form(visit, given, rules.form)
     errors: list[tuple[str, str, str]] = []
     if len(query_string) > MAX_QUERY:
         text = gettext("The address can have at most %(most)s characters.", most=MAX_QUERY)
         errors.append(("", gettext("Filters"), text))
-        form = _form(state, MultiDict(), rules.form)
+        form = _form(visit, MultiDict(), rules.form)
     elif not form.validate():
         errors += [(f.id, str(f.label.text), str(e)) for f in form if f.errors for e in _flat(f.errors)]
     assumed = _assumed(form, given, rules)
@@ -79,39 +79,39 @@ def parse(state: UIState, args: MultiDict[str, str], query_string: bytes, rules:
     criteria, paging = Criteria(), Paging()
     if not errors:
         try:
-            criteria = _criteria(state, form, assumed, rules.base)
-            paging = _paging(state, form)
+            criteria = _criteria(visit, form, assumed, rules.base)
+            paging = _paging(visit, form)
         except ValidationError as error:
             errors.append(("audit-actor", gettext("Who"), str(error)))
     ignored = tuple(sorted(name[:MAX_LENGTH] for name in args if name not in known and name not in rules.extra))
     return ParsedSearch(form, given, tuple(errors), ignored[:20], criteria, paging, assumed)
 
 
-def _form(state: UIState, given: MultiDict[str, str], form_cls: type[FilterForm]) -> FilterForm:
-    form = form_cls(given, tz=state.clock.name, limit=str(state.config.page_size))
-    form.check_column = lambda form, name: _check_column(state, form, name)
-    form.can_see_address = state.sight.can_see_fact("client_addr")
-    catalog = state.catalog
-    form.table.options = [(catalog.text(info.ref), state.table_label(info.ref)) for info in catalog.audited]
+def _form(visit: Visit, given: MultiDict[str, str], form_cls: type[FilterForm]) -> FilterForm:
+    form = form_cls(given, tz=visit.clock.name, limit=str(visit.settings.page_size))
+    form.check_column = lambda form, name: _check_column(visit, form, name)
+    form.can_see_address = visit.sight.can_see_fact("client_addr")
+    catalog = visit.catalog
+    form.table.options = [(catalog.text(info.ref), visit.table_label(info.ref)) for info in catalog.audited]
     if not form.limit.data:
-        form.limit.data = str(state.config.page_size)
+        form.limit.data = str(visit.settings.page_size)
     return form
 
 
-def _check_column(state: UIState, form: FilterForm, name: str) -> None:
+def _check_column(visit: Visit, form: FilterForm, name: str) -> None:
     """A column must be one that some table has and the viewer may see; the answer to both is the same."""
-    tables = [state.catalog.ref(text) for text in form.table.data or []]
-    infos = [state.catalog.get(ref) for ref in tables] if tables else list(state.catalog.audited)
+    tables = [visit.catalog.ref(text) for text in form.table.data or []]
+    infos = [visit.catalog.get(ref) for ref in tables] if tables else list(visit.catalog.audited)
     # a table that only the log knows has columns that only the log knows
-    if any(info is None and state.sight.can_see(ref, name) for info, ref in zip(infos, tables, strict=False)):
+    if any(info is None and visit.sight.can_see(ref, name) for info, ref in zip(infos, tables, strict=False)):
         return
     known: Sequence[TableInfo] = [info for info in infos if info is not None]
-    if not any(name in info.columns and state.sight.can_see(info.ref, name) for info in known):
+    if not any(name in info.columns and visit.sight.can_see(info.ref, name) for info in known):
         raise ValidationError(gettext("There is no column %(value)s to search by.", value=repr(name)))
 
 
-def _hidden(state: UIState, tables: Collection[TableRef], names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
-    return frozenset((ref, name) for ref in tables for name in names if not state.sight.can_see(ref, name))
+def _hidden(visit: Visit, tables: Collection[TableRef], names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
+    return frozenset((ref, name) for ref in tables for name in names if not visit.sight.can_see(ref, name))
 
 
 def _assumed(form: FilterForm, given: MultiDict[str, str], rules: SearchRules) -> str | None:
@@ -120,26 +120,26 @@ def _assumed(form: FilterForm, given: MultiDict[str, str], rules: SearchRules) -
     return rules.default_period
 
 
-def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Criteria) -> Criteria:
-    since, until = _bounds(state, form, assumed)
+def _criteria(visit: Visit, form: FilterForm, assumed: str | None, base: Criteria) -> Criteria:
+    since, until = _bounds(visit, form, assumed)
     columns = form.col.data or []
     values = []
     for side in ("was", "became"):
         text = form[side].data
         if form.field.data and text:
             values.append(ColumnValue(form.field.data, side, scalars(text)))
-    tables = tuple(state.catalog.ref(text) for text in form.table.data or []) or base.tables
+    tables = tuple(visit.catalog.ref(text) for text in form.table.data or []) or base.tables
     names = {*columns, *(value.column for value in values)}
     # tables that were dropped, or are audited no longer, still have their values in the log
-    known = tuple(dict.fromkeys([*tables, *state.catalog.refs]))
-    has_rule = bool(state.ui.mask) or state.ui.can_see_column is not None
+    known = tuple(dict.fromkeys([*tables, *visit.catalog.refs]))
+    has_rule = bool(visit.ui.mask) or visit.ui.can_see_column is not None
     return Criteria(
         tables=tables,
-        record_key=_record_key(state, tables, form.key.data) if form.key.data else base.record_key,
+        record_key=_record_key(visit, tables, form.key.data) if form.key.data else base.record_key,
         verbs=tuple(form.verb.data or ()),
         columns=tuple(columns),
         column_values=tuple(values),
-        actors=tuple(_checked_actor(state, text) for text in form.actor.data or ()) or base.actors,
+        actors=tuple(_checked_actor(visit, text) for text in form.actor.data or ()) or base.actors,
         kinds=tuple(form.kind.data or ()),
         impersonated={"1": True, "0": False}.get(form.impersonated.data or ""),
         impersonators=tuple(form.impersonator.data or ()),
@@ -148,48 +148,48 @@ def _criteria(state: UIState, form: FilterForm, assumed: str | None, base: Crite
         until=until,
         transactions=tuple(int(text) for text in form.tx.data or ()) or base.transactions,
         requests=tuple(form.req.data or ()),
-        hidden=_hidden(state, known, names),
+        hidden=_hidden(visit, known, names),
         searchable=known if has_rule and names else (),
     )
 
 
-def _checked_actor(state: UIState, text: str) -> str | None:
+def _checked_actor(visit: Visit, text: str) -> str | None:
     actor = actor_of(text)
     if actor is not None:
         try:
-            state.check_actor(actor)
+            visit.check_actor(actor)
         except ValueError as error:
             message = gettext("%(value)s can't be the id of an actor.", value=repr(text))
             raise ValidationError(message) from error
     return actor
 
 
-def _record_key(state: UIState, tables: Sequence[TableRef], text: str) -> str:
+def _record_key(visit: Visit, tables: Sequence[TableRef], text: str) -> str:
     """A key as in a link, or a one-column key as people type it, in which a comma is a comma."""
     try:
         components = decode_key(text)
     except BadKey:
         return text
-    info = state.catalog.get(tables[0]) if tables else None
+    info = visit.catalog.get(tables[0]) if tables else None
     is_single = info is not None and len(info.key) == 1
     if "~" in text and (len(components) == 1 or not is_single):
         return stored_key(components)
     return text if is_single or len(components) == 1 else stored_key(components)
 
 
-def _bounds(state: UIState, form: FilterForm, assumed: str | None) -> tuple[dt.datetime | None, dt.datetime | None]:
+def _bounds(visit: Visit, form: FilterForm, assumed: str | None) -> tuple[dt.datetime | None, dt.datetime | None]:
     zone = known_zone(form.tz.data or "UTC")
     name = form.period.data or assumed
     if name:
-        return period_bounds(name, state.clock.now, zone, state.config.quarter_start_month)
+        return period_bounds(name, visit.clock.now, zone, visit.settings.quarter_start_month)
     since = typed_time(form.since.data, zone) if form.since.data else None
     until = typed_time(form.until.data, zone, end_of_day=True) if form.until.data else None
     return since, until
 
 
-def _paging(state: UIState, form: FilterForm) -> Paging:
+def _paging(visit: Visit, form: FilterForm) -> Paging:
     return Paging(
-        limit=int(form.limit.data or state.config.page_size),
+        limit=int(form.limit.data or visit.settings.page_size),
         before=Cursor.parse(form.before.data) if form.before.data else None,
         after=Cursor.parse(form.after.data) if form.after.data else None,
         oldest_first=form.sort.data == "time",
@@ -239,13 +239,13 @@ def filled(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "", [], [""])}
 
 
-def pinned(state: UIState, parsed: ParsedSearch) -> dict[str, Any]:
+def pinned(visit: Visit, parsed: ParsedSearch) -> dict[str, Any]:
     """The parameters with exact times in place of a period, to the second; what is open ends now."""
-    name = parsed.form.tz.data or state.clock.name
+    name = parsed.form.tz.data or visit.clock.name
     zone, second = known_zone(name), dt.timedelta(seconds=1)
     since, until = parsed.criteria.since, parsed.criteria.until
     if until is None:
-        until = state.clock.now.replace(microsecond=0) + second
+        until = visit.clock.now.replace(microsecond=0) + second
     times = {
         "since": _as_typed(since.replace(microsecond=0), zone) if since is not None else None,
         "until": _as_typed(until, zone),
@@ -306,7 +306,7 @@ _CHIP_NAMES = {
 }
 
 
-def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
+def chips(visit: Visit, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
     """The active filters, each with the address that lacks only it."""
     found = []
     for name in parsed.form.NARROWING:
@@ -318,16 +318,16 @@ def chips(state: UIState, parsed: ParsedSearch, link: Any, actor_names: dict[str
                 and (name, value) != ("period", "all")
                 and not (name in ("was", "became") and not parsed.form.field.data)
             ):
-                text = _chip_value(state, parsed, name, value, actor_names)
+                text = _chip_value(visit, parsed, name, value, actor_names)
                 found.append(Chip(_CHIP_NAMES[name], visible(text), link(without(parsed.args, name, value))))
     if parsed.assumed_period and parsed.assumed_period != "all":
         found.append(Chip("", PERIODS[parsed.assumed_period], link(changed(parsed.args, period="all"))))
     return found
 
 
-def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, actor_names: dict[str, str]) -> str:
+def _chip_value(visit: Visit, parsed: ParsedSearch, name: str, value: str, actor_names: dict[str, str]) -> str:
     if name == "table":
-        return state.table_label(state.catalog.ref(value))
+        return visit.table_label(visit.catalog.ref(value))
     if name == "verb":
         return str(VERB_NAMES.get(value, value))
     if name == "kind":
@@ -343,7 +343,7 @@ def _chip_value(state: UIState, parsed: ParsedSearch, name: str, value: str, act
     if name == "addr" and not parsed.errors:
         return network(value)
     if name == "until" and parsed.criteria.until is not None:
-        return gettext("before %(time)s", time=state.clock.moment(parsed.criteria.until).text)
+        return gettext("before %(time)s", time=visit.clock.moment(parsed.criteria.until).text)
     if name == "since" and parsed.criteria.since is not None:
-        return state.clock.moment(parsed.criteria.since).text
+        return visit.clock.moment(parsed.criteria.since).text
     return value

@@ -19,7 +19,7 @@ from ..query.scope import with_row
 from ..query.values import ABSENT, MASKED, Value, as_value
 from .options import Column, Label, asked
 from .shown import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
-from .visit import UIState
+from .visit import Visit
 
 
 @dataclass
@@ -29,7 +29,7 @@ class RecordNames:
     The application names what has a key now. What had it in an earlier life is called as the log called it.
     """
 
-    state: UIState
+    visit: Visit
     _labels: dict[RecordRef, Label] = field(default_factory=dict)
     _logged: dict[RecordRef, Names] = field(default_factory=dict)
 
@@ -42,14 +42,14 @@ class RecordNames:
         for record, activity_id in then:
             since[record] = min(activity_id, since.get(record) or activity_id)
         wanted = (set(records) | since.keys()) - self._labels.keys()
-        hook = self.state.ui.record_labels
+        hook = self.visit.ui.record_labels
         if hook is not None and wanted:  # it names the rows of today
-            known = with_row(log, wanted, self.state.catalog.key)
+            known = with_row(log, wanted, self.visit.catalog.key)
             self._labels.update(labelled("record_labels", hook, known) if known else {})
         asked_of_log = {ref: since.get(ref) for ref in sorted(wanted) if ref in since or ref not in self._labels}
         if not asked_of_log:
             return
-        self._logged.update(names_of(log, asked_of_log, self.state.naming_columns, self.state.catalog.key))
+        self._logged.update(names_of(log, asked_of_log, self.visit.naming_columns, self.visit.catalog.key))
         for ref in asked_of_log.keys() & self._logged.keys() - self._labels.keys():
             label = _label(self._logged[ref].newest)
             self._labels.update({ref: label} if label is not None else {})
@@ -100,12 +100,12 @@ LONGEST_REASON = 200
 class Presenter:
     """Shows rows to one viewer; names are looked up together, before the rows are shown."""
 
-    state: UIState
+    visit: Visit
     records: RecordNames = field(init=False)
     actors: dict[str, Label] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.records = RecordNames(self.state)
+        self.records = RecordNames(self.visit)
 
     def learn(self, log: Log, rows: Iterable[ActivityRow], records: Iterable[RecordRef] = ()) -> None:
         """Find the names of everything that rows mention."""
@@ -121,7 +121,7 @@ class Presenter:
     def learn_actors(self, actors: Iterable[str | None]) -> None:
         """Ask the application how actors are called today."""
         wanted = {actor for actor in actors if actor is not None} - self.actors.keys()
-        hook = self.state.ui.actor_labels
+        hook = self.visit.ui.actor_labels
         if hook is not None and wanted:
             self.actors.update(labelled("actor_labels", hook, wanted))
 
@@ -130,14 +130,14 @@ class Presenter:
 
         :param whole: with every changed column and long texts; otherwise as a row of a list.
         """
-        state, links = self.state, self.state.links
+        visit, links = self.visit, self.visit.links
         columns = self.ordered(row.table, row.changed_columns, row if not whole else None)
         shown = columns[: MANY if whole else FEW]
-        show_address = state.sight.can_see_fact("client_addr")
+        show_address = visit.sight.can_see_fact("client_addr")
         return ActivityShown(
             id=row.id,
             href=links.activity(row.id),
-            time=state.clock.moment(row.issued_at),
+            time=visit.clock.moment(row.issued_at),
             verb=row.verb,
             verb_name=VERB_NAMES.get(row.verb, row.verb),
             verb_word=VERB_WORDS.get(row.verb, row.verb),
@@ -148,25 +148,25 @@ class Presenter:
             actor=self.actor(row.transaction),
             address=row.transaction.client_addr if row.transaction and show_address else None,
             transaction_id=row.transaction_id,
-            transaction_href=links.transaction(row.transaction_id) if state.may("transaction") else None,
+            transaction_href=self.transaction_href(row.transaction_id),
             description=self._described(row),
             reason=_reason(row.transaction),
         )
 
     def listed(self, row: ActivityRow) -> ActivityShown:
         """One activity as a row of the list, with the application's own columns."""
-        columns = self.state.ui.extra_columns
+        columns = self.visit.ui.extra_columns
         cells = tuple(visible(_cell(column, column.cell, row)) for column in columns if column.cell is not None)
         return replace(self.activity(row), cells=cells)
 
     def exported(self, row: ActivityRow) -> dict[str, str]:
         """The application's own columns of a line of an export."""
-        columns = self.state.ui.extra_columns
+        columns = self.visit.ui.extra_columns
         return {column.name: _cell(column, column.export, row) for column in columns if column.export is not None}
 
     def related(self, record: RecordRef) -> tuple[Option, ...]:
         """What the application says belongs to a record; a label without a usable address is no link."""
-        hook = self.state.ui.related_records
+        hook = self.visit.ui.related_records
         if hook is None:
             return ()
 
@@ -183,12 +183,14 @@ class Presenter:
         change = self.compared(row.table, column, before, after, (row.id, row.id), brief=brief)
         if brief:
             return change
-        can_download = self.state.can_download
+        can_download = self.visit.can_download
         sides = (("old", before, change.diff.before), ("new", after, change.diff.after))
         hrefs = {
-            side: self.state.links.value(row.id, column, side)
+            side: self.visit.links.value(row.id, column, side)
             for side, value, shown in sides
-            if value.known and can_download(change.diff.kind, shown) and self.state.sight.can_see(row.table, column)
+            if value.known
+            and can_download(change.diff.kind, shown, row.record)
+            and self.visit.sight.can_see(row.table, column)
         }
         return replace(change, before_href=hrefs.get("old"), after_href=hrefs.get("new"))
 
@@ -206,13 +208,13 @@ class Presenter:
 
         :param times: the changes at whose times they are shown.
         """
-        info = self.state.catalog.column(table, column)
-        before, after = (self.state.sight.value(table, column, value) for value in (before, after))
-        target = self.state.catalog.target(table, column)
+        info = self.visit.catalog.column(table, column)
+        before, after = (self.visit.sight.value(table, column, value) for value in (before, after))
+        target = self.visit.catalog.target(table, column)
         is_name = target is not None or (info is not None and info.is_name)
         diff = diff_field(column, before, after, info.kind if info else None, is_key=is_name, brief=brief)
         return Change(
-            label=self.state.column_label(table, column),
+            label=self.visit.column_label(table, column),
             diff=diff,
             before=self._target(target, before, times[0]),
             after=self._target(target, after, times[1]),
@@ -227,20 +229,20 @@ class Presenter:
 
         :param activity_id: the change at whose time it is shown.
         """
-        info = self.state.catalog.column(table, column)
-        seen = self.state.sight.value(table, column, value)
+        info = self.visit.catalog.column(table, column)
+        seen = self.visit.sight.value(table, column, value)
         kind = settled(info.kind if info else None, seen.data)
         return ValueShown(
-            label=self.state.column_label(table, column),
+            label=self.visit.column_label(table, column),
             shown=show_value(seen, kind, brief=brief),
             kind=kind.value,
             text=self._formatted(table, column, seen),
-            target=self._target(self.state.catalog.target(table, column), seen, activity_id),
+            target=self._target(self.visit.catalog.target(table, column), seen, activity_id),
         )
 
     def table(self, table: TableRef) -> TableShown:
         """A table with the link to its activities."""
-        return TableShown(self.state.table_label(table), self.state.catalog.text(table), self.state.links.table(table))
+        return TableShown(self.visit.table_label(table), self.visit.catalog.text(table), self.visit.links.table(table))
 
     def record(self, record: RecordRef, activity_id: int | None = None) -> RecordShown:
         """A record with the link to its history.
@@ -252,7 +254,7 @@ class Presenter:
         return RecordShown(
             label=visible(label.text) if label else f"#{key}",
             key=key,
-            href=self.state.links.record(record),
+            href=self.visit.links.record(record),
             host_url=label.safe_url if label else None,
             is_deleted=bool(label and label.deleted),
             is_named=label is not None,
@@ -286,13 +288,13 @@ class Presenter:
 
         :param row: an activity on a list: of a new or deleted record only what says something is kept.
         """
-        important = self.state.ui.important_columns.get(self.state.catalog.text(table), ())
-        ordered = self.state.catalog.ordered(table, columns)
+        important = self.visit.ui.important_columns.get(self.visit.catalog.text(table), ())
+        ordered = self.visit.catalog.ordered(table, columns)
         ranks = {name: rank for rank, name in enumerate(important)}
         ordered.sort(key=lambda name: ranks.get(name, len(ranks)))
         if row is None or row.verb == "update":
             return ordered
-        info = self.state.catalog.get(table)
+        info = self.visit.catalog.get(table)
         key = info.key if info is not None else ()
         data = row.old_data if row.verb == "delete" else row.changed_data
         telling = [name for name in ordered if name not in key and self._tells(table, name, data.get(name))]
@@ -300,10 +302,15 @@ class Presenter:
 
     def _tells(self, table: TableRef, column: str, data: Any) -> bool:
         """Whether a value of a new or deleted record is worth a place on a list."""
-        return data not in (None, "", [], {}) and as_value(data) != MASKED and self.state.sight.can_see(table, column)
+        return data not in (None, "", [], {}) and as_value(data) != MASKED and self.visit.sight.can_see(table, column)
 
     def _actor_href(self, actor_id: str | None) -> str | None:
-        return self.state.links.actor(actor_id) if self.state.may("actor") else None
+        return self.visit.links.actor(actor_id) if self.visit.may("actor", actor_id) else None
+
+    def transaction_href(self, transaction_id: int) -> str | None:
+        """Address of a transaction that the viewer may see."""
+        visit = self.visit
+        return visit.links.transaction(transaction_id) if visit.may("transaction", transaction_id) else None
 
     def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
         other = transaction.other_actor
@@ -326,14 +333,14 @@ class Presenter:
         """The records that values of foreign keys point to, as far as the viewer may see them."""
         found = []
         for column, value in values:
-            target = self.state.catalog.target(table, column)
-            if target is not None and self.state.sight.can_see(table, column):
+            target = self.visit.catalog.target(table, column)
+            if target is not None and self.visit.sight.can_see(table, column):
                 ref = self._target_ref(target, value)
                 found += [ref] if ref is not None else []
         return found
 
     def _target_ref(self, table: TableRef, value: Value) -> RecordRef | None:
-        info = self.state.catalog.get(table)
+        info = self.visit.catalog.get(table)
         if info is None or not info.is_audited or len(info.key) != 1 or not value.known:
             return None
         return RecordRef(table, str(value.data)) if isinstance(value.data, (str, int)) else None
@@ -343,14 +350,14 @@ class Presenter:
         return self.record(ref, activity_id) if ref is not None else None
 
     def _formatted(self, table: TableRef, column: str, value: Value) -> str | None:
-        name = self.state.catalog.text(table)
-        formatter = self.state.ui.formatters.get((name, column))
+        name = self.visit.catalog.text(table)
+        formatter = self.visit.ui.formatters.get((name, column))
         if formatter is None or not value.known:
             return None
         return asked(f"formatters of {name}.{column}", lambda: visible(str(formatter(value.data))), None)
 
     def _described(self, row: ActivityRow) -> str | None:
-        hook = self.state.ui.describe
+        hook = self.visit.ui.describe
         said = asked("describe", lambda: hook(row), None) if hook is not None else None
         return None if said is None else visible(str(said))
 

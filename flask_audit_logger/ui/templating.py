@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, current_app, g, make_response, render_template, request
+from flask import Flask, current_app, make_response, render_template, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -19,7 +19,7 @@ from ..i18n import SPANS, gettext, language, lazy_gettext, number, size, templat
 from ..query.diff.numbers import Span
 from ..query.diff.pieces import Piece, visible
 from .shown import Crumb, MessagePage, Option, Page
-from .visit import UIState, current_state
+from .visit import Visit
 
 FOLDER = Path(__file__).parent.parent
 
@@ -67,16 +67,15 @@ def is_local(text: str) -> bool:
     return not text or re.fullmatch(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?", text) is not None
 
 
-def render(page: Page, status: int = 200) -> Any:
+def render(visit: Visit, page: Page, status: int = 200) -> Any:
     """Make the response of a page."""
-    state = current_state()
-    shared = {"page": page, "ui": _Frame(state)}
-    content = state.environment.get_template(page.template).render(shared)
-    head = state.environment.get_template("audit/_head.html").render(shared)
-    scripts = state.environment.get_template("audit/_scripts.html").render(shared)
+    shared = {"page": page, "ui": _Frame(visit)}
+    content = visit.site.environment.get_template(page.template).render(shared)
+    head = visit.site.environment.get_template("audit/_head.html").render(shared)
+    scripts = visit.site.environment.get_template("audit/_scripts.html").render(shared)
     parts = {
         "audit_title": escape(page.title),
-        "audit_theme": escape(state.config.theme),
+        "audit_theme": escape(visit.settings.theme),
         "audit_lang": escape(language().tag),
         "audit_skip": escape(gettext("Skip to the content")),
         # our own environment escaped everything in them
@@ -84,55 +83,54 @@ def render(page: Page, status: int = 200) -> Any:
         "audit_content": Markup(content),  # noqa: S704
         "audit_scripts": Markup(scripts),  # noqa: S704
     }
-    response = make_response(_in_layout(state, parts, status), status)
-    g.audit_answered = True
+    response = make_response(_in_layout(visit, parts, status), status)
+    visit.is_answered = True
     return response
 
 
-def _in_layout(state: UIState, parts: dict[str, Any], status: int) -> str:
+def _in_layout(visit: Visit, parts: dict[str, Any], status: int) -> str:
     try:
-        return render_template("audit/page.html", audit_layout=state.ui.layout, **parts)
+        return render_template("audit/page.html", audit_layout=visit.ui.layout, **parts)
     except Exception:
         if status < 500:
             raise
         # what failed may be what the layout needs, such as the user of the session: say so without it
-        logger.exception("the layout %r failed, too", state.ui.layout)
-        ours = state.environment.overlay(loader=FileSystemLoader(TEMPLATES))
-        return ours.get_template("audit/page.html").render(audit_layout=state.ui.STANDALONE, **parts)
+        logger.exception("the layout %r failed, too", visit.ui.layout)
+        ours = visit.site.environment.overlay(loader=FileSystemLoader(TEMPLATES))
+        return ours.get_template("audit/page.html").render(audit_layout=visit.ui.STANDALONE, **parts)
 
 
-def is_standalone(state: UIState) -> bool:
+def is_standalone(visit: Visit) -> bool:
     """Whether the layout is the package's own, and no template of the application of that name."""
-    file = current_app.jinja_env.get_template(state.ui.layout).filename
+    file = current_app.jinja_env.get_template(visit.ui.layout).filename
     return file is not None and Path(file).is_relative_to(TEMPLATES)
 
 
-def fragment(template: str, state: UIState | None = None, **values: Any) -> str:
+def fragment(visit: Visit, template: str, **values: Any) -> str:
     """Render a part of a page."""
-    state = state or current_state()
-    return state.environment.get_template(template).render(ui=_Frame(state), **values)
+    return visit.site.environment.get_template(template).render(ui=_Frame(visit), **values)
 
 
 class _Frame:
     """What every template may use besides its page."""
 
-    def __init__(self, state: UIState) -> None:
-        self._state = state
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
 
     @property
     def links(self) -> Any:
         """Addresses of the pages."""
-        return self._state.links
+        return self._visit.links
 
     @property
     def nonce(self) -> str | None:
         """The nonce for style and script."""
-        return self._state.nonce()
+        return self._visit.nonce()
 
     @property
     def theme(self) -> str:
         """``auto``, ``light`` or ``dark``."""
-        return self._state.config.theme
+        return self._visit.settings.theme
 
     @property
     def lang(self) -> str:
@@ -144,16 +142,16 @@ class _Frame:
         """The kinds of pages: text, address, and whether this page is one of them."""
         here = (request.endpoint or "").rpartition(".")[2]
         found = [(gettext("Changes"), self.links.activities(), here == "activities")]
-        if self._state.may("transaction"):
+        if self._visit.may("transaction"):
             found.append((gettext("Transactions"), self.links.transactions(), here == "transactions"))
-        if self._state.may("help"):
+        if self._visit.may("help"):
             found.append((gettext("Help"), self.links.help(), here == "help"))
         return found
 
     @property
     def now(self) -> Any:
         """When this page was made: a print says so."""
-        return self._state.clock.now
+        return self._visit.clock.now
 
     @property
     def here(self) -> str:
@@ -162,11 +160,11 @@ class _Frame:
 
     def moment(self, instant: Any) -> Any:
         """A logged instant in the viewer's zone."""
-        return self._state.clock.moment(instant)
+        return self._visit.clock.moment(instant)
 
     def asset(self, filename: str) -> str:
         """Address of a file of the package; it changes with the file."""
-        return self._state.links.static(filename, file_hash(filename))
+        return self._visit.links.static(filename, file_hash(filename))
 
 
 @cache
@@ -188,7 +186,7 @@ _NO_PERMISSION = (
 
 
 def message(
-    state: UIState,
+    visit: Visit,
     status: int,
     heading: str,
     text: str,
@@ -204,53 +202,53 @@ def message(
     page = MessagePage(
         title=gettext("%(page)s – Audit", page=heading),
         heading=heading,
-        crumbs=() if bare else crumbs(state, Crumb(heading)),
-        zone=state.clock.name,
+        crumbs=() if bare else crumbs(visit, Crumb(heading)),
+        zone=visit.clock.name,
         text=text,
         details=tuple(details),
         options=tuple(options),
     )
-    return render(page, status)
+    return render(visit, page, status)
 
 
-def crumbs(state: UIState, *steps: Crumb) -> tuple[Crumb, ...]:
+def crumbs(visit: Visit, *steps: Crumb) -> tuple[Crumb, ...]:
     """The breadcrumb of a page: the application, the list, and the steps given."""
     home: list[Crumb] = []
-    if state.config.home is not None:
-        name, endpoint = state.config.home
+    if visit.settings.home is not None:
+        name, endpoint = visit.settings.home
         home.append(Crumb(name, current_app.url_for(endpoint)))
-    return (*home, Crumb(gettext("Audit log"), state.links.activities()), *steps)
+    return (*home, Crumb(gettext("Audit log"), visit.links.activities()), *steps)
 
 
-def refused(state: UIState, action: str | None) -> Any:
+def refused(visit: Visit, action: str | None) -> Any:
     """The viewer may not see this. Why is said only to developers."""
     details: tuple[str, ...] = ()
     if current_app.debug:
-        if state.ui.permission is None:
+        if visit.ui.permission is None:
             details = _NO_PERMISSION
         elif action is None:
             details = (f"The view of {request.endpoint!r} declares no action, so nobody is let in.",)
         else:
             details = (f"permission({action!r}, …) did not return True.",)
     text = gettext("You are not allowed to read this part of the audit log.")
-    return message(state, 403, gettext("Not allowed"), text, details, bare=True)
+    return message(visit, 403, gettext("Not allowed"), text, details, bare=True)
 
 
-def not_signed_in(state: UIState) -> Any:
+def not_signed_in(visit: Visit) -> Any:
     """Nobody is signed in and the application has no way to ask."""
-    return message(state, 401, gettext("Please sign in"), gettext("Sign in to read the audit log."), bare=True)
+    return message(visit, 401, gettext("Please sign in"), gettext("Sign in to read the audit log."), bare=True)
 
 
-def not_found(state: UIState) -> Any:
+def not_found(visit: Visit) -> Any:
     """There is nothing here, or nothing the viewer may see: both look the same."""
     text = gettext("The audit log has nothing at this address, or you are not allowed to see it.")
-    options = [Option(gettext("All changes"), state.links.activities())]
-    return message(state, 404, gettext("Nothing here"), text, options=options)
+    options = [Option(gettext("All changes"), visit.links.activities())]
+    return message(visit, 404, gettext("Nothing here"), text, options=options)
 
 
-def too_slow(state: UIState) -> Any:
+def too_slow(visit: Visit) -> Any:
     """A search hit its time limit."""
-    links, args = state.links, request.args
+    links, args = visit.links, request.args
     endpoint = (request.endpoint or "").rpartition(".")[2]
     options = []
     if endpoint in ("activities", "transactions"):
@@ -261,63 +259,63 @@ def too_slow(state: UIState) -> Any:
             Option(gettext("Only the last 24 hours"), link({**kept, "period": "24h"})),
             Option(gettext("Only the last 7 days"), link({**kept, "period": "7d"})),
         ]
-    seconds = state.config.statement_timeout_ms / 1000
+    seconds = visit.settings.statement_timeout_ms / 1000
     text = gettext(
         "This search took longer than %(seconds)s s and was stopped. Narrow it down, or try again later.",
         seconds=f"{seconds:g}",
     )
-    response = message(state, 503, gettext("That took too long"), text, options=options)
+    response = message(visit, 503, gettext("That took too long"), text, options=options)
     response.headers["Retry-After"] = "5"
     return response
 
 
-def unavailable(state: UIState) -> Any:
+def unavailable(visit: Visit) -> Any:
     """The database can't be reached."""
     text = gettext("Its database can't be reached. Try again later.")
-    response = message(state, 503, gettext("The audit log can't be read"), text, bare=True)
+    response = message(visit, 503, gettext("The audit log can't be read"), text, bare=True)
     response.headers["Retry-After"] = "30"
     return response
 
 
-def unlogged(state: UIState) -> Any:
+def unlogged(visit: Visit) -> Any:
     """Reading has to be logged and could not be."""
     text = gettext("This view could not be recorded. Try again later.")
-    return message(state, 503, gettext("The audit log can't be shown"), text)
+    return message(visit, 503, gettext("The audit log can't be shown"), text)
 
 
-def unsupported(state: UIState) -> Any:
+def unsupported(visit: Visit) -> Any:
     """The database can't have a log."""
-    return message(state, 503, gettext("There is no audit log"), str(NOT_POSTGRESQL))
+    return message(visit, 503, gettext("There is no audit log"), str(NOT_POSTGRESQL))
 
 
-def missing(state: UIState) -> Any:
+def missing(visit: Visit) -> Any:
     """The tables were not made yet."""
     details = ("Run the migrations: flask db upgrade, or db.create_all().",) if current_app.debug else ()
     text = gettext("There is no audit log in this database yet.")
-    return message(state, 503, gettext("The audit log is missing"), text, details)
+    return message(visit, 503, gettext("The audit log is missing"), text, details)
 
 
-def outdated(state: UIState) -> Any:
+def outdated(visit: Visit) -> Any:
     """The tables are those of an older version."""
     details = ("Run the migrations: flask db migrate, then flask db upgrade.",) if current_app.debug else ()
     text = gettext("The tables of the audit log have to be brought up to date first.")
-    return message(state, 503, gettext("The audit log can't be read"), text, details)
+    return message(visit, 503, gettext("The audit log can't be read"), text, details)
 
 
-def forbidden(state: UIState) -> Any:
+def forbidden(visit: Visit) -> Any:
     """The application's user of the database has no right to read the log."""
-    models, quote = state.audit_logger.models, state.audit_logger.db.engine.dialect.identifier_preparer
+    models, quote = visit.audit_logger.models, visit.audit_logger.db.engine.dialect.identifier_preparer
     tables = f"{quote.format_table(models.activity)}, {quote.format_table(models.transaction)}"
     grants = [f"GRANT SELECT ON {tables} TO …;"]
     if models.activity.schema is not None:
         grants.insert(0, f"GRANT USAGE ON SCHEMA {quote.format_schema(models.activity.schema)} TO …;")
     details = (f"Run as their owner: {' '.join(grants)}",) if current_app.debug else ()
     text = gettext("The application's database user may not read the audit log.")
-    return message(state, 503, gettext("The audit log can't be read"), text, details)
+    return message(visit, 503, gettext("The audit log can't be read"), text, details)
 
 
-def bad_value(state: UIState) -> Any:
+def bad_value(visit: Visit) -> Any:
     """PostgreSQL refused a value that the form let through."""
     text = gettext("One of the values can't be searched for.")
-    options = [Option(gettext("All changes"), state.links.activities())]
-    return message(state, 400, gettext("There is a problem"), text, options=options)
+    options = [Option(gettext("All changes"), visit.links.activities())]
+    return message(visit, 400, gettext("There is a problem"), text, options=options)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import url_for
+from werkzeug.routing import BaseConverter, ValidationError
 
 from ..query.paging import MAX_ID
 from ..query.refs import RecordRef, TableRef
@@ -24,7 +25,7 @@ NOBODY = "~none"
 
 
 class BadKey(ValueError):
-    """A part of a URL that no link of ours could have."""
+    """A part of an address that no link of ours could have."""
 
 
 def encode(text: str) -> str:
@@ -90,6 +91,68 @@ def activity_id_of(text: str) -> int | None:
     return int(text) if is_number and int(text) <= MAX_ID else None
 
 
+class _Converter(BaseConverter):
+    """A part of an address; what no link of ours could have matches no rule."""
+
+    read: Callable[[str], Any]
+
+    def to_python(self, value: str) -> Any:
+        try:
+            return type(self).read(value)
+        except BadKey as error:
+            raise ValidationError from error
+
+
+class TextConverter(_Converter):
+    """Any text, such as the name of a column."""
+
+    read = staticmethod(decode)
+
+    def to_url(self, value: str) -> str:
+        return encode(value)
+
+
+class TableConverter(_Converter):
+    """A table as a pair of its schema (``None``: the default one) and its name; a name alone is in the default one."""
+
+    read = staticmethod(decode_table)
+
+    def to_url(self, value: str | tuple[str | None, str]) -> str:
+        return encode(value) if isinstance(value, str) else encode_table(*value)
+
+
+class KeyConverter(_Converter):
+    """The values of a key; a text is the one value of a key."""
+
+    read = staticmethod(decode_key)
+
+    def to_url(self, value: str | Sequence[str]) -> str:
+        return encode(value) if isinstance(value, str) else encode_key(value)
+
+
+class ActorConverter(_Converter):
+    """An actor, or ``None`` for changes whose actor was not recorded.
+
+    Links of ours have the actor in a tuple, as Werkzeug leaves out what is ``None``.
+    """
+
+    @staticmethod
+    def read(value: str) -> str | None:
+        return None if value == NOBODY else decode(value)
+
+    def to_url(self, value: str | tuple[str | None]) -> str:
+        actor = value if isinstance(value, str) else value[0]
+        return NOBODY if actor is None else encode(actor)
+
+
+#: The names under which rules use them; other names are the application's.
+CONVERTERS: dict[str, type[BaseConverter]] = {
+    "audit_text": TextConverter,
+    "audit_table": TableConverter,
+    "audit_key": KeyConverter,
+    "audit_actor": ActorConverter,
+}
+
 RESULTS = "audit-results"
 
 
@@ -136,7 +199,7 @@ class Links:
 
     def value(self, activity_id: int, column: str, side: str) -> str:
         """One value as a download."""
-        return self._url("value", activity_id=activity_id, column=encode(column), side=side)
+        return self._url("value", activity_id=activity_id, column=column, side=side)
 
     def transactions(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """The list of transactions."""
@@ -155,8 +218,7 @@ class Links:
 
     def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """One actor."""
-        name = NOBODY if actor is None else encode(actor)
-        return self._url("actor", actor=name, _anchor=RESULTS if anchor else None, **(filters or {}))
+        return self._url("actor", actor=(actor,), _anchor=RESULTS if anchor else None, **(filters or {}))
 
     def export(self, kind: str | None = None, filters: Mapping[str, Any] | None = None) -> str:
         """The export page, or an export as ``csv`` or ``jsonl``."""
@@ -176,8 +238,8 @@ class Links:
 
     def _record(self, endpoint: str, record: RecordRef, **filters: Any) -> str:
         default = record.table.schema == self._catalog.default_schema
-        table = encode_table(None if default else record.table.schema, record.table.name)
-        return self._url(endpoint, table=table, key=encode_key(record.components), **filters)
+        table = (None if default else record.table.schema, record.table.name)
+        return self._url(endpoint, table=table, key=record.components, **filters)
 
     def _url(self, endpoint: str, **values: Any) -> str:
         # so that the address means the same to somebody in another zone

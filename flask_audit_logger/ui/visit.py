@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from flask import Flask, current_app, g, has_request_context, request
@@ -16,13 +17,13 @@ from ..query.diff import Kind, Shown
 from ..query.diff.pieces import visible
 from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, checked_scope, everything
-from ..query.refs import RecordRef, TableRef, stored_key
+from ..query.refs import RecordRef, TableRef
 from ..query.tables import TableCatalog
 from ..query.values import ABSENT, MASKED, Value
 from ..settings import PageSettings
 from .options import Audited, AuditUI, Viewer, asked
 from .times import Clock, viewers_zone
-from .urls import Links, decode_key, decode_table
+from .urls import Links
 
 ColumnRule = Callable[[str, str, Viewer | None], bool]
 
@@ -103,19 +104,20 @@ def refuse_masked_keys(catalog: TableCatalog, mask: Collection[str]) -> None:
                 )
 
 
-#: Where an application keeps the state of each blueprint of ours by its name. The states refer to the application, so
-#: that a dictionary of this module, be it a weak one, would keep every application alive.
+#: Where an application keeps its sites, by the names of their blueprints. They refer to the application, so that a
+#: dictionary of this module, be it a weak one, would keep every application alive.
 _EXTENSION = "audit_logger_ui"
 
 
 @dataclass
-class UIState:
-    """The pages of one application."""
+class Site:
+    """The pages of one application: what its requests share."""
 
     ui: AuditUI
     audit_logger: Audited
-    config: PageSettings
+    settings: PageSettings
     environment: Environment
+    #: Name of the blueprint.
     name: str
     #: Views that were reported a moment ago.
     recent_views: dict[tuple[Any, ...], dt.datetime] = field(default_factory=dict)
@@ -134,41 +136,61 @@ class UIState:
         default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
         known = (sum(len(metadata.tables) for metadata in metadatas), default)
         if self._catalog is None or self._catalog[0] != known:
-            catalog = TableCatalog(metadatas, default, self.references)
+            references = None if isinstance(self.ui.foreign_keys, str) else self.ui.foreign_keys
+            catalog = TableCatalog(metadatas, default, references)
             refuse_masked_keys(catalog, self.ui.mask)
             self._catalog = (known, catalog)
         return self._catalog[1]
 
-    @property
-    def references(self) -> Mapping[tuple[str, str], str] | None:
-        """The references that the application names, if it does not leave that to its models."""
-        given = self.ui.foreign_keys
-        return None if isinstance(given, str) else given
+
+class Visit:
+    """One request to the pages of a site, or to a page of the application that shows a part of them."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.ui = site.ui
+        self.audit_logger = site.audit_logger
+        self.settings = site.settings
+        #: Who looks; unknown until :meth:`identify`.
+        self.viewer: Viewer | None = None
+        #: What the permission callback is asked for, and about what.
+        self.action: str | None = None
+        self.target: Any = None
+        #: Rows that the page shows, if it is a list.
+        self.rows: int | None = None
+        #: Whether the response is one of ours, and no error page or login page of the application.
+        self.is_answered = False
+        #: The language of the texts, kept by :mod:`..i18n`.
+        self.language: Any = None
+        self._request = _this_request()
+        self._is_identified = False
+        self._answers: dict[tuple[str, Any], Any] = {}
 
     @property
-    def viewer(self) -> Viewer | None:
-        """Who looks, as the gate found out."""
-        found: Viewer | None = g.get("audit_viewer")
-        return found
+    def is_current(self) -> bool:
+        """Whether this is a visit of the present request: an application context may see several requests."""
+        return self._request is _this_request()
 
-    @property
+    @cached_property
+    def catalog(self) -> TableCatalog:
+        """The tables of the application."""
+        return self.site.catalog
+
+    @cached_property
     def sight(self) -> Sight:
         """What the viewer may see of a row."""
-        if "audit_sight" not in g:
-            g.audit_sight = Sight(self.catalog, self.ui.mask, self.ui.can_see_column, self.viewer)
-        sight: Sight = g.audit_sight
-        return sight
+        return Sight(self.catalog, self.ui.mask, self.ui.can_see_column, self.viewer)
 
-    @property
-    def links(self) -> Links:
-        """Addresses of the pages."""
-        return Links(self.name, self.catalog, lambda: self.clock.name)
-
-    @property
+    @cached_property
     def clock(self) -> Clock:
         """Times in the viewer's zone."""
         given = self.viewer.timezone if self.viewer is not None else None
-        return Clock(viewers_zone(given, self.config.timezone))
+        return Clock(viewers_zone(given, self.settings.timezone))
+
+    @cached_property
+    def links(self) -> Links:
+        """Addresses of the pages."""
+        return Links(self.site.name, self.catalog, lambda: self.clock.name)
 
     def reader(self) -> AuditReader:
         """Reads the log as far as the viewer may see it."""
@@ -179,41 +201,42 @@ class UIState:
         return AuditReader(
             engine=self.audit_logger.db.engine,
             models=self.audit_logger.models,
-            timeout_ms=self.config.statement_timeout_ms,
+            timeout_ms=self.settings.statement_timeout_ms,
             scope=narrow,
         )
 
-    def table_from(self, text: str) -> TableRef:
-        """The table that a part of a URL names.
+    def is_anonymous(self) -> bool:
+        """Whether Flask-Login is used and nobody is logged in."""
+        if self.ui.viewer is not None or not hasattr(current_app, "login_manager"):
+            return False
+        return not getattr(_login_user(), "is_authenticated", False)
 
-        :raises BadKey: if it can't be one.
-        """
-        schema, name = decode_table(text)
-        return TableRef(schema or self.catalog.default_schema, name)
+    def identify(self) -> None:
+        """Find out who looks, once."""
+        if not self._is_identified:
+            self.viewer, self._is_identified = self._find_viewer(), True
 
-    def record_from(self, table: str, key: str) -> RecordRef:
-        """The record that two parts of a URL name.
+    def ask(self, action: str, target: Any = None) -> Any:
+        """What the permission callback answers; asked once for each action and target."""
+        key = (action, target)
+        if key not in self._answers:
+            self._answers[key] = self.ui.permission(action, target) if self.ui.permission is not None else None
+        return self._answers[key]
 
-        :raises BadKey: if they can't be one.
-        """
-        return RecordRef(self.table_from(table), stored_key(decode_key(key)))
-
-    def may(self, action: str) -> bool:
-        """Whether links to pages of this kind are of use to the viewer.
-
-        The callback is asked once, without a target; one that needs a target decides when the link is followed.
-        """
-        known: dict[str, bool] = g.setdefault("audit_may", {})
-        if action not in known:
-            known[action] = self.ui.permission is not None and self.ui.permission(action, None) is True
-        return known[action]
+    def may(self, action: str, target: Any = None) -> bool:
+        """Whether the viewer may do something. A link is shown only if its page would open."""
+        # exactly True: a callback that forgets to return, or returns something else by mistake, allows nothing
+        return self.ask(action, target) is True
 
     def can_revert(self, record: RecordRef) -> bool:
         """Whether the viewer may put values of a record back."""
-        permission = self.ui.permission
-        if self.ui.revert is None or permission is None or self.catalog.get(record.table) is None:
+        if self.ui.revert is None or self.catalog.get(record.table) is None:
             return False
-        return permission("revert", record) is True
+        return self.may("revert", record)
+
+    def can_download(self, kind: Kind, shown: Shown, record: RecordRef | None) -> bool:
+        """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""
+        return self.may("download_binary", record) if kind is Kind.BINARY else shown.size is not None
 
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""
@@ -235,12 +258,6 @@ class UIState:
         given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
         return [column for column in given if self.sight.can_see(table, column)]
 
-    def can_download(self, kind: Kind, shown: Shown) -> bool:
-        """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""
-        if kind is Kind.BINARY:
-            return self.ui.permission is not None and self.ui.permission("download_binary", None) is True
-        return shown.size is not None
-
     def check_actor(self, actor: str) -> None:
         """Check that there can be such an actor.
 
@@ -252,49 +269,47 @@ class UIState:
         """The nonce of this response's Content-Security-Policy, if the application has one."""
         return self.ui.csp_nonce() if self.ui.csp_nonce is not None and has_request_context() else None
 
-
-def add_state(app: Flask, state: UIState) -> None:
-    """Remember the state of a blueprint."""
-    app.extensions.setdefault(_EXTENSION, {})[state.name] = state
-
-
-def find_state(app: Flask) -> UIState | None:
-    """The first state of an application: the one that links on its own pages go to."""
-    return next(iter(app.extensions.get(_EXTENSION, {}).values()), None)
-
-
-def this_app() -> Flask:
-    """The application itself, in whose context this is."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy that is typed as what it hides
-    return app
+    def _find_viewer(self) -> Viewer | None:
+        if self.ui.viewer is not None:
+            return self.ui.viewer()
+        if not hasattr(current_app, "login_manager"):
+            return None
+        user = _login_user()
+        label = getattr(user, "display_name", None) or getattr(user, "name", None) or getattr(user, "username", None)
+        zone, locale = getattr(user, "timezone", None), getattr(user, "locale", None)
+        return Viewer(str(user.get_id()), str(label) if label else None, zone, str(locale) if locale else None)
 
 
-def current_state() -> UIState:
-    """The state of the blueprint that answers this request."""
-    state: UIState = current_app.extensions[_EXTENSION][request.blueprints[0] if request.blueprints else ""]
-    return state
+def add_site(app: Flask, site: Site) -> None:
+    """Remember the pages of an application."""
+    app.extensions.setdefault(_EXTENSION, {})[site.name] = site
+
+
+def find_site() -> Site | None:
+    """The first site of the application: links on its own pages lead there."""
+    return next(iter(current_app.extensions.get(_EXTENSION, {}).values()), None)
+
+
+def visit_to(site: Site) -> Visit:
+    """The visit of this request, or a new one."""
+    known: Visit | None = g.get("audit_visit")
+    if known is not None and known.is_current:
+        # a page of one site may show a part of another one
+        return known if known.site is site else Visit(site)
+    visit = g.audit_visit = Visit(site)
+    return visit
+
+
+def current_visit() -> Visit:
+    """The visit to the blueprint that answers this request."""
+    return visit_to(current_app.extensions[_EXTENSION][request.blueprints[0] if request.blueprints else ""])
+
+
+def _this_request() -> Any:
+    return request._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]  # a proxy
 
 
 def _login_user() -> Any:
     from flask_login import current_user  # an application without Flask-Login has no login_manager either
 
     return current_user
-
-
-def is_anonymous(ui: AuditUI, app: Flask) -> bool:
-    """Whether Flask-Login is used and nobody is logged in."""
-    if ui.viewer is not None or not hasattr(app, "login_manager"):
-        return False
-    return not getattr(_login_user(), "is_authenticated", False)
-
-
-def find_viewer(ui: AuditUI, app: Flask) -> Viewer | None:
-    """Who looks at the pages."""
-    if ui.viewer is not None:
-        return ui.viewer()
-    if not hasattr(app, "login_manager"):
-        return None
-    user = _login_user()
-    label = getattr(user, "display_name", None) or getattr(user, "name", None) or getattr(user, "username", None)
-    zone, locale = getattr(user, "timezone", None), getattr(user, "locale", None)
-    return Viewer(str(user.get_id()), str(label) if label else None, zone, str(locale) if locale else None)

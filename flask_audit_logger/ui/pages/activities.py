@@ -22,17 +22,17 @@ from ...query.activities import (
 from ...query.criteria import Criteria
 from ...query.diff import Kind, as_text
 from ...query.diff.pieces import visible
-from ...query.paging import MAX_ID, Paging
+from ...query.paging import Paging
 from ...query.rows import ActivityRow
 from ...query.scope import newest_change
 from ...query.values import dump
-from ..access import action, allowed, note_rows
+from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..presenter import Presenter
 from ..shown import ActivityShown, Crumb, Fact, ListPage, Option, Page, TableShown, ValueShown
 from ..templating import crumbs, render
-from ..urls import Links, decode
-from ..visit import UIState, current_state
+from ..urls import Links
+from ..visit import Visit
 from .base import actor_choices, counted, frame, open_search, page_title, sentence, transaction_facts, viewer_name
 from .breakdown import FacetShown, HistogramShown, facets_shown, histogram_shown
 
@@ -85,58 +85,56 @@ MAX_RAW = 20_000
 
 
 @action("list")
-def list_page() -> Any:
+def list_page(visit: Visit) -> Any:
     """What changed, filtered."""
-    state = current_state()
-    parsed = open_search(state, SearchRules(default_period=state.config.default_period, extra=("panels",)))
-    presenter, link = Presenter(state), state.links.activities
-    with state.reader().reading() as log:
-        actors = actor_choices(state, log)
+    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("panels",)))
+    presenter, link = Presenter(visit), visit.links.activities
+    with visit.reader().reading() as log:
+        actors = actor_choices(visit, log)
         if parsed.errors:
             page, count, nothing = None, None, False
         else:
             page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
-            count = counted(log, search, page, state.config.count_cap)
+            count = counted(log, search, page, visit.settings.count_cap)
     with_panels = request.args.get("panels") == "1" and not parsed.errors
-    note_rows(len(page.rows) if page else 0)
+    visit.rows = len(page.rows) if page else 0
     names = dict(actors)
-    heading = gettext("Audit log") if parsed.errors else sentence(state, parsed, count, names)
+    heading = gettext("Audit log") if parsed.errors else sentence(visit, parsed, count, names)
     title = gettext("There is a problem") if parsed.errors else heading
     context = ActivitiesPage(
-        **frame(state, parsed, link, title=title, heading=heading, steps=(), actors=actors),
+        **frame(visit, parsed, link, title=title, heading=heading, steps=(), actors=actors),
         rows=tuple(presenter.listed(row) for row in page.rows) if page else (),
-        extra_columns=tuple(column.title for column in state.ui.extra_columns if column.cell is not None),
+        extra_columns=tuple(column.title for column in visit.ui.extra_columns if column.cell is not None),
         pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor),
         count_note=None if count or parsed.errors else gettext("Counting took too long."),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
-        presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in state.ui.presets),
-        tables=tuple(presenter.table(info.ref) for info in state.catalog.audited),
+        presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in visit.ui.presets),
+        tables=tuple(presenter.table(info.ref) for info in visit.catalog.audited),
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
         nothing_logged=nothing,
-        panels=_panels(state, parsed) if page is not None and page.rows and not with_panels else None,
-        facets=facets_shown(state, parsed) if with_panels else (),
-        chart=histogram_shown(state, parsed) if with_panels else None,
-        export_href=state.links.export(None, changed(parsed.args)) if state.may("export") else None,
+        panels=_panels(visit, parsed) if page is not None and page.rows and not with_panels else None,
+        facets=facets_shown(visit, parsed) if with_panels else (),
+        chart=histogram_shown(visit, parsed) if with_panels else None,
+        export_href=visit.links.export(None, changed(parsed.args)) if visit.may("export") else None,
     )
-    return render(context, 400 if parsed.errors else 200)
+    return render(visit, context, 400 if parsed.errors else 200)
 
 
 @action("activity")
-def detail_page(activity_id: int) -> Any:
+def detail_page(visit: Visit, activity_id: int) -> Any:
     """One change in full."""
-    state = current_state()
-    presenter, links = Presenter(state), state.links
-    with state.reader().reading() as log:
-        row = get_activity(log, activity_id) if activity_id <= MAX_ID else None
+    presenter, links = Presenter(visit), visit.links
+    with visit.reader().reading() as log:
+        row = get_activity(log, activity_id)
         if row is None:
             abort(404)
         presenter.learn(log, [row])
         in_record = neighbours_in_record(log, row) if row.record_key is not None else Neighbours(None, None)
         in_transaction = neighbours_in_transaction(log, row)
-        in_reach = row.record is not None and newest_change(log, row.record, state.catalog.key).is_seen
+        in_reach = row.record is not None and newest_change(log, row.record, visit.catalog.key).is_seen
     shown = presenter.activity(row, whole=True)
     name = shown.record.label if shown.record else shown.table.label
     steps = [Crumb(shown.table.label, shown.table.href)]
@@ -144,40 +142,39 @@ def detail_page(activity_id: int) -> Any:
         steps.append(Crumb(shown.record.label, shown.record.href))
     heading = gettext("%(record)s: %(verb)s", record=name, verb=shown.verb_word)
     context = ActivityPage(
-        title=page_title(state, gettext("%(heading)s – change %(id)s", heading=heading, id=row.id)),
+        title=page_title(visit, gettext("%(heading)s – change %(id)s", heading=heading, id=row.id)),
         heading=heading,
-        crumbs=crumbs(state, *steps, Crumb(gettext("Change %(id)s", id=row.id))),
-        zone=state.clock.name,
-        viewer=viewer_name(state),
+        crumbs=crumbs(visit, *steps, Crumb(gettext("Change %(id)s", id=row.id))),
+        zone=visit.clock.name,
+        viewer=viewer_name(visit),
         activity=shown,
-        facts=_facts(state, row),
+        facts=_facts(visit, row),
         unchanged=tuple(_unchanged(presenter, row)),
-        raw=_raw(state, row),
-        actions=_actions(state, row, in_reach=in_reach),
+        raw=_raw(visit, row),
+        actions=_actions(visit, row, in_reach=in_reach),
         done=request.args.get("done") == "1",
         in_record=_hrefs(links, in_record),
         in_transaction=_hrefs(links, in_transaction),
         place=_place(in_transaction),
     )
-    return render(context)
+    return render(visit, context)
 
 
 @action("value")
-def value_file(activity_id: int, column: str) -> Any:
+def value_file(visit: Visit, activity_id: int, column: str) -> Any:
     """One value as a download. Never shown in the browser, whatever it holds."""
-    state = current_state()
-    name, side = decode(column), request.args.get("side")
-    with state.reader().reading() as log:
-        row = get_activity(log, activity_id) if activity_id <= MAX_ID else None
-    if row is None or side not in ("old", "new") or not state.sight.can_see(row.table, name):
+    side = request.args.get("side")
+    with visit.reader().reading() as log:
+        row = get_activity(log, activity_id)
+    if row is None or side not in ("old", "new") or not visit.sight.can_see(row.table, column):
         abort(404)
-    value = row.before(name) if side == "old" else row.after(name)
+    value = row.before(column) if side == "old" else row.after(column)
     if not value.known:
         abort(404)
-    info = state.catalog.column(row.table, name)
+    info = visit.catalog.column(row.table, column)
     text = as_text(value.data)
     may_be_binary = info is not None and info.kind is Kind.BINARY
-    if may_be_binary and not allowed(state, "download_binary", row.record):
+    if may_be_binary and not visit.may("download_binary", row.record):
         abort(404)
     # the column may have held texts once
     is_binary = may_be_binary and _BYTES.fullmatch(text) is not None
@@ -191,24 +188,24 @@ def value_file(activity_id: int, column: str) -> Any:
     )
 
 
-def _panels(state: UIState, parsed: ParsedSearch) -> tuple[str, str, str]:
+def _panels(visit: Visit, parsed: ParsedSearch) -> tuple[str, str, str]:
     args = changed(parsed.args)
-    links = state.links
+    links = visit.links
     return links.panel("histogram", args), links.panel("facets", args), links.activities({**args, "panels": "1"})
 
 
-def _actions(state: UIState, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:
+def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:
     """What can be done from here."""
-    record, links = row.record, state.links
+    record, links = row.record, visit.links
     if record is None:
         return ()
     found = []
-    if allowed(state, "compare", record):
+    if visit.may("compare", record):
         found.append(
             Option(gettext("Compare with the newest version"), links.compare(record, **{"from": row.id, "to": "last"}))
         )
     found.append(Option(gettext("State after this change"), links.record_at(record, change=row.id)))
-    if row.verb in ("update", "delete") and in_reach and state.can_revert(record):
+    if row.verb in ("update", "delete") and in_reach and visit.can_revert(record):
         columns = row.changed_columns if row.verb == "update" else ()
         found.append(Option(gettext("Put back …"), links.revert(record, row.id, "before", *columns)))
     return tuple(found)
@@ -228,10 +225,10 @@ def _place(found: Neighbours) -> str | None:
     return gettext("%(place)s of %(total)s", place=place, total=total)
 
 
-def _facts(state: UIState, row: ActivityRow) -> tuple[Fact, ...]:
-    moment = state.clock.moment(row.issued_at)
+def _facts(visit: Visit, row: ActivityRow) -> tuple[Fact, ...]:
+    moment = visit.clock.moment(row.issued_at)
     facts = [Fact(gettext("Time"), moment.exact, moment=moment)]
-    return (*facts, *transaction_facts(state, row.transaction, with_time=False))
+    return (*facts, *transaction_facts(visit, row.transaction, with_time=False))
 
 
 def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
@@ -241,15 +238,15 @@ def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
     columns = [
         column
         for column in row.old_data
-        if column not in row.changed_data and presenter.state.sight.can_see(row.table, column)
+        if column not in row.changed_data and presenter.visit.sight.can_see(row.table, column)
     ]
-    ordered = presenter.state.catalog.ordered(row.table, columns)
+    ordered = presenter.visit.catalog.ordered(row.table, columns)
     return [presenter.value(row.table, column, row.before(column)) for column in ordered]
 
 
-def _raw(state: UIState, row: ActivityRow) -> tuple[tuple[str, str], ...]:
+def _raw(visit: Visit, row: ActivityRow) -> tuple[tuple[str, str], ...]:
     sides = (("old_data", row.old_data), ("changed_data", row.changed_data))
-    texts = ((name, visible(dump(state.sight.row(row.table, data)))) for name, data in sides)
+    texts = ((name, visible(dump(visit.sight.row(row.table, data)))) for name, data in sides)
     cut = gettext("(cut here)")
     return tuple((name, text if len(text) <= MAX_RAW else f"{text[:MAX_RAW]}… {cut}") for name, text in texts)
 

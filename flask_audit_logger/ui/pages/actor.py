@@ -23,8 +23,7 @@ from ..filters import SearchRules, changed, pager
 from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown
 from ..templating import message, render
-from ..urls import NOBODY, decode
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import counted, frame, open_search, sentence
 
 
@@ -54,35 +53,34 @@ MONDAY = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
 @action("actor")
-def actor_page(actor: str) -> Any:
+def actor_page(visit: Visit, actor: str | None) -> Any:
     """When somebody was seen, where, what they changed, and the changes."""
-    state = current_state()
-    actor_id = None if actor == NOBODY else decode(actor)
+    actor_id = actor
     try:
         if actor_id is not None:
-            state.check_actor(actor_id)
+            visit.check_actor(actor_id)
     except ValueError:
         abort(404)
     # no period: whoever left long ago would have an empty page
     rules = SearchRules(fixed=FIXED, base=Criteria(actors=(actor_id,)))
-    parsed = open_search(state, rules)
-    presenter = Presenter(state)
+    parsed = open_search(visit, rules)
+    presenter = Presenter(visit)
     presenter.learn_actors([actor_id])
-    with state.reader().reading() as log:
+    with visit.reader().reading() as log:
         seen = sighting(log, actor_id)
         if seen is None:
             return _only_as_others(presenter, log, actor_id)
-        found = addresses(log, actor_id) if state.sight.can_see_fact("client_addr") else []
+        found = addresses(log, actor_id) if visit.sight.can_see_fact("client_addr") else []
         page, count = None, None
         done = Work()
         if not parsed.errors:
             page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
-            done = work(log, search, state.clock.zone_name)
-            count = counted(log, search, page, state.config.count_cap)
+            done = work(log, search, visit.clock.zone_name)
+            count = counted(log, search, page, visit.settings.count_cap)
 
     def link(args: Any, anchor: bool = False) -> str:
-        return state.links.actor(actor_id, args, anchor=anchor)
+        return visit.links.actor(actor_id, args, anchor=anchor)
 
     label = seen.label if actor_id is not None else None  # nobody has the name of the last of them
     shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, label, None, None, None))
@@ -90,75 +88,75 @@ def actor_page(actor: str) -> Any:
     verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in done.tallies)))
     context = ActorPage(
         **frame(
-            state,
+            visit,
             parsed,
             link,
-            title=gettext("%(name)s – %(changes)s", name=name, changes=sentence(state, parsed, count, {})),
+            title=gettext("%(name)s – %(changes)s", name=name, changes=sentence(visit, parsed, count, {})),
             heading=name if actor_id is not None else gettext("Actor not recorded"),
             steps=(Crumb(name),),
             fixed=FIXED,
         ),
         actor=shown,
-        facts=_facts(state, actor_id, seen),
+        facts=_facts(visit, actor_id, seen),
         addresses=tuple(
             (_address(found_at), number(times), _narrow(parsed, link, found_at)) for found_at, times in found
         ),
         matrix=_matrix(presenter, parsed, done.tallies, verbs, link),
         hours=_hours(done),
-        options=(*_own_record(state, actor_id), *_impersonated(state, actor_id)),
+        options=(*_own_record(visit, actor_id), *_impersonated(visit, actor_id)),
         matrix_verbs=tuple(VERB_NAMES[verb] for verb in verbs),
         matrix_note=gettext("Only the newest %(number)s changes are counted.", number=number(10_000))
         if done.is_cut
         else None,
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
-        count_note=sentence(state, parsed, count, {}) if not parsed.errors else None,
+        count_note=sentence(visit, parsed, count, {}) if not parsed.errors else None,
     )
-    return render(context, 400 if parsed.errors else 200)
+    return render(visit, context, 400 if parsed.errors else 200)
 
 
 def _only_as_others(presenter: Presenter, log: Log, actor_id: str | None) -> Any:
     """The page of somebody who changed nothing under their own name, but under those of others."""
-    state, known = presenter.state, None
+    visit, known = presenter.visit, None
     if actor_id is not None:
         try:
             with translated():
-                log.limit(state.config.panel_timeout_ms)
+                log.limit(visit.settings.panel_timeout_ms)
                 known = acted_as(log, actor_id)
         except ReadTimeout:
             pass
     if known is None:
         abort(404)
-    shown = presenter.actor(TransactionRow(0, None, state.clock.now, actor_id, known.label, None, None, None))
+    shown = presenter.actor(TransactionRow(0, None, visit.clock.now, actor_id, known.label, None, None, None))
     text = gettext("No change has been recorded under this name.")
     return message(
-        state, 200, shown.label, text, options=(*_own_record(state, actor_id), *_impersonated(state, actor_id))
+        visit, 200, shown.label, text, options=(*_own_record(visit, actor_id), *_impersonated(visit, actor_id))
     )
 
 
-def _facts(state: UIState, actor_id: str | None, seen: Any) -> tuple[Fact, ...]:
-    first, last = state.clock.moment(seen.first), state.clock.moment(seen.last)
+def _facts(visit: Visit, actor_id: str | None, seen: Any) -> tuple[Fact, ...]:
+    first, last = visit.clock.moment(seen.first), visit.clock.moment(seen.last)
     facts = [Fact(gettext("First seen"), first.text, moment=first), Fact(gettext("Last seen"), last.text, moment=last)]
     return (Fact(gettext("Id"), actor_id, is_code=True), *facts) if actor_id is not None else tuple(facts)
 
 
-def _own_record(state: UIState, actor_id: str | None) -> tuple[Option, ...]:
+def _own_record(visit: Visit, actor_id: str | None) -> tuple[Option, ...]:
     """The history of the account itself, if accounts are audited."""
-    table = getattr(state.audit_logger.actor_cls, "__table__", None)
+    table = getattr(visit.audit_logger.actor_cls, "__table__", None)
     if actor_id is None or table is None:
         return ()
-    ref = TableRef(table.schema or state.catalog.default_schema, table.name)
-    info = state.catalog.get(ref)
+    ref = TableRef(table.schema or visit.catalog.default_schema, table.name)
+    info = visit.catalog.get(ref)
     if info is None or not info.is_audited:
         return ()
-    return (Option(gettext("Changes to this user's own record"), state.links.record(RecordRef(ref, actor_id))),)
+    return (Option(gettext("Changes to this user's own record"), visit.links.record(RecordRef(ref, actor_id))),)
 
 
-def _impersonated(state: UIState, actor_id: str | None) -> tuple[Option, ...]:
+def _impersonated(visit: Visit, actor_id: str | None) -> tuple[Option, ...]:
     """What they did under the names of others."""
     if actor_id is None:
         return ()
-    return (Option(gettext("Impersonated by this user"), state.links.activities({"impersonator": actor_id})),)
+    return (Option(gettext("Impersonated by this user"), visit.links.activities({"impersonator": actor_id})),)
 
 
 def _hours(done: Work) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -187,7 +185,7 @@ def _matrix(
         cells: list[tuple[str, str | None]] = []
         for verb in verbs:
             found = numbers.get((table, verb))
-            filters = changed(parsed.args, table=presenter.state.catalog.text(table), verb=verb)
+            filters = changed(parsed.args, table=presenter.visit.catalog.text(table), verb=verb)
             cells.append((number(found), link(filters, True)) if found else ("–", None))
         rows.append((presenter.table(table), tuple(cells)))
     return tuple(rows)

@@ -19,7 +19,7 @@ from ..shown import ActivityShown, Crumb, CurrentValue, Page, RecordShown, Table
 from ..templating import crumbs, render
 from ..times import known_zone, typed_time
 from ..urls import activity_id_of
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import more_columns, page_title, record_name, viewer_name
 from .record import Note, end_notes, find_origin, incomplete, set_by, without_history
 
@@ -49,17 +49,15 @@ class SnapshotPage(Page):
 
 
 @action("record")
-def at_page(table: str, key: str) -> Any:
+def at_page(visit: Visit, record: RecordRef) -> Any:
     """The whole row as it was at a time, and who set each value."""
-    state = current_state()
-    record = state.record_from(table, key)
-    presenter = Presenter(state)
-    with state.reader().reading() as log:
-        asked = _asked(state, log, record)
+    presenter = Presenter(visit)
+    with visit.reader().reading() as log:
+        asked = _asked(visit, log, record)
         found, moment = asked.found, asked.moment
         newer = found.newer if found is not None else first_after(log, record, moment)
         if found is None and newer is None:
-            return without_history(state, presenter, record, find_origin(state, log, record))
+            return without_history(visit, presenter, record, find_origin(visit, log, record))
         rows = [found.version, *found.touched.values(), *found.later.values()] if found is not None else []
         presenter.learn(log, rows, [record])
     columns = _columns(presenter, found) if found is not None else []
@@ -67,33 +65,33 @@ def at_page(table: str, key: str) -> Any:
     then = version.id if version is not None else None
     shown, shown_table = presenter.record(record, then), presenter.table(record.table)
     name = record_name(shown, shown_table)
-    heading = gettext("%(record)s as of %(time)s", record=name, time=asked.text(state))
+    heading = gettext("%(record)s as of %(time)s", record=name, time=asked.text(visit))
     context = SnapshotPage(
-        title=page_title(state, heading),
+        title=page_title(visit, heading),
         heading=heading,
         crumbs=crumbs(
-            state,
+            visit,
             Crumb(shown_table.label, shown_table.href),
             Crumb(shown.label, shown.href),
-            Crumb(gettext("As of %(time)s", time=asked.text(state))),
+            Crumb(gettext("As of %(time)s", time=asked.text(visit))),
         ),
-        zone=state.clock.name,
-        viewer=viewer_name(state),
+        zone=visit.clock.name,
+        viewer=viewer_name(visit),
         record=shown,
         table=shown_table,
-        notes=_notes(state, record, found) if asked.error is None else (),
-        action=state.links.record_at(record),
+        notes=_notes(visit, record, found) if asked.error is None else (),
+        action=visit.links.record_at(record),
         typed=asked.typed,
         typed_zone=asked.zone,
         error=asked.error,
         values=tuple(_value(presenter, found, column) for column in columns[:MANY]) if found else (),
         more=more_columns(len(columns) - MANY),
         version=presenter.activity(version) if version is not None else None,
-        older=_at(state, record, found.older if found is not None else None),
-        newer=_at(state, record, newer if moment is not None else None),
-        compare_href=state.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
+        older=_at(visit, record, found.older if found is not None else None),
+        newer=_at(visit, record, newer if moment is not None else None),
+        compare_href=visit.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
     )
-    return render(context, 400 if asked.error else 200)
+    return render(visit, context, 400 if asked.error else 200)
 
 
 @dataclass(frozen=True)
@@ -111,27 +109,27 @@ class Asked:
     found: Standing | None
     error: str | None = None
 
-    def text(self, state: UIState) -> str:
+    def text(self, visit: Visit) -> str:
         """The time, with its offset if it isn't the viewer's."""
         if self.moment is None:
             return self.typed
-        shown = state.clock.moment(self.moment)
-        return shown.text if self.zone == state.clock.name else shown.zoned
+        shown = visit.clock.moment(self.moment)
+        return shown.text if self.zone == visit.clock.name else shown.zoned
 
 
-def _asked(state: UIState, log: Log, record: RecordRef) -> Asked:
-    typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or state.clock.name
+def _asked(visit: Visit, log: Log, record: RecordRef) -> Asked:
+    typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or visit.clock.name
     if "change" in request.args:
         change = activity_id_of(request.args["change"])
-        found = _standing(state, log, record, exactly(log, change)) if change is not None and not typed else None
+        found = _standing(visit, log, record, exactly(log, change)) if change is not None and not typed else None
         if found is None:
             abort(404)
         return Asked(typed, zone, found.version.issued_at, found)
     try:
-        moment = _typed(typed[:100], zone) if typed else state.clock.now
+        moment = _typed(typed[:100], zone) if typed else visit.clock.now
     except ValueError as problem:
         return Asked(typed, zone, None, None, str(problem))
-    return Asked(typed, zone, moment, _standing(state, log, record, begun_by(log, moment)))
+    return Asked(typed, zone, moment, _standing(visit, log, record, begun_by(log, moment)))
 
 
 def _typed(text: str, zone: str) -> dt.datetime:
@@ -142,19 +140,19 @@ def _typed(text: str, zone: str) -> dt.datetime:
     return start if start == end else end - dt.timedelta(microseconds=1)
 
 
-def _notes(state: UIState, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
+def _notes(visit: Visit, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
     if found is None:
         return ((gettext("This record did not exist yet, or the log does not reach back that far."), None),)
-    notes = end_notes(state, record, found.version)
+    notes = end_notes(visit, record, found.version)
     if found.version.verb == "delete":
-        deleted_at = state.clock.moment(found.version.issued_at).text
+        deleted_at = visit.clock.moment(found.version.issued_at).text
         notes.append((gettext("This record had been deleted at %(time)s.", time=deleted_at), None))
     text = incomplete(found)
     return (*notes, *([(text, None)] if text else []))
 
 
-def _standing(state: UIState, log: Log, record: RecordRef, which: Which) -> Standing | None:
-    return standings(log, record, which, key=state.catalog.key(record.table))[0]
+def _standing(visit: Visit, log: Log, record: RecordRef, which: Which) -> Standing | None:
+    return standings(log, record, which, key=visit.catalog.key(record.table))[0]
 
 
 def _columns(presenter: Presenter, found: Standing) -> list[str]:
@@ -166,8 +164,8 @@ def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
     return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
 
 
-def _at(state: UIState, record: RecordRef, version: int | None) -> str | None:
+def _at(visit: Visit, record: RecordRef, version: int | None) -> str | None:
     if version is None:
         return None
     # not by its time: the changes of one statement have the same
-    return state.links.record_at(record, change=version)
+    return visit.links.record_at(record, change=version)

@@ -24,7 +24,7 @@ from ..shown import Crumb, Fact, RecordShown, TableShown
 from ..templating import crumbs
 from ..times import PERIOD_WORDS
 from ..urls import NOBODY
-from ..visit import UIState
+from ..visit import Visit
 
 #: Most actors that the filter offers as a list.
 OFFERED_ACTORS = 100
@@ -45,13 +45,13 @@ _SEARCHES = {
 }
 
 
-def open_search(state: UIState, rules: SearchRules) -> ParsedSearch:
+def open_search(visit: Visit, rules: SearchRules) -> ParsedSearch:
     """Read the filters of this request."""
-    return parse(state, request.args, request.query_string, rules)
+    return parse(visit, request.args, request.query_string, rules)
 
 
 def frame(
-    state: UIState,
+    visit: Visit,
     parsed: ParsedSearch,
     link: Callable[..., str],
     *,
@@ -68,22 +68,22 @@ def frame(
     names = dict(actors)
     form = parsed.form
     return {
-        "title": page_title(state, title),
+        "title": page_title(visit, title),
         "heading": visible(heading),
-        "crumbs": crumbs(state, *steps),
-        "zone": state.clock.name,
-        "viewer": viewer_name(state),
+        "crumbs": crumbs(visit, *steps),
+        "zone": visit.clock.name,
+        "viewer": viewer_name(visit),
         "ignored": parsed.ignored,
         "form": form,
         "action": link({}),
-        "chips": tuple(chips(state, parsed, lambda args: link(args, anchor=True), names)),
+        "chips": tuple(chips(visit, parsed, lambda args: link(args, anchor=True), names)),
         "clear_href": link({}),
-        "pin_href": link(pinned(state, parsed), anchor=True) if _is_relative(parsed) else None,
+        "pin_href": link(pinned(visit, parsed), anchor=True) if _is_relative(parsed) else None,
         "errors": parsed.errors,
         "more_active": sum(bool(parsed.args.get(name)) for name in form.MORE if name not in fixed),
         "actor_choices": tuple(actors),
         "actors_complete": _is_complete(actors, form.actor.data or []),
-        "columns": _columns(state, parsed),
+        "columns": _columns(visit, parsed),
         "fixed": frozenset(fixed),
     }
 
@@ -93,10 +93,10 @@ def is_all(page: Page[Any]) -> bool:
     return bool(page.rows) and not page.has_newer and not page.has_older
 
 
-def page_title(state: UIState, text: str) -> str:
+def page_title(visit: Visit, text: str) -> str:
     """Title of a page: what it is, where it belongs."""
     title = gettext("%(page)s – Audit", page=visible(text))
-    return f"{title} – {state.config.home[0]}" if state.config.home else title
+    return f"{title} – {visit.settings.home[0]}" if visit.settings.home else title
 
 
 def more_columns(number: int) -> str | None:
@@ -106,9 +106,9 @@ def more_columns(number: int) -> str | None:
     return ngettext("%(number)s more column is not shown.", "%(number)s more columns are not shown.", number)
 
 
-def viewer_name(state: UIState) -> str | None:
+def viewer_name(visit: Visit) -> str | None:
     """How the viewer is called, for print."""
-    return visible(state.viewer.label or state.viewer.id) if state.viewer else None
+    return visible(visit.viewer.label or visit.viewer.id) if visit.viewer else None
 
 
 def record_name(record: RecordShown, table: TableShown) -> str:
@@ -127,35 +127,35 @@ def counted(log: Log, search: Search, page: Page[Any], cap: int) -> Count | None
         return None
 
 
-def actor_choices(state: UIState, log: Log) -> list[tuple[str, str]]:
+def actor_choices(visit: Visit, log: Log) -> list[tuple[str, str]]:
     """Ids and names of actors to choose from."""
-    hook = state.ui.suggest_actors
+    hook = visit.ui.suggest_actors
     if hook is not None:
         return asked("suggest_actors", lambda: [(str(actor), str(label)) for actor, label in hook().items()], [])
     if log.is_scoped:  # others must not learn who is in the log
         return []
-    if state.known_actors is None or time.monotonic() - state.known_actors[0] > ACTORS_AGE:
+    if visit.site.known_actors is None or time.monotonic() - visit.site.known_actors[0] > ACTORS_AGE:
         found = [(actor.id, actor.label or f"#{actor.id}") for actor in known_actors(log, OFFERED_ACTORS + 1)]
-        state.known_actors = (time.monotonic(), sorted(found, key=lambda choice: choice[1].casefold()))
-    return state.known_actors[1]
+        visit.site.known_actors = (time.monotonic(), sorted(found, key=lambda choice: choice[1].casefold()))
+    return visit.site.known_actors[1]
 
 
-def sentence(state: UIState, parsed: ParsedSearch, count: Count | None, actor_names: dict[str, str]) -> str:
+def sentence(visit: Visit, parsed: ParsedSearch, count: Count | None, actor_names: dict[str, str]) -> str:
     """The filter in words: "412 updates to Products by Ann Price, last 30 days"."""
     if parsed.errors:  # what was typed may be anything
         return gettext("There is a problem")
     verbs = parsed.form.verb.data or []
     noun = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else CHANGES
-    return in_words(state, parsed, amount(count, noun), actor_names)
+    return in_words(visit, parsed, amount(count, noun), actor_names)
 
 
-def in_words(state: UIState, parsed: ParsedSearch, changes: str, actor_names: dict[str, str]) -> str:
+def in_words(visit: Visit, parsed: ParsedSearch, changes: str, actor_names: dict[str, str]) -> str:
     """A search in words.
 
     :param changes: what was found.
     """
     form = parsed.form
-    tables = joined([state.table_label(state.catalog.ref(name)) for name in form.table.data or []], "or")
+    tables = joined([visit.table_label(visit.catalog.ref(name)) for name in form.table.data or []], "or")
     columns = joined(list(form.col.data or []), "or")
     nobody = gettext("nobody known")
     actors = [nobody if actor == NOBODY else actor_names.get(actor, actor) for actor in form.actor.data or []]
@@ -166,17 +166,17 @@ def in_words(state: UIState, parsed: ParsedSearch, changes: str, actor_names: di
         columns=columns,
         actors=joined(actors, "or"),
     )
-    return _with_time(state, parsed, text)
+    return _with_time(visit, parsed, text)
 
 
-def _with_time(state: UIState, parsed: ParsedSearch, search: str) -> str:
+def _with_time(visit: Visit, parsed: ParsedSearch, search: str) -> str:
     if parsed.period:
         if parsed.period == "all":
             return search
         return gettext("%(search)s, %(period)s", search=search, period=PERIOD_WORDS[parsed.period])
     since, until = parsed.criteria.since, parsed.criteria.until
-    begin = state.clock.moment(since).text if since is not None else ""
-    end = state.clock.moment(until).text if until is not None else ""
+    begin = visit.clock.moment(since).text if since is not None else ""
+    end = visit.clock.moment(until).text if until is not None else ""
     if begin and end:
         return gettext("%(search)s, from %(since)s until %(until)s", search=search, since=begin, until=end)
     if begin:
@@ -194,13 +194,13 @@ def _is_complete(actors: Sequence[tuple[str, str]], chosen: Sequence[str]) -> bo
     return 0 < len(actors) <= OFFERED_ACTORS and len(chosen) < 2 and set(chosen) <= ids
 
 
-def _columns(state: UIState, parsed: ParsedSearch) -> tuple[str, ...]:
+def _columns(visit: Visit, parsed: ParsedSearch) -> tuple[str, ...]:
     """Columns to suggest: those of the chosen tables that may be searched."""
-    refs = [state.catalog.ref(name) for name in parsed.form.table.data or []]
+    refs = [visit.catalog.ref(name) for name in parsed.form.table.data or []]
     if not refs and parsed.criteria.tables:
         refs = list(parsed.criteria.tables)
-    infos = [info for info in (state.catalog.get(ref) for ref in refs) if info is not None]
-    names = [name for info in infos for name in info.columns if state.sight.can_see(info.ref, name)]
+    infos = [info for info in (visit.catalog.get(ref) for ref in refs) if info is not None]
+    names = [name for info in infos for name in info.columns if visit.sight.can_see(info.ref, name)]
     return tuple(dict.fromkeys(names))
 
 
@@ -228,18 +228,18 @@ _KNOWN = {
 }
 
 
-def transaction_facts(state: UIState, transaction: TransactionRow | None, *, with_time: bool = True) -> list[Fact]:
+def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_time: bool = True) -> list[Fact]:
     """Everything recorded about who made a change, from where and why. What was not recorded has no line."""
     if transaction is None:
         return [Fact(gettext("Transaction"), gettext("not recorded: its row is gone from the log"))]
     said = transaction.said
     facts: list[Fact | None] = []
     if with_time:
-        moment = state.clock.moment(transaction.issued_at)
+        moment = visit.clock.moment(transaction.issued_at)
         facts.append(Fact(gettext("Time"), moment.exact, moment=moment))
     facts.append(_fact(gettext("Reason"), said("reason")))
-    if transaction.client_addr and state.sight.can_see_fact("client_addr"):
-        href = state.links.activities({"addr": transaction.client_addr})
+    if transaction.client_addr and visit.sight.can_see_fact("client_addr"):
+        href = visit.links.activities({"addr": transaction.client_addr})
         facts.append(Fact(gettext("Address"), transaction.client_addr, href=href, is_code=True))
     request = " ".join(part for part in (said("method"), said("path")) if part)
     facts.append(_fact(gettext("Request"), request or None, is_code=True))
@@ -252,12 +252,12 @@ def transaction_facts(state: UIState, transaction: TransactionRow | None, *, wit
             Fact(
                 gettext("Request id"),
                 visible(request_id),
-                href=state.links.activities({"req": request_id}),
+                href=visit.links.activities({"req": request_id}),
                 is_code=True,
             )
         )
     facts.append(_fact(gettext("Trace id"), said("trace_id"), is_code=True))
-    if state.sight.can_see_fact("user_agent"):
+    if visit.sight.can_see_fact("user_agent"):
         facts.append(_fact(gettext("Browser"), said("user_agent")))
     facts.append(_fact(gettext("Background job"), said("job"), is_code=True))
     facts.append(_fact(gettext("Command"), said("command"), is_code=True))
@@ -265,7 +265,7 @@ def transaction_facts(state: UIState, transaction: TransactionRow | None, *, wit
     unread = _listed(transaction.context.get("rows_unread"))
     facts.append(_fact(gettext("Single rows not recorded for"), unread))
     for name, value in transaction.context.items():
-        if name not in _KNOWN and state.sight.can_see_fact(name):
+        if name not in _KNOWN and visit.sight.can_see_fact(name):
             facts.append(_fact(name, value if isinstance(value, str) else dump(value), is_code=True))
     facts.append(_fact(gettext("Database user"), transaction.db_user, is_code=True))
     facts.append(_fact(gettext("Application name"), transaction.application_name or None, is_code=True))

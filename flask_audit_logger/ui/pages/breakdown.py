@@ -20,7 +20,7 @@ from ..shown import Option
 from ..templating import fragment
 from ..times import is_twice, known_zone, offset_of
 from ..urls import NOBODY
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import open_search
 
 
@@ -87,42 +87,41 @@ WIDTH, HEIGHT, GAP = 600, 80, 1
 
 
 @action("list")
-def panel(name: str) -> Any:
+def panel(visit: Visit, name: str) -> Any:
     """A fragment of HTML for the list."""
-    state = current_state()
-    parsed = open_search(state, SearchRules(default_period=state.config.default_period, extra=("panels",)))
+    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("panels",)))
     if name not in ("facets", "histogram") or parsed.errors:
         abort(404)
     if name == "facets":
-        html = fragment("audit/_facets.html", facets=facets_shown(state, parsed))
+        html = fragment(visit, "audit/_facets.html", facets=facets_shown(visit, parsed))
     else:
-        html = fragment("audit/_histogram.html", chart=histogram_shown(state, parsed))
+        html = fragment(visit, "audit/_histogram.html", chart=histogram_shown(visit, parsed))
     return Response(html, content_type="text/html; charset=utf-8")
 
 
-def facets_shown(state: UIState, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
+def facets_shown(visit: Visit, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
     """All facets; one that takes too long says so."""
-    names = [name for name in FACETS if name != "addr" or state.sight.can_see_fact("client_addr")]
+    names = [name for name in FACETS if name != "addr" or visit.sight.can_see_fact("client_addr")]
     found: dict[str, Facet | None] = {}
     while len(found) < len(names):
         try:
-            with state.reader().reading(timeout_ms=state.config.panel_timeout_ms) as log:
+            with visit.reader().reading(timeout_ms=visit.settings.panel_timeout_ms) as log:
                 search = Search.prepare(log, parsed.criteria)
                 for name in names[len(found) :]:
                     found[name] = facet(log, search, name)
         except ReadTimeout:  # the others begin anew: nothing can be read after it
             found[names[len(found)]] = None
-    return tuple(_facet(state, parsed, name, found[name]) for name in names)
+    return tuple(_facet(visit, parsed, name, found[name]) for name in names)
 
 
-def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | None:
+def histogram_shown(visit: Visit, parsed: ParsedSearch) -> HistogramShown | None:
     """The chart; ``None`` if there is nothing to show."""
-    zone_name = parsed.form.tz.data or state.clock.name
+    zone_name = parsed.form.tz.data or visit.clock.name
     zone = known_zone(zone_name)
     try:
-        with state.reader().reading(timeout_ms=state.config.panel_timeout_ms) as log:
+        with visit.reader().reading(timeout_ms=visit.settings.panel_timeout_ms) as log:
             search = Search.prepare(log, parsed.criteria)
-            found = histogram(log, search, zone, zone_name, state.clock.now)
+            found = histogram(log, search, zone, zone_name, visit.clock.now)
     except ReadTimeout:
         return HistogramShown("", (), 0, WIDTH, HEIGHT, timed_out=True)
     if found is None:
@@ -145,16 +144,16 @@ def histogram_shown(state: UIState, parsed: ParsedSearch) -> HistogramShown | No
                 width=round(max(width - GAP, 0.5), 2),
                 height=height,
                 label=ngettext("%(time)s: %(number)s change", "%(time)s: %(number)s changes", bar.number, time=text),
-                href=state.links.activities(filters, anchor=True),
+                href=visit.links.activities(filters, anchor=True),
             )
         )
     return HistogramShown(_CAPTIONS[found.unit], tuple(bars), most, WIDTH, HEIGHT)
 
 
-def _facet(state: UIState, parsed: ParsedSearch, name: str, found: Facet | None) -> FacetShown:
+def _facet(visit: Visit, parsed: ParsedSearch, name: str, found: Facet | None) -> FacetShown:
     if found is None:
         return FacetShown(_NAMES[name], (), False, timed_out=True)
-    presenter = Presenter(state)
+    presenter = Presenter(visit)
     if name == "actor":
         presenter.learn_actors(value.key[0] for value in found.values)
     values = []
@@ -164,7 +163,7 @@ def _facet(state: UIState, parsed: ParsedSearch, name: str, found: Facet | None)
         filters = without(parsed.args, name, parameter) if is_current else added(parsed.args, name, parameter)
         if name == "table" and not is_current:
             filters.pop("key", None)  # a key needs exactly one table
-        href = state.links.activities(filters, anchor=True) if parameter else ""
+        href = visit.links.activities(filters, anchor=True) if parameter else ""
         values.append((Option(visible(text), href, is_current), number(value.number)))
     return FacetShown(_NAMES[name], tuple(values), found.has_more)
 
@@ -174,7 +173,7 @@ def _value(presenter: Presenter, name: str, value: FacetValue) -> tuple[str, str
     key = value.key[0]
     if name == "table":
         ref = TableRef(str(value.key[0]), str(value.key[1]))
-        return presenter.state.table_label(ref), presenter.state.catalog.text(ref)
+        return presenter.visit.table_label(ref), presenter.visit.catalog.text(ref)
     if name == "verb":
         return str(VERB_NAMES.get(str(key), str(key))), str(key)
     if name == "actor":

@@ -16,13 +16,13 @@ from ...query.rows import ActivityRow
 from ...query.scope import with_row
 from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
 from ...query.values import value_of
-from ..access import action, allowed
+from ..access import action
 from ..presenter import MANY, Presenter
 from ..shown import ActorShown, Change, Crumb, Page, RecordShown, ValueShown
 from ..templating import crumbs, render
 from ..times import Moment
 from ..urls import activity_id_of
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import more_columns, page_title, record_name, viewer_name
 from .record import find_origin, incomplete, without_history
 
@@ -81,25 +81,23 @@ class Side:
 
 
 @action("compare")
-def compare_page(table: str, key: str) -> Any:
+def compare_page(visit: Visit, record: RecordRef) -> Any:
     """What differs between two versions of a record."""
-    state = current_state()
-    record = state.record_from(table, key)
     wanted = {name: request.args.get(name, default) for name, default in (("from", "first"), ("to", "last"))}
     show_all = request.args.get("all") == "1"
-    presenter = Presenter(state)
-    with state.reader().reading() as log:
-        sides = _sides(state, log, record, wanted)
+    presenter = Presenter(visit)
+    with visit.reader().reading() as log:
+        sides = _sides(visit, log, record, wanted)
         if not sides:
-            return without_history(state, presenter, record, find_origin(state, log, record))
+            return without_history(visit, presenter, record, find_origin(visit, log, record))
         rows = [side.version for side in sides.values() if side.version is not None]
         presenter.learn(log, rows, [record, *_targets(presenter, record, sides.values())])
     before, after = sides["from"], sides["to"]
     columns = presenter.ordered(record.table, {**before.row, **after.row})
     # whether two hidden values are equal must not be known either, or one could be tried against another
-    seen = [c for c in columns if state.sight.can_see(record.table, c)]
+    seen = [c for c in columns if visit.sight.can_see(record.table, c)]
     compared = [c for c in seen if before.knows(c) and after.knows(c)]
-    info = state.catalog.get(record.table)
+    info = visit.catalog.get(record.table)
     kinds = {c: info.kind(c) if info else None for c in compared}
     differing = [c for c in compared if differs(value_of(before.row, c), value_of(after.row, c), kinds[c])]
     equal = [c for c in compared if c not in set(differing)]
@@ -107,18 +105,18 @@ def compare_page(table: str, key: str) -> Any:
     name = record_name(shown, shown_table)
 
     def link(**values: Any) -> str:
-        return state.links.compare(record, **{**wanted, **({"all": "1"} if show_all else {}), **values})
+        return visit.links.compare(record, **{**wanted, **({"all": "1"} if show_all else {}), **values})
 
     context = ComparePage(
         title=page_title(
-            state, gettext("%(record)s: %(from)s and %(to)s", **{"record": name, "from": before.name, "to": after.name})
+            visit, gettext("%(record)s: %(from)s and %(to)s", **{"record": name, "from": before.name, "to": after.name})
         ),
         heading=gettext("%(record)s: two versions", record=name),
         crumbs=crumbs(
-            state, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb(gettext("Compare"))
+            visit, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb(gettext("Compare"))
         ),
-        zone=state.clock.name,
-        viewer=viewer_name(state),
+        zone=visit.clock.name,
+        viewer=viewer_name(visit),
         record=shown,
         before=_shown(presenter, before, "from", link),
         after=_shown(presenter, after, "to", link),
@@ -130,11 +128,11 @@ def compare_page(table: str, key: str) -> Any:
         if show_all
         else (),
         notes=_compare_notes(sides, len(columns) - len(seen), differing, equal if show_all else []),
-        swap_href=state.links.compare(record, **{"from": wanted["to"], "to": wanted["from"]}),
+        swap_href=visit.links.compare(record, **{"from": wanted["to"], "to": wanted["from"]}),
         all_href=None if show_all or not equal else link(all="1"),
-        live_href=link(to="now") if allowed(state, "live", record) and wanted["to"] != "now" else None,
+        live_href=link(to="now") if visit.may("live", record) and wanted["to"] != "now" else None,
     )
-    return render(context)
+    return render(visit, context)
 
 
 def _compare_notes(sides: dict[str, Side], hidden: int, *shown: list[str]) -> tuple[str, ...]:
@@ -152,10 +150,10 @@ def _compare_notes(sides: dict[str, Side], hidden: int, *shown: list[str]) -> tu
     return tuple(note for note in notes if note)
 
 
-def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) -> dict[str, Side]:
+def _sides(visit: Visit, log: Log, record: RecordRef, wanted: dict[str, str]) -> dict[str, Side]:
     """The two versions; none if the record has no history, 404 if there is no such change that the viewer may see."""
     texts = [text for text in wanted.values() if text != "now"] or ["last"]
-    changes, key = (_change(log, text) for text in texts), state.catalog.key(record.table)
+    changes, key = (_change(log, text) for text in texts), visit.catalog.key(record.table)
     found = dict(zip(texts, standings(log, record, *changes, key=key), strict=True))
     if any(standing is None for standing in found.values()):
         return {} if {"first", "last"}.issuperset(texts) else abort(404)
@@ -164,7 +162,7 @@ def _sides(state: UIState, log: Log, record: RecordRef, wanted: dict[str, str]) 
         standing = found.get(text)
         if text == "now":
             known = next(standing for standing in found.values() if standing is not None)
-            sides[name] = Side(gettext("now"), _live(state, log, record, known))
+            sides[name] = Side(gettext("now"), _live(visit, log, record, known))
         elif standing is not None:
             sides[name] = Side(gettext("change %(id)s", id=standing.version.id), standing.row or {}, standing)
     return sides
@@ -179,11 +177,11 @@ def _change(log: Log, text: str) -> Which:
     return exactly(log, wanted)
 
 
-def _live(state: UIState, log: Log, record: RecordRef, known: Standing) -> dict[str, Any]:
-    info = state.catalog.get(record.table)
-    if info is None or not allowed(state, "live", record):
+def _live(visit: Visit, log: Log, record: RecordRef, known: Standing) -> dict[str, Any]:
+    info = visit.catalog.get(record.table)
+    if info is None or not visit.may("live", record):
         abort(404)
-    if record not in with_row(log, [record], state.catalog.key):
+    if record not in with_row(log, [record], visit.catalog.key):
         return {}
     try:
         return live_row(log, info, record, known.row or known.version.old_data) or {}
@@ -197,7 +195,7 @@ def _targets(presenter: Presenter, record: RecordRef, sides: Any) -> list[Record
 
 
 def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSide:
-    state, version, standing = presenter.state, side.version, side.standing
+    visit, version, standing = presenter.visit, side.version, side.standing
     if version is None or standing is None:
         return ComparedSide(gettext("The row as it is now"), None, None, None)
     older, newer = standing.older, standing.newer
@@ -206,9 +204,9 @@ def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSi
         text = marked("Found by snapshot %(id)s")
     return ComparedSide(
         name=gettext(text, id=version.id),
-        time=state.clock.moment(version.issued_at),
+        time=visit.clock.moment(version.issued_at),
         actor=presenter.actor(version.transaction),
-        href=state.links.activity(version.id),
+        href=visit.links.activity(version.id),
         older=link(**{name: older}) if older is not None else None,
         newer=link(**{name: newer}) if newer is not None else None,
     )

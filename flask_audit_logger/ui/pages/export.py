@@ -20,12 +20,12 @@ from ...query.paging import Paging
 from ...query.reader import Log
 from ...query.rows import ActivityRow, TransactionRow
 from ...query.values import ABSENT, Value, dump
-from ..access import action, note_rows
+from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed
 from ..presenter import Presenter
 from ..shown import Crumb, SearchPage
 from ..templating import bad_value, render
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import actor_choices, frame, open_search, sentence
 
 
@@ -50,50 +50,47 @@ OPTIONS = ("shape", "bom")
 FIXED = ("before", "after", "limit")
 
 
-def _parsed(state: UIState) -> ParsedSearch:
-    rules = SearchRules(default_period=state.config.default_period, fixed=FIXED, extra=OPTIONS)
-    return open_search(state, rules)
+def _parsed(visit: Visit) -> ParsedSearch:
+    rules = SearchRules(default_period=visit.settings.default_period, fixed=FIXED, extra=OPTIONS)
+    return open_search(visit, rules)
 
 
 @action("export")
-def options_page() -> Any:
+def options_page(visit: Visit) -> Any:
     """What will be exported, in words, before it is."""
-    state = current_state()
-    return _options(state, _parsed(state))
+    return _options(visit, _parsed(visit))
 
 
 @action("export")
-def csv_file() -> Any:
+def csv_file(visit: Visit) -> Any:
     """CSV, a line for each change or each changed column."""
-    state = current_state()
     by_field = request.args.get("shape") == "field"
     bom = request.args.get("bom") == "1"
 
     def lines(presenter: Presenter, rows: Any, meta: dict[str, Any], complete: bool) -> Iterator[str]:
         return csv_lines(presenter, rows, by_field=by_field, bom=bom)
 
-    return _file(state, "csv", "text/csv; charset=utf-8", lines)
+    return _file(visit, "csv", "text/csv; charset=utf-8", lines)
 
 
 @action("export")
-def jsonl_file() -> Any:
+def jsonl_file(visit: Visit) -> Any:
     """JSON Lines, the faithful format."""
-    state = current_state()
 
     def lines(presenter: Presenter, rows: Any, meta: dict[str, Any], complete: bool) -> Iterator[str]:
         return json_lines(presenter, rows, meta, complete=complete)
 
-    return _file(state, "jsonl", "application/x-ndjson; charset=utf-8", lines)
+    return _file(visit, "jsonl", "application/x-ndjson; charset=utf-8", lines)
 
 
-def _options(state: UIState, parsed: ParsedSearch) -> Any:
-    cap = state.config.export_max_rows
+def _options(visit: Visit, parsed: ParsedSearch) -> Any:
+    cap = visit.settings.export_max_rows
     count: Count | None = None
-    with state.reader().reading(timeout_ms=state.config.export_timeout_ms) as log:
-        actors = actor_choices(state, log)
+    with visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms) as log:
+        actors = actor_choices(visit, log)
         if not parsed.errors:
             count = count_activities(log, Search.prepare(log, parsed.criteria), cap)
-    words = "" if parsed.errors else sentence(state, parsed, count, dict(actors))
+    words = "" if parsed.errors else sentence(visit, parsed, count, dict(actors))
     note = (
         gettext("Only the first %(number)s rows are exported.", number=number(cap))
         if count is not None and count.is_capped
@@ -101,9 +98,9 @@ def _options(state: UIState, parsed: ParsedSearch) -> Any:
     )
     context = ExportPage(
         **frame(
-            state,
+            visit,
             parsed,
-            lambda args, anchor=False: state.links.export(None, args),
+            lambda args, anchor=False: visit.links.export(None, args),
             title=gettext("Export"),
             heading=gettext("Export"),
             steps=(Crumb(gettext("Export")),),
@@ -112,31 +109,31 @@ def _options(state: UIState, parsed: ParsedSearch) -> Any:
         ),
         sentence=words,
         note=note,
-        csv_action=state.links.export("csv"),
-        jsonl_href=state.links.export("jsonl", changed(parsed.args)),
+        csv_action=visit.links.export("csv"),
+        jsonl_href=visit.links.export("jsonl", changed(parsed.args)),
         hidden=tuple((name, value) for name, value in parsed.args.items(multi=True) if value),
-        back_href=state.links.activities(changed(parsed.args)),
+        back_href=visit.links.activities(changed(parsed.args)),
     )
-    return render(context, 400 if parsed.errors else 200)
+    return render(visit, context, 400 if parsed.errors else 200)
 
 
-def _file(state: UIState, ending: str, content_type: str, lines: Any) -> Any:
-    parsed = _parsed(state)
+def _file(visit: Visit, ending: str, content_type: str, lines: Any) -> Any:
+    parsed = _parsed(visit)
     if parsed.errors:
-        return _options(state, parsed)
+        return _options(visit, parsed)
     if request.args.get("shape", "activity") not in ("activity", "field") or request.args.get("bom", "1") != "1":
-        return bad_value(state)
-    cap = state.config.export_max_rows
+        return bad_value(visit)
+    cap = visit.settings.export_max_rows
     # Opened here, so that a time-out while counting is still an ordinary page; closed with the response.
     with ExitStack() as stack:
-        log = stack.enter_context(state.reader().reading(timeout_ms=state.config.export_timeout_ms))
+        log = stack.enter_context(visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms))
         search = Search.prepare(log, parsed.criteria)
         count = count_activities(log, search, cap)
         reading = stack.pop_all()
-    note_rows(count.number)
+    visit.rows = count.number
     complete = not count.is_capped
-    meta = _meta(state, parsed)
-    presenter = Presenter(state)
+    meta = _meta(visit, parsed)
+    presenter = Presenter(visit)
 
     def stream() -> Iterator[str]:
         with reading:
@@ -166,7 +163,7 @@ def _named(
         yield rows
 
 
-def _meta(state: UIState, parsed: ParsedSearch) -> dict[str, Any]:
+def _meta(visit: Visit, parsed: ParsedSearch) -> dict[str, Any]:
     filters: dict[str, Any] = {name: values for name, values in parsed.args.lists() if any(values)}
     if parsed.assumed_period:
         filters["period"] = [parsed.assumed_period]
@@ -175,8 +172,8 @@ def _meta(state: UIState, parsed: ParsedSearch) -> dict[str, Any]:
         "filter": filters,
         "since": since.isoformat() if since else None,
         "until": until.isoformat() if until else None,
-        "generated_at": state.clock.now.isoformat(),
-        "viewer": {"id": state.viewer.id, "label": state.viewer.label} if state.viewer else None,
+        "generated_at": visit.clock.now.isoformat(),
+        "viewer": {"id": visit.viewer.id, "label": visit.viewer.label} if visit.viewer else None,
     }
 
 
@@ -219,7 +216,7 @@ def csv_lines(
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    extra = [column.name for column in presenter.state.ui.extra_columns if column.export is not None]
+    extra = [column.name for column in presenter.visit.ui.extra_columns if column.export is not None]
     writer.writerow([*(BY_FIELD if by_field else BY_ACTIVITY), *map(cell, extra)])
     yield ("\ufeff" if bom else "") + _taken(buffer)
     for rows in batches:
@@ -254,7 +251,7 @@ def _time(moment: dt.datetime) -> str:
 
 
 def _common(presenter: Presenter, row: ActivityRow) -> tuple[str, ...]:
-    table = presenter.state.catalog.text(row.table)
+    table = presenter.visit.catalog.text(row.table)
     label = presenter.records.get(row.record, row.id) if row.record else None
     key = ",".join(row.record.components) if row.record else ""
     return (str(row.id), _time(row.issued_at), table, key, label.text if label else "", row.verb)
@@ -264,7 +261,7 @@ def _maker(presenter: Presenter, row: ActivityRow) -> tuple[str | None, ...]:
     transaction = row.transaction
     if transaction is None:
         return ("", "", "", "", str(row.transaction_id), "", "", "")
-    can_see = presenter.state.sight.can_see_fact
+    can_see = presenter.visit.sight.can_see_fact
     actor = presenter.actor(transaction)
     request = " ".join(part for part in (transaction.said("method"), transaction.said("path")) if part)
     return (
@@ -292,7 +289,7 @@ def _fields(presenter: Presenter, row: ActivityRow) -> Iterator[tuple[str, ...]]
     for column in columns:
         before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
         after = ABSENT if row.verb == "delete" else row.after(column)
-        sides = (presenter.state.sight.value(row.table, column, value) for value in (before, after))
+        sides = (presenter.visit.sight.value(row.table, column, value) for value in (before, after))
         yield (column, *(part for value in sides for part in (_text(value), value.state.value)))
 
 
@@ -301,12 +298,12 @@ def _text(value: Value) -> str:
 
 
 def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
-    sight = presenter.state.sight
+    sight = presenter.visit.sight
     return dump(sight.row(row.table, row.old_data)), dump(sight.row(row.table, row.changed_data))
 
 
 def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
-    sight, maker = presenter.state.sight, dict(zip(_MAKER, _maker(presenter, row), strict=True))
+    sight, maker = presenter.visit.sight, dict(zip(_MAKER, _maker(presenter, row), strict=True))
     label = presenter.records.get(row.record, row.id) if row.record else None
     extra = presenter.exported(row)
     return {

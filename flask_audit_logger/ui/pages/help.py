@@ -10,7 +10,7 @@ from ..access import action
 from ..presenter import Presenter
 from ..shown import Crumb, Page, TableShown
 from ..templating import crumbs, render
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import page_title, viewer_name
 
 
@@ -25,25 +25,24 @@ class HelpPage(Page):
 
 
 @action("help")
-def help_page() -> Any:
+def help_page(visit: Visit) -> Any:
     """What can be searched for, what the signs mean, and what is logged of each table."""
-    state = current_state()
-    presenter = Presenter(state)
+    presenter = Presenter(visit)
     context = HelpPage(
-        title=page_title(state, gettext("Help")),
+        title=page_title(visit, gettext("Help")),
         heading=gettext("Help"),
-        crumbs=crumbs(state, Crumb(gettext("Help"))),
-        zone=state.clock.name,
-        viewer=viewer_name(state),
-        tables=tuple((presenter.table(info.ref), _recorded(state, info)) for info in state.catalog.audited),
+        crumbs=crumbs(visit, Crumb(gettext("Help"))),
+        zone=visit.clock.name,
+        viewer=viewer_name(visit),
+        tables=tuple((presenter.table(info.ref), _recorded(visit, info)) for info in visit.catalog.audited),
     )
-    return render(context)
+    return render(visit, context)
 
 
-def _recorded(state: UIState, info: Any) -> str:
+def _recorded(visit: Visit, info: Any) -> str:
     """What is left out of the log of a table."""
-    excluded = [state.column_label(info.ref, name) for name in info.ordered(info.excluded)]
-    masked = [state.column_label(info.ref, name) for name in info.ordered(info.masked)]
+    excluded = [visit.column_label(info.ref, name) for name in info.ordered(info.excluded)]
+    masked = [visit.column_label(info.ref, name) for name in info.ordered(info.masked)]
     values = {"excluded": joined(excluded), "masked": joined(masked)}
     if excluded and masked:
         return gettext("without %(excluded)s; of %(masked)s only that there was a change", **values)

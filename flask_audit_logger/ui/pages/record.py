@@ -23,13 +23,13 @@ from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.scope import Newest, newest_change
 from ...query.standings import NEWEST, Standing, standings
-from ..access import action, allowed
+from ..access import action
 from ..filters import ParsedSearch, SearchRules, pager
 from ..presenter import MANY, Presenter
 from ..shown import ActivityShown, Crumb, CurrentValue, ListPage, Option, RecordShown, TableShown
 from ..templating import message, render
 from ..times import Clock
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import actor_choices, frame, is_all, more_columns, open_search, record_name
 
 
@@ -86,31 +86,29 @@ class History:
 
 
 @action("record")
-def history_page(table: str, key: str) -> Any:
+def history_page(visit: Visit, record: RecordRef) -> Any:
     """Who set each value of a record, and all its versions."""
-    state = current_state()
-    record = state.record_from(table, key)
-    parsed = open_search(state, SearchRules(fixed=FIXED))
-    presenter = Presenter(state)
-    with state.reader().reading() as log:
-        actors = actor_choices(state, log)
+    parsed = open_search(visit, SearchRules(fixed=FIXED))
+    presenter = Presenter(visit)
+    with visit.reader().reading() as log:
+        actors = actor_choices(visit, log)
         found = _read(presenter, log, record, parsed)
-        origin = _origin(state, log, record, found)
+        origin = _origin(visit, log, record, found)
     if found is None:
-        return without_history(state, presenter, record, origin)
+        return without_history(visit, presenter, record, origin)
     if origin is not None and found.drift.kind == "unlogged":  # it was not made unseen, it got this key
         found = replace(found, drift=Drift("none"))
     last, page = found.standing.version, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
     def link(args: Any, anchor: bool = False) -> str:
-        return state.links.record(record, args, anchor=anchor)
+        return visit.links.record(record, args, anchor=anchor)
 
     current, never, unshown = _values(presenter, record, found, link)
-    can_compare = page is not None and len(page.rows) > 1 and allowed(state, "compare", record)
+    can_compare = page is not None and len(page.rows) > 1 and visit.may("compare", record)
     context = RecordPage(
         **frame(
-            state,
+            visit,
             parsed,
             link,
             title=gettext("%(record)s – history", record=record_name(shown, shown_table)),
@@ -123,56 +121,56 @@ def history_page(table: str, key: str) -> Any:
         table=shown_table,
         status=_status(presenter, last),
         status_kind="deleted" if found.standing.is_deleted else "exists",
-        key_parts=_key_parts(state, record),
+        key_parts=_key_parts(visit, record),
         current=tuple(current),
         never_changed=tuple(never),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
         total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(
-            *end_notes(state, record, last, page.rows if page else ()),
-            *((origin_note(state, origin),) if origin is not None else ()),
-            *drift_notes(state, record, found.drift),
+            *end_notes(visit, record, last, page.rows if page else ()),
+            *((origin_note(visit, origin),) if origin is not None else ()),
+            *drift_notes(visit, record, found.drift),
             *((text, None) for text in (more_columns(unshown), incomplete(found.standing)) if text),
         ),
         related=presenter.related(record) if found.newest.has_row else (),
-        chart=_chart(state, record, parsed, page, found.standing),
-        at_action=state.links.record_at(record),
-        compare_action=state.links.compare(record) if can_compare else "",
+        chart=_chart(visit, record, parsed, page, found.standing),
+        at_action=visit.links.record_at(record),
+        compare_action=visit.links.compare(record) if can_compare else "",
     )
-    return render(context, 400 if parsed.errors else 200)
+    return render(visit, context, 400 if parsed.errors else 200)
 
 
 def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
     """Everything the page needs. What may fail comes last, as nothing can be read after it."""
-    state = presenter.state
-    (standing,) = standings(log, record, NEWEST, key=state.catalog.key(record.table))
+    visit = presenter.visit
+    (standing,) = standings(log, record, NEWEST, key=visit.catalog.key(record.table))
     if standing is None:
         return None
     last = standing.version
     page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
     rows = [*(page.rows if page else ()), last, *standing.touched.values(), *standing.later.values()]
     presenter.learn(log, rows, [record])
-    newest = newest_change(log, record, state.catalog.key)
-    info = state.catalog.get(record.table)
-    found = drift(log, info, record, last) if info and allowed(state, "live", record) else Drift("none")
+    newest = newest_change(log, record, visit.catalog.key)
+    info = visit.catalog.get(record.table)
+    found = drift(log, info, record, last) if info and visit.may("live", record) else Drift("none")
     count: Count | None = None
     if page is not None and is_all(page):
         count = Count(len(page.rows))
     elif page is not None and found.kind != "unknown":
-        count = _counted(log, record, parsed, state.config.count_cap)
+        count = _counted(log, record, parsed, visit.settings.count_cap)
     return History(standing, page, found, count, newest)
 
 
-def _origin(state: UIState, log: Log, record: RecordRef, found: History | None) -> ActivityRow | None:
+def _origin(visit: Visit, log: Log, record: RecordRef, found: History | None) -> ActivityRow | None:
     """The change by which the record got its key, if that may be what nothing else tells."""
     if found is None:
-        return find_origin(state, log, record)
+        return find_origin(visit, log, record)
     if found.drift.kind == "unlogged":
-        return find_origin(state, log, record, after=found.standing.version.id)
+        return find_origin(visit, log, record, after=found.standing.version.id)
     begins = found.page is not None and is_all(found.page) and not found.is_whole
     if begins and found.drift.kind != "unknown":  # nothing can be read after a failure
-        return find_origin(state, log, record, after=found.standing.since)
+        return find_origin(visit, log, record, after=found.standing.since)
     return None
 
 
@@ -185,7 +183,7 @@ def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Cou
 
 
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
-    moment = presenter.state.clock.moment(newest.issued_at)
+    moment = presenter.visit.clock.moment(newest.issued_at)
     actor = presenter.actor(newest.transaction)
     who = gettext("somebody not recorded") if actor.kind == "none" and not actor.impersonator else actor.name
     if newest.verb == "delete":
@@ -194,13 +192,13 @@ def _status(presenter: Presenter, newest: ActivityRow) -> str:
         return gettext("Emptied %(time)s by %(actor)s", time=moment.text, actor=who)
     if newest.verb == "snapshot":  # whoever took it made nothing
         return gettext("Exists. Found by a snapshot of the table %(ago)s", ago=moment.ago)
-    if renamed_to(newest, presenter.state.catalog.key(newest.table)) is not None:
+    if renamed_to(newest, presenter.visit.catalog.key(newest.table)) is not None:
         return gettext("Got another key %(time)s by %(actor)s", time=moment.text, actor=who)
     return gettext("Exists. Last change %(ago)s by %(actor)s", ago=moment.ago, actor=who)
 
 
-def _key_parts(state: UIState, record: RecordRef) -> tuple[tuple[str, str], ...]:
-    info = state.catalog.get(record.table)
+def _key_parts(visit: Visit, record: RecordRef) -> tuple[tuple[str, str], ...]:
+    info = visit.catalog.get(record.table)
     parts = record.components
     names = info.key if info is not None and len(info.key) == len(parts) else ("key",) * len(parts)
     return tuple((name, visible(part)) for name, part in zip(names, parts, strict=True))
@@ -210,19 +208,19 @@ def _values(
     presenter: Presenter, record: RecordRef, found: History, link: Any
 ) -> tuple[list[CurrentValue], list[CurrentValue], int]:
     """The values a record has now: those that were changed since it was made, the others, and how many aren't shown."""
-    state, table, standing = presenter.state, record.table, found.standing
-    is_renamed = renamed_to(standing.version, state.catalog.key(table)) is not None
-    can_revert = found.newest.is_seen and not is_renamed and state.can_revert(record)
+    visit, table, standing = presenter.visit, record.table, found.standing
+    is_renamed = renamed_to(standing.version, visit.catalog.key(table)) is not None
+    can_revert = found.newest.is_seen and not is_renamed and visit.can_revert(record)
 
     def shown(column: str) -> CurrentValue:
         setter = standing.setter(column)
         is_change = setter is not None and setter.verb == "update"
-        can_see = state.sight.can_see(table, column)
+        can_see = visit.sight.can_see(table, column)
         return CurrentValue(
             now=presenter.value(table, column, standing.value(column), brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
             **set_by(presenter, setter),
-            revert_href=state.links.revert(record, setter.id, "before", column)
+            revert_href=visit.links.revert(record, setter.id, "before", column)
             if can_revert and setter and is_change and can_see
             else None,
             history_href=link({"col": column}, True) if can_see else "",
@@ -237,19 +235,19 @@ def _values(
 
 
 def _chart(
-    state: UIState, record: RecordRef, parsed: ParsedSearch, page: Page[ActivityRow] | None, standing: Standing
+    visit: Visit, record: RecordRef, parsed: ParsedSearch, page: Page[ActivityRow] | None, standing: Standing
 ) -> SparklineShown | None:
     """The course of the one column that is asked for, if it is a number that means something."""
     columns = parsed.form.col.data or []
-    info = state.catalog.column(record.table, columns[0]) if len(columns) == 1 else None
+    info = visit.catalog.column(record.table, columns[0]) if len(columns) == 1 else None
     if page is None or not page.rows or info is None or info.kind is not Kind.NUMBER or info.is_name:
         return None
-    if state.catalog.target(record.table, info.name) is not None:
+    if visit.catalog.target(record.table, info.name) is not None:
         return None
-    end = standing.version.issued_at if standing.is_deleted else state.clock.now
+    end = standing.version.issued_at if standing.is_deleted else visit.clock.now
     until = page.rows[0].issued_at if page.has_newer else end
-    label = state.column_label(record.table, info.name)
-    return sparkline(label, info.name, page.rows, state.clock, until)
+    label = visit.column_label(record.table, info.name)
+    return sparkline(label, info.name, page.rows, visit.clock, until)
 
 
 def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
@@ -262,8 +260,8 @@ def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
     is_found = setter.verb == "snapshot"
     return {
         "set_by": None if is_found else presenter.actor(setter.transaction),
-        "set_at": presenter.state.clock.moment(setter.issued_at),
-        "set_href": presenter.state.links.activity(setter.id),
+        "set_at": presenter.visit.clock.moment(setter.issued_at),
+        "set_href": presenter.visit.links.activity(setter.id),
         "is_found": is_found,
     }
 
@@ -279,45 +277,45 @@ def incomplete(standing: Standing) -> str | None:
 Note = tuple[str, str | None]
 
 
-def find_origin(state: UIState, log: Log, record: RecordRef, after: int = 0) -> ActivityRow | None:
+def find_origin(visit: Visit, log: Log, record: RecordRef, after: int = 0) -> ActivityRow | None:
     """The change by which the record got its key, if it had another one and that is found in time.
 
     :param after: id of the last change before this life of the key.
     """
-    key = state.catalog.key(record.table)
-    if not key or not all(state.sight.can_see(record.table, name) for name in key):
+    key = visit.catalog.key(record.table)
+    if not key or not all(visit.sight.can_see(record.table, name) for name in key):
         return None
     try:
         with translated():
-            log.limit(state.config.panel_timeout_ms)
+            log.limit(visit.settings.panel_timeout_ms)
             return renamed_from(log, record, key, after)
     except ReadTimeout:
         return None
 
 
-def origin_note(state: UIState, origin: ActivityRow) -> Note:
+def origin_note(visit: Visit, origin: ActivityRow) -> Note:
     """That the record had another key before."""
     record = origin.record
     assert record is not None  # noqa: S101 - its key is not the one that was looked for, so it has one
-    since = state.clock.moment(origin.issued_at).text
+    since = visit.clock.moment(origin.issued_at).text
     text = gettext("Before %(time)s this record had key %(key)s", time=since, key=visible(", ".join(record.components)))
-    return text, state.links.record(record)
+    return text, visit.links.record(record)
 
 
-def without_history(state: UIState, presenter: Presenter, record: RecordRef, origin: ActivityRow | None) -> Any:
+def without_history(visit: Visit, presenter: Presenter, record: RecordRef, origin: ActivityRow | None) -> Any:
     """The page of a key that a record has since its last change."""
     if origin is None:
         abort(404)
-    text, href = origin_note(state, origin)
+    text, href = origin_note(visit, origin)
     heading = record_name(presenter.record(record), presenter.table(record.table))
     said = gettext("No change has been recorded under this key yet.")
-    return message(state, 200, heading, said, options=[Option(text, href or "")])
+    return message(visit, 200, heading, said, options=[Option(text, href or "")])
 
 
-def drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[Note]:
+def drift_notes(visit: Visit, record: RecordRef, found: Drift) -> list[Note]:
     """Say so if the row is not what the log says."""
-    visible_columns = [name for name in found.columns if state.sight.can_see(record.table, name)]
-    names = ", ".join(state.column_label(record.table, name) for name in visible_columns)
+    visible_columns = [name for name in found.columns if visit.sight.can_see(record.table, name)]
+    names = ", ".join(visit.column_label(record.table, name) for name in visible_columns)
     texts = {
         "gone": gettext(
             "The log says that this record exists, but its row is gone: it was removed while auditing was off."
@@ -334,26 +332,26 @@ def drift_notes(state: UIState, record: RecordRef, found: Drift) -> list[Note]:
     return [(texts[found.kind], None)] if found.kind in texts else []
 
 
-def end_notes(state: UIState, record: RecordRef, newest: ActivityRow, others: Iterable[ActivityRow] = ()) -> list[Note]:
+def end_notes(visit: Visit, record: RecordRef, newest: ActivityRow, others: Iterable[ActivityRow] = ()) -> list[Note]:
     """Where the record is that has the key no longer.
 
     :param newest: the last change of the record.
     :param others: those before it that are on the page: its key may have been taken from it and given to another.
     """
-    found = [_moved(state, record, newest, marked("Since %(time)s this record has key %(key)s"))]
+    found = [_moved(visit, record, newest, marked("Since %(time)s this record has key %(key)s"))]
     text = marked("Until %(time)s this was the key of a record that then got key %(key)s")
-    found += [_moved(state, record, row, text) for row in others if row.id < newest.id]
+    found += [_moved(visit, record, row, text) for row in others if row.id < newest.id]
     if newest.verb == "truncate":
-        found.append((gettext("The whole table was emptied by TRUNCATE."), state.links.activity(newest.id)))
+        found.append((gettext("The whole table was emptied by TRUNCATE."), visit.links.activity(newest.id)))
     return [note for note in found if note is not None]
 
 
-def _moved(state: UIState, record: RecordRef, change: ActivityRow, text: str) -> Note | None:
-    new_key = renamed_to(change, state.catalog.key(record.table))
+def _moved(visit: Visit, record: RecordRef, change: ActivityRow, text: str) -> Note | None:
+    new_key = renamed_to(change, visit.catalog.key(record.table))
     if not new_key:  # none, or one that the log does not tell
         return None
-    moved, time = RecordRef(record.table, stored_key(new_key)), state.clock.moment(change.issued_at).text
-    return gettext(text, time=time, key=visible(", ".join(new_key))), state.links.record(moved)
+    moved, time = RecordRef(record.table, stored_key(new_key)), visit.clock.moment(change.issued_at).text
+    return gettext(text, time=time, key=visible(", ".join(new_key))), visit.links.record(moved)
 
 
 #: Size of the chart in its own units, and the room that keeps the line from being cut at its edges.

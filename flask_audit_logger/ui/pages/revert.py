@@ -30,7 +30,7 @@ from ..presenter import Presenter
 from ..shown import Change, Crumb, Page, RecordShown
 from ..templating import crumbs, render
 from ..urls import activity_id_of
-from ..visit import UIState, current_state
+from ..visit import Visit
 from .base import page_title, record_name, viewer_name
 
 
@@ -85,12 +85,14 @@ class RevertForm(Form):
         def csrf_context(self) -> Any:  # type: ignore[override]  # as above
             return session
 
+    #: Whether whoever puts values back has to say why.
+    reason_required: bool = True
+
     reason = StringField(lazy_gettext("Reason"), id="audit-reason")
     row = StringField("Row")
 
     def validate_reason(self, field: Any) -> None:
-        policy = current_state().ui.revert
-        if policy is not None and policy.reason_required and not (field.data or "").strip():
+        if self.reason_required and not (field.data or "").strip():
             raise ValidationError(gettext("Say why."))
         if len(field.data or "") > MAX_REASON:
             raise ValidationError(gettext("A reason can have at most %(most)s characters.", most=MAX_REASON))
@@ -98,19 +100,23 @@ class RevertForm(Form):
             raise ValidationError(gettext("A reason can't contain control characters."))
 
 
+def _form(visit: Visit, posted: Any = None) -> RevertForm:
+    form = RevertForm(posted)
+    form.reason_required = visit.ui.revert is not None and visit.ui.revert.reason_required
+    return form
+
+
 @action("revert")
-def revert_page(table: str, key: str) -> Any:
+def revert_page(visit: Visit, record: RecordRef) -> Any:
     """GET shows what would change; POST does it, if the row is still the one that was shown."""
-    state = current_state()
-    record = state.record_from(table, key)
-    info = state.catalog.get(record.table)
-    if info is None or state.ui.revert is None or not state.can_revert(record) or not current_app.secret_key:
+    info = visit.catalog.get(record.table)
+    if info is None or visit.ui.revert is None or not visit.can_revert(record) or not current_app.secret_key:
         abort(404)
-    presenter = Presenter(state)
-    with state.reader().reading() as log:
+    presenter = Presenter(visit)
+    with visit.reader().reading() as log:
         proposal = _propose(presenter, log, info, record)
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
-        return _preview(presenter, proposal, RevertForm())
+        return _preview(presenter, proposal, _form(visit))
     return _post(presenter, info, proposal)
 
 
@@ -131,7 +137,7 @@ class Proposal:
 
 
 def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef) -> Proposal:
-    state = presenter.state
+    visit = presenter.visit
     wanted, side = activity_id_of(request.args.get("to", "")), request.args.get("side", "before")
     if wanted is None or side not in ("before", "after"):
         abort(404)
@@ -149,24 +155,24 @@ def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef)
         abort(404)
     if live is None:
         abort(404)
-    planned = plan(info, _mappers(state), live, target, _hidden(state, info, target))
+    planned = plan(info, _mappers(visit), live, target, _hidden(visit, info, target))
     presenter.learn(log, [found.version], [record])
-    planned = [_checked(state, log, info, column, is_restore=live.row is None) for column in planned]
+    planned = [_checked(visit, log, info, column, is_restore=live.row is None) for column in planned]
     if live.row is not None and found.version.id <= newest.since:
         other = marked("this key was given up since then: another record may have it now")
         planned = [replace(column, obstacle=column.obstacle or other) for column in planned]
     return Proposal(record, key, found.version, live, tuple(planned))
 
 
-def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *, is_restore: bool) -> PlannedColumn:
+def _checked(visit: Visit, log: Log, info: TableInfo, column: PlannedColumn, *, is_restore: bool) -> PlannedColumn:
     """A foreign key whose row is gone can't be put back."""
     declared = info.columns.get(column.name)
     ref, key = declared.target if declared is not None and declared.target is not None else (None, None)
-    target = state.catalog.get(ref) if ref is not None else None
+    target = visit.catalog.get(ref) if ref is not None else None
     if declared is None or target is None or column.obstacle or not column.then.known or target.key != (key,):
         return column
     pointed = RecordRef(target.ref, stored_key((as_text(column.then.data),)))
-    if not with_row(log, [pointed], state.catalog.key):
+    if not with_row(log, [pointed], visit.catalog.key):
         return column  # whether it exists is not theirs to know; the database says so when the value is written
     try:
         is_gone = read_live(log.connection, target, (as_text(column.then.data),)).row is None
@@ -177,16 +183,17 @@ def _checked(state: UIState, log: Log, info: TableInfo, column: PlannedColumn, *
     return replace(column, obstacle=marked("what it points to is gone"), is_lacking=is_restore and declared.is_required)
 
 
-def _hidden(state: UIState, info: TableInfo, target: dict[str, Any]) -> set[str]:
-    return {name for name in (*target, *info.columns) if not state.sight.can_see(info.ref, name)}
+def _hidden(visit: Visit, info: TableInfo, target: dict[str, Any]) -> set[str]:
+    return {name for name in (*target, *info.columns) if not visit.sight.can_see(info.ref, name)}
 
 
-def _mappers(state: UIState) -> Any:
-    return state.audit_logger.db.Model.registry
+def _mappers(visit: Visit) -> Any:
+    return visit.audit_logger.db.Model.registry
 
 
 def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
-    state, form = presenter.state, RevertForm(request.form)
+    visit = presenter.visit
+    form = _form(visit, request.form)
     record, live = proposal.record, proposal.live
 
     def again(status: int, problem: str) -> Any:
@@ -209,17 +216,17 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
         text = gettext("Choose columns that can be put back.") if ticked else gettext("Choose at least one column.")
         return again(422, text)
     reason = f"Put back from change {proposal.version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
-    db = state.audit_logger.db
+    db = visit.audit_logger.db
     try:
-        with state.audit_logger.context(reason=reason):
+        with visit.audit_logger.context(reason=reason):
             values = {name: possible[name] for name in possible if name in ticked}
             put_back(
                 db.session,
-                _mappers(state),
+                _mappers(visit),
                 info,
                 record,
                 proposal.key,
-                reader=state.reader(),
+                reader=visit.reader(),
                 digest=live.digest,
                 values=values,
             )
@@ -236,17 +243,17 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
     except Exception:  # of a listener or a trigger of the application; it goes on to whoever handles errors
         db.session.rollback()
         raise
-    with state.reader().reading() as log:
+    with visit.reader().reading() as log:
         newest = last_version(log, record)
     if newest is None:
-        return redirect(state.links.activities(), 303)
-    return redirect(state.links.activity(newest.id) + "?done=1", 303)
+        return redirect(visit.links.activities(), 303)
+    return redirect(visit.links.activity(newest.id) + "?done=1", 303)
 
 
 def _preview(
     presenter: Presenter, proposal: Proposal, form: RevertForm, status: int = 200, problem: str | None = None
 ) -> Any:
-    state, record, version, live = presenter.state, proposal.record, proposal.version, proposal.live
+    visit, record, version, live = presenter.visit, proposal.record, proposal.version, proposal.live
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     asked = set(request.form.getlist("column") if request.method == "POST" else request.args.getlist("col"))
     is_restore = live.row is None
@@ -259,36 +266,36 @@ def _preview(
     name = record_name(shown, shown_table)
     heading = gettext("Restore %(record)s", record=name) if is_restore else gettext("Put back %(record)s", record=name)
     side = request.args.get("side", "before")
-    assert state.ui.revert is not None  # noqa: S101 - the view answers 404 without it
+    assert visit.ui.revert is not None  # noqa: S101 - the view answers 404 without it
     page = RevertPage(
-        title=page_title(state, heading),
+        title=page_title(visit, heading),
         heading=heading,
         crumbs=crumbs(
-            state,
+            visit,
             Crumb(shown_table.label, shown_table.href),
             Crumb(shown.label, shown.href),
             Crumb(gettext("Put back")),
         ),
-        zone=state.clock.name,
-        viewer=viewer_name(state),
+        zone=visit.clock.name,
+        viewer=viewer_name(visit),
         record=shown,
         source=gettext("before change %(id)s", id=version.id)
         if side == "before"
         else gettext("after change %(id)s", id=version.id),
-        source_href=state.links.activity(version.id),
+        source_href=visit.links.activity(version.id),
         is_restore=is_restore,
         columns=tuple(columns),
         is_whole=all(column.obstacle in (None, MADE) for column in proposal.columns),
         lacking=tuple(
-            state.column_label(record.table, column.name) for column in proposal.columns if column.is_lacking
+            visit.column_label(record.table, column.name) for column in proposal.columns if column.is_lacking
         ),
-        action=state.links.revert(record, version.id, side),
+        action=visit.links.revert(record, version.id, side),
         form=form,
         hidden=_host_token(),
-        reason_required=state.ui.revert.reason_required,
+        reason_required=visit.ui.revert.reason_required,
         problem=problem,
     )
-    return render(page, status)
+    return render(visit, page, status)
 
 
 def _signed(digest: str) -> str:

@@ -14,7 +14,7 @@ from ...query.activities import Count, Search, batches, count_activities, list_a
 from ...query.criteria import Criteria
 from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
-from ...query.paging import MAX_ID, Cursor, Paging
+from ...query.paging import Cursor, Paging
 from ...query.reader import Log
 from ...query.refs import TableRef
 from ...query.rows import ActivityRow, TransactionRow
@@ -29,14 +29,14 @@ from ...query.transactions import (
     tally_tables,
 )
 from ...query.undo import undo_script
-from ..access import action, allowed, note_rows
+from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..forms import TransactionForm
 from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown
 from ..templating import render
 from ..times import Moment
-from ..visit import current_state
+from ..visit import Visit
 from .base import actor_choices, frame, in_words, is_all, open_search, transaction_facts
 
 
@@ -121,29 +121,28 @@ NOT_OF_TRANSACTIONS = ("key", "col", "field", "was", "became", "tx")
 
 
 @action("transaction")
-def list_page() -> Any:
+def list_page(visit: Visit) -> Any:
     """Units of work, filtered."""
-    state = current_state()
-    rules = SearchRules(default_period=state.config.default_period, fixed=NOT_OF_TRANSACTIONS, form=TransactionForm)
-    parsed = open_search(state, rules)
-    presenter, link = Presenter(state), state.links.transactions
+    rules = SearchRules(default_period=visit.settings.default_period, fixed=NOT_OF_TRANSACTIONS, form=TransactionForm)
+    parsed = open_search(visit, rules)
+    presenter, link = Presenter(visit), visit.links.transactions
     shown: tuple[TransactionShown, ...] = ()
     page, count = None, None
-    with state.reader().reading() as log:
-        actors = actor_choices(state, log)
+    with visit.reader().reading() as log:
+        actors = actor_choices(visit, log)
         if not parsed.errors:
             search, wanted = Search.prepare(log, parsed.criteria), _wanted(parsed)
             page = list_transactions(log, search, wanted, parsed.paging)
             tables = tally_tables(log, [row.id for row in page.rows], TALLIED)
             presenter.learn_actors(row.actor_id for row in page.rows)
             shown = tuple(_row(presenter, row, tables.get(row.id, [])) for row in page.rows)
-            count = Count(len(page.rows)) if is_all(page) else _counted(log, search, wanted, state.config.count_cap)
+            count = Count(len(page.rows)) if is_all(page) else _counted(log, search, wanted, visit.settings.count_cap)
     heading = gettext("Transactions")
     if not parsed.errors:
-        heading = in_words(state, parsed, amount(count, TRANSACTIONS), dict(actors))
+        heading = in_words(visit, parsed, amount(count, TRANSACTIONS), dict(actors))
     context = TransactionsPage(
         **frame(
-            state,
+            visit,
             parsed,
             link,
             title=heading,
@@ -160,21 +159,18 @@ def list_page() -> Any:
         if parsed.criteria.is_timed
         else None,
     )
-    return render(context, 400 if parsed.errors else 200)
+    return render(visit, context, 400 if parsed.errors else 200)
 
 
 @action("transaction")
-def detail_page(transaction_id: int) -> Any:
+def detail_page(visit: Visit, transaction_id: int) -> Any:
     """Who, from where, why; what it changed, summed up; and its rows."""
-    state = current_state()
     base = Criteria(transactions=(transaction_id,))
-    parsed = open_search(state, SearchRules(fixed=FIXED, base=base))
+    parsed = open_search(visit, SearchRules(fixed=FIXED, base=base))
     if "sort" not in parsed.args:
         parsed = _oldest_first(parsed)
-    presenter = Presenter(state)
-    with state.reader().reading() as log:
-        if transaction_id > MAX_ID:
-            abort(404)
+    presenter = Presenter(visit)
+    with visit.reader().reading() as log:
         transaction, summary = summarized(log, transaction_id)
         if transaction is None:
             abort(404)
@@ -185,21 +181,21 @@ def detail_page(transaction_id: int) -> Any:
         same, note = _same(presenter, log, transaction_id, summary)
 
     def link(args: Any, anchor: bool = False) -> str:
-        return state.links.transaction(transaction_id, args, anchor=anchor)
+        return visit.links.transaction(transaction_id, args, anchor=anchor)
 
     total = amount(summary.rows, ROWS)
     context = TransactionPage(
         **frame(
-            state,
+            visit,
             parsed,
             link,
             title=gettext("Transaction %(id)s (%(rows)s)", id=transaction_id, rows=total),
             heading=gettext("Transaction %(id)s", id=transaction_id),
-            steps=(Crumb(gettext("Transactions"), state.links.transactions()), Crumb(f"{transaction_id}")),
+            steps=(Crumb(gettext("Transactions"), visit.links.transactions()), Crumb(f"{transaction_id}")),
             fixed=FIXED,
         ),
         actor=presenter.actor(transaction),
-        facts=tuple(transaction_facts(state, transaction)),
+        facts=tuple(transaction_facts(visit, transaction)),
         tallies=_tallies(presenter, summary, link),
         untold=_untold(summary),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
@@ -207,9 +203,9 @@ def detail_page(transaction_id: int) -> Any:
         total=total,
         same=same,
         same_note=note,
-        undo_href=state.links.undo_sql(transaction_id) if allowed(state, "undo_sql", transaction_id) else None,
+        undo_href=visit.links.undo_sql(transaction_id) if visit.may("undo_sql", transaction_id) else None,
     )
-    return render(context, 400 if parsed.errors else 200)
+    return render(visit, context, 400 if parsed.errors else 200)
 
 
 def _wanted(parsed: ParsedSearch) -> TransactionCriteria:
@@ -219,17 +215,17 @@ def _wanted(parsed: ParsedSearch) -> TransactionCriteria:
 
 
 def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableRef, int]]) -> TransactionShown:
-    state = presenter.state
+    visit = presenter.visit
     total = sum(rows for _, rows in tables)
     request = " ".join(part for part in (row.said("method"), row.said("path")) if part)
     reason = row.said("reason")
     return TransactionShown(
         id=row.id,
-        href=state.links.transaction(row.id),
-        time=state.clock.moment(row.issued_at),
+        href=visit.links.transaction(row.id),
+        time=visit.clock.moment(row.issued_at),
         actor=presenter.actor(row),
         request=visible(request) if request else None,
-        address=row.client_addr if state.sight.can_see_fact("client_addr") else None,
+        address=row.client_addr if visit.sight.can_see_fact("client_addr") else None,
         tables=tuple((presenter.table(table), number(min(rows, TALLIED))) for table, rows in tables),
         rows=f"{number(TALLIED)}+" if total > TALLIED else number(total),
         reason=visible(reason) if reason else None,
@@ -257,7 +253,7 @@ def _same(
     except ReadTimeout:
         return (), gettext("Too large to group by what was changed.")
     # how many rows have a hidden value in common is not for everybody to know
-    can_see = presenter.state.sight.can_see
+    can_see = presenter.visit.sight.can_see
     found = [s for s in found if all(can_see(s.sample.table, column) for column in s.sample.changed_columns)]
     note = (
         gettext("Only the first %(number)s rows were compared.", number=number(50_000))
@@ -283,18 +279,18 @@ def _untold(summary: Summary) -> str | None:
 
 
 def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallyShown, ...]:
-    state = presenter.state
+    visit = presenter.visit
     shown = []
     for tally in summary.tallies:
         columns = presenter.ordered(tally.table, tally.columns)
-        filters = {"table": state.catalog.text(tally.table), "verb": tally.verb}
+        filters = {"table": visit.catalog.text(tally.table), "verb": tally.verb}
         shown.append(
             TallyShown(
                 table=presenter.table(tally.table),
                 verb=tally.verb,
                 verb_name=VERB_NAMES.get(tally.verb, tally.verb),
                 number=number(tally.number),
-                columns=tuple(state.column_label(tally.table, column) for column in columns[:NAMED])
+                columns=tuple(visit.column_label(tally.table, column) for column in columns[:NAMED])
                 + (
                     (ngettext("%(number)s more", "%(number)s more", len(columns) - NAMED),)
                     if len(columns) > NAMED
@@ -311,22 +307,19 @@ UNDO_ROWS = 10_000
 
 
 @action("undo_sql")
-def undo_file(transaction_id: int) -> Any:
+def undo_file(visit: Visit, transaction_id: int) -> Any:
     """The script; it changes nothing as it is."""
-    state = current_state()
-    if transaction_id > MAX_ID:
-        abort(404)
     search = Search(Criteria(transactions=(transaction_id,)))
     with ExitStack() as stack:
-        log = stack.enter_context(state.reader().reading(timeout_ms=state.config.export_timeout_ms))
+        log = stack.enter_context(visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms))
         count = count_activities(log, search, UNDO_ROWS)
         if not count.number:
             abort(404)
         reading = stack.pop_all()
-    note_rows(count.number)
-    sight = state.sight
+    visit.rows = count.number
+    sight = visit.sight
     remarks = [
-        f"Takes transaction {transaction_id} back, newest change first. Made {state.clock.now.isoformat()}.",
+        f"Takes transaction {transaction_id} back, newest change first. Made {visit.clock.now.isoformat()}.",
         "This changes nothing: it ends with ROLLBACK. Read it, try it, then replace ROLLBACK by COMMIT.",
         "A row that was changed since is left as it is: UPDATE 0 or DELETE 0.",
     ]
@@ -339,12 +332,12 @@ def undo_file(transaction_id: int) -> Any:
 
             def rows() -> Iterator[ActivityRow]:
                 for batch in batches(log, search, Paging(), most=UNDO_ROWS):
-                    unreached.update(out_of_reach(log, batch, state.catalog.key))
+                    unreached.update(out_of_reach(log, batch, visit.catalog.key))
                     yield from batch
 
             yield from undo_script(
                 rows(),
-                state.catalog.get,
+                visit.catalog.get,
                 lambda table, column: not sight.can_see(table, column),
                 remarks,
                 unreached=unreached,
