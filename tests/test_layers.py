@@ -36,11 +36,11 @@ LAYERS = {
     "alembic": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
     "ui": Layer("exceptions i18n settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
-    "maintenance": Layer("exceptions settings sql models schema query", "sqlalchemy"),
-    "cli": Layer("exceptions settings schema query maintenance", "click flask sqlalchemy"),
+    "health": Layer("exceptions sql schema", "sqlalchemy"),
+    "cli": Layer("exceptions settings schema health", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),
     "extension": Layer(
-        "exceptions settings models registry schema capture query alembic ui maintenance cli",
+        "exceptions settings models registry schema capture query alembic ui health cli",
         "flask flask_sqlalchemy sqlalchemy",
     ),
 }

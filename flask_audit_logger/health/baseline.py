@@ -1,4 +1,4 @@
-"""Record the rows that existed before auditing began, so that the log knows every record from day one."""
+"""Recording the rows that existed before auditing began, in batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..schema.objects import Triggers, snapshot
 from ..schema.wanted import in_catalog
 from ..sql import quote_ident
 
-#: Blocks (of 8 kB) of one database transaction.
+#: Number of blocks (8 kB) per database transaction.
 BATCH = 1000
 
 _LEAVES = text(
@@ -30,7 +30,7 @@ _LEAVES = text(
     """
 )
 
-#: How many this database transaction recorded after the entry that was the newest.
+#: Number of snapshots this database transaction added after a given entry.
 _RECORDED = (
     "SELECT count(*) FROM {0} WHERE id > :newest AND verb = 'snapshot' "
     "AND native_transaction_id = CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
@@ -39,10 +39,10 @@ _RECORDED = (
 
 @dataclass(frozen=True)
 class Step:
-    """One batch that was committed.
+    """Progress after a committed batch.
 
-    :param done: share of the table that was looked at, from 0 to 1.
-    :param recorded: rows that were recorded.
+    :param done: share of the table processed so far, from 0 to 1.
+    :param recorded: number of rows the batch recorded.
     """
 
     done: float
@@ -50,12 +50,12 @@ class Step:
 
 
 def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
-    """Record the rows of a table that the log knows nothing of, batch by batch.
+    """Record the rows without an entry in the log, batch by batch.
 
-    Each batch is committed, so an interruption loses nothing, and the next run goes on where the log ends. In the end
-    the table is looked at as a whole: an update that nothing logs may have moved rows to where a batch had been before.
+    Each batch is committed, so an interrupted run can be repeated. The last batch covers the whole table, because an
+    unlogged update may have moved rows behind a finished batch.
 
-    :raises ConfigurationError: if there is no such table.
+    :raises ConfigurationError: if the table does not exist.
     """
     with engine.connect() as connection:
         default = default_schema(connection)
@@ -79,5 +79,5 @@ def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
 
 
 def _batches(blocks: int) -> list[tuple[int | None, int | None]]:
-    """The first and the last block of each batch."""
+    """First and last block of each batch."""
     return [(first, min(first + BATCH - 1, blocks)) for first in range(0, blocks + 1, BATCH)]

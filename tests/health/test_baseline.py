@@ -11,7 +11,7 @@ from alembic.operations import Operations
 from sqlalchemy.dialects.postgresql import ARRAY, DATERANGE, REGCLASS, TSTZRANGE
 from sqlalchemy.exc import DBAPIError
 
-from flask_audit_logger.maintenance.baseline import baseline as record
+from flask_audit_logger.health.baseline import baseline as record
 from flask_audit_logger.schema.declared import declared_triggers
 from tests.alembic.conftest import declare_table
 from tests.support.models import Models
@@ -97,7 +97,7 @@ def test_repeating_it_records_nothing(users):
     assert logged(users) == EXPECTED
 
 
-@pytest.mark.parametrize(("table", "said"), [("bare", "no record key"), ("users2", "no audited table")])
+@pytest.mark.parametrize(("table", "said"), [("bare", "have no key"), ("users2", "no audited table")])
 def test_what_can_not_be_recorded_is_refused(users, table, said):
     code, output = baseline(users, table)
     assert (code, said in " ".join(output.split())) == (2, True)
@@ -237,7 +237,7 @@ def test_a_value_is_recorded_as_the_triggers_record_it_whatever_the_session_says
 
 
 def test_a_row_that_moves_while_its_table_is_read_is_recorded(create_app, execute, database_url, monkeypatch):
-    monkeypatch.setattr("flask_audit_logger.maintenance.baseline.BATCH", 1)
+    monkeypatch.setattr("flask_audit_logger.health.baseline.BATCH", 1)
 
     def declare(audit):
         return lambda db: Models(things=declare_table(db.metadata, "things", audit=audit, columns=["name", "seen"]))
