@@ -109,6 +109,15 @@ def test_a_period_has_its_first_instant_and_not_its_last(aged):
     assert set(shown) == {"1", "3", "6"}
 
 
+def test_a_column_is_searched_for_a_number_and_its_text(shop):
+    """Nobody who types 12 knows whether the column holds numbers or texts; quotes say that it is a text."""
+    shop.sql("INSERT INTO products (id, name, stock) VALUES (51, '12', 1), (52, 'x', 12)")
+    named, stocked = (shop.activity(record_key=key).id for key in ("51", "52"))
+    assert shop.ids("/?period=all&field=name&became=12") == [named]
+    assert shop.ids("/?period=all&field=stock&became=12") == [stocked]
+    assert shop.ids("/?period=all&field=stock&became=%2212%22") == []
+
+
 def test_what_a_column_was_is_asked_of_its_own_changes(shop):
     """A row that had the value while another column changed is no answer; one that lost it by deletion is."""
     shop.sql("INSERT INTO products (id, name, price, stock) VALUES (50, 'Teapot', 31, 1)")
