@@ -142,7 +142,7 @@ def test_large_values(outside):
     assert [large.changed_data[name] for name in "acd"] == [{"audit_logger": "too large", "bytes": 60000004}] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compressed_values_that_unfold(outside):
     """What is small on disk and huge as JSON doesn't fail the write: 10 columns of 20 MB, 30 million nulls."""
     columns = ", ".join(f"c{n} text" for n in range(10))
@@ -154,7 +154,7 @@ def test_compressed_values_that_unfold(outside):
     assert [a.verb for a in logged(outside)] == ["insert", "update", "update"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rows_that_are_too_large_for_one_value(outside):
     """A row whose values together are more than PostgreSQL can hold in one value doesn't fail the write."""
     columns = ", ".join(f"c{n} text" for n in range(6))

@@ -30,12 +30,14 @@ def check(report, transactions):
     assert report.kills > 0, str(report)
 
 
+@pytest.mark.slow
 def test_killed_connections(server):
     """With connections killed at random, the log is exactly what was committed, by whom, and in order."""
     with server.database() as url:
         check(torture(url, seconds=SECONDS, threads=8, seed=1), 5)
 
 
+@pytest.mark.slow
 def test_killed_server():
     """With the server killed by SIGKILL again and again, committed changes and log agree exactly."""
     bindir = os.environ.get("AUDIT_TEST_PG_BINDIR")

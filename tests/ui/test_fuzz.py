@@ -86,6 +86,7 @@ def open_shop(new_shop):
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 def test_random_addresses_never_fail(open_shop, seed):
     choices = random.Random(f"20261124-{seed}")
     app = open_shop.application.app

@@ -7,6 +7,7 @@ import enum
 import uuid
 from decimal import Decimal
 
+import pytest
 import sqlalchemy as sa
 from flask import render_template_string
 
@@ -70,6 +71,7 @@ def declare(db):
     return models
 
 
+@pytest.mark.slow
 def test_links_from_records_lead_to_their_histories(create_app):
     shop = Shop(create_app(declare=declare, ui=AuditUI(permission=may_read)))
     shop.sql("INSERT INTO users (id, name) VALUES (1, 'Ann')")

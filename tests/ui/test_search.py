@@ -130,6 +130,7 @@ def test_what_a_column_was_is_asked_of_its_own_changes(shop):
     assert shop.ids("/?period=all&field=price&was=32") == [shop.activity(record_key="50").id]
 
 
+@pytest.mark.slow
 def test_filters_combine_by_and(aged):
     """Random pairs and triples, so that no two filters get in each other's way."""
     choices = random.Random(20261124)

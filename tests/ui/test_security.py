@@ -377,6 +377,7 @@ def hooks():
 
 
 @pytest.mark.parametrize("hooked", [True, False], ids=["hooks", "no hooks"])
+@pytest.mark.slow
 def test_s06_whatever_is_stored_is_text(new_shop, hooked):
     """Values, keys, JSON, names of actors, tables and columns, path, user agent and reason."""
     shop = make_history(new_shop(revert=RevertPolicy(), **(hooks() if hooked else {})))
@@ -429,6 +430,7 @@ def test_s06_no_template_and_no_code_marks_text_as_safe():
 LIARS = [0x202E, 0x2066, 0x200B, 0x200F, 0xFEFF, 0x2028, 0xAD, *range(1, 9), 0x0B, 0x1B, 0x1F, 0x7F, 0x85]
 
 
+@pytest.mark.slow
 def test_s07_control_and_bidi_characters_are_badges(shop):
     text = "".join(f"x{chr(code)}" for code in LIARS)
     with shop.acting(ANN, reason=text) as session:
@@ -458,6 +460,7 @@ URLS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_s08_only_paths_and_web_addresses_are_linked(new_shop):
     given = {}
     shop = make_history(
@@ -639,6 +642,7 @@ def test_s13_the_permission_is_the_servers(new_shop):
 # S14: redirects
 
 
+@pytest.mark.slow
 def test_s14_no_parameter_leads_to_another_site(revertible):
     evil = ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)")
     change = change_of(revertible, "price")
@@ -846,6 +850,7 @@ def test_s20_hostile_texts_are_compared_with_little_work(shop, name):
         assert len(html) < 1_500_000, path
 
 
+@pytest.mark.slow
 def test_s20_hostile_json_and_very_many_columns(shop):
     deep = "[" * 3000 + "]" * 3000
     wide = "(SELECT jsonb_object_agg('c' || i, i) FROM generate_series(1, 1500) i)"
@@ -863,6 +868,7 @@ STRANGE = ("%00", "%ED%A0%80", "99999999999999999999", "-1", "~ED~A0~80", "0000-
            "192.0.2.1%2F99", "x" * 5000, "%FF%FE", "1e400")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_s21_strange_input_is_an_answer_of_400_or_404(shop):
     names = "table key actor since until tz addr tx req before after col limit from to time".split()
     for path in ("/", "/transactions", "/record/products/42/at", "/export.csv"):
@@ -992,6 +998,7 @@ def test_s25_other_sites_get_nothing(tenants):
 # S26: the host's templates
 
 
+@pytest.mark.slow
 def test_s26_a_page_does_not_depend_on_the_templates_of_the_application(new_shop):
     """Autoescape off, trim_blocks on, filters and globals broken."""
     shop = new_shop(revert=RevertPolicy())

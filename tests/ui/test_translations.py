@@ -246,6 +246,7 @@ def make_letters(shop):
     return shop
 
 
+@pytest.mark.slow
 def test_every_text_of_every_page_comes_from_the_catalogue(bracketed):
     from babel.dates import get_day_names
 
@@ -416,6 +417,7 @@ def test_a_text_without_a_translation_stays_english(new_shop, tmp_path):
 HOSTILE = """<img src=x onerror=alert(1)>"'><script>alert(2)</script>"""
 
 
+@pytest.mark.slow
 def test_a_translation_can_not_bring_markup(new_shop, tmp_path):
     folder = make_catalogue(tmp_path, lambda text: HOSTILE + text)
     shop = new_shop(revert=RevertPolicy(), config={"BABEL_TRANSLATION_DIRECTORIES": str(folder)})
