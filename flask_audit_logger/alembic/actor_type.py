@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from ..schema.catalog import default_schema
 from ..sql import CURRENT_VERSION, render
-from .execute import log_schema, run
+from .execute import lock, log_schema, run
 
 _EXISTING = text(
     """
@@ -80,6 +80,7 @@ class ChangeAuditLoggerActorTypeOp(MigrateOperation):
 @Operations.implementation_for(ChangeAuditLoggerActorTypeOp)
 def _change_type(operations: Operations, operation: ChangeAuditLoggerActorTypeOp) -> None:
     c = operation.change
+    lock(operations, [(c.schema, "transaction")], exclusive=True)
     run(operations, [render("change_actor_type", c.version, log_schema(operations, c.schema), type=c.type)])
 
 

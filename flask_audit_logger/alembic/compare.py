@@ -32,6 +32,7 @@ from ..schema.dialects import is_supported, reason
 from ..schema.objects import Functions, Triggers
 from ..schema.wanted import wanted_triggers
 from .actor_type import replace_actor_type
+from .locks import lock_first
 from .log_tables import INSIDE, compare_log_tables, is_on_log, remove_log
 from .neighbours import leave_alone
 from .old_log.compare import convert_old_log, find_old_log, refuse_old_log_elsewhere
@@ -83,7 +84,8 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
             first, last = [*first, *before], [*after, *last]
         upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
     if not context.opts.get(INSIDE):
-        upgrade_ops.ops[:] = put_below_condition(upgrade_ops.ops, _logs(context, upgrade_ops))
+        logs = _logs(context, upgrade_ops)
+        upgrade_ops.ops[:] = put_below_condition(lock_first(connection, logs, upgrade_ops.ops), logs)
     return CONTINUE
 
 

@@ -11,7 +11,7 @@ from ..schema import catalog
 from ..schema.declared import declaration_of
 from ..schema.dialects import is_supported
 from ..schema.objects import DEFAULT_SCHEMA
-from ..sql import quote_ident, quote_literal
+from ..sql import quote_ident, quote_literal, render
 
 
 def default_schema(operations: Operations) -> str:
@@ -43,6 +43,18 @@ def run(operations: Operations, statements: Iterable[str]) -> None:
             impl.static_output(statement + impl.command_terminator)
         else:
             operations.execute(text(statement.replace(":", "\\:")))
+
+
+def lock(operations: Operations, tables: Iterable[tuple[str | None, str]], *, exclusive: bool) -> None:
+    """Take the locks of an operation; see ``lock_tables.sql``. Those that the migration has already cost nothing.
+
+    :param tables: schema and name; the schema may be ``None`` for the default one.
+    :param exclusive: whether they are locked against reading, too.
+    """
+    default = default_schema(operations)
+    names = ", ".join(quote_literal(quote_ident(schema or default, name)) for schema, name in tables)
+    mode = "ACCESS EXCLUSIVE" if exclusive else "SHARE ROW EXCLUSIVE"
+    run(operations, [render("lock_tables", 1, default, tables=names, mode=mode)])
 
 
 def unless_old_log(statements: list[str], schema: str) -> str:

@@ -8,7 +8,7 @@ from alembic.operations import Operations
 
 from ..schema.objects import snapshot
 from ..sql import quote_ident, quote_literal
-from .execute import declared_schema, default_schema, log_schema, run, unless_old_log
+from .execute import declared_schema, default_schema, lock, log_schema, run, unless_old_log
 from .ops import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
@@ -67,6 +67,7 @@ def _remove_functions(operations: Operations, operation: RemoveAuditLoggerFuncti
 @Operations.implementation_for(InitAuditLoggerTriggersOp)
 def _init_triggers(operations: Operations, operation: InitAuditLoggerTriggersOp) -> None:
     triggers = operation.triggers
+    lock(operations, [(triggers.schema, triggers.table)], exclusive=operation.drops_triggers)
     if operation.is_of_old_migration:
         triggers = replace(triggers, audit_schema=triggers.audit_schema or declared_schema(operations))
         log = log_schema(operations, triggers.audit_schema)
@@ -77,7 +78,9 @@ def _init_triggers(operations: Operations, operation: InitAuditLoggerTriggersOp)
 
 @Operations.implementation_for(RemoveAuditLoggerTriggersOp)
 def _remove_triggers(operations: Operations, operation: RemoveAuditLoggerTriggersOp) -> None:
-    run(operations, operation.triggers.drop(default_schema(operations)))
+    triggers = operation.triggers
+    lock(operations, [(triggers.schema, triggers.table)], exclusive=True)
+    run(operations, triggers.drop(default_schema(operations)))
 
 
 @Operations.implementation_for(SnapshotAuditLoggerTableOp)

@@ -125,6 +125,11 @@ class InitAuditLoggerTriggersOp(MigrateOperation):
         self.previous = previous
         self.is_of_old_migration = is_of_old_migration
 
+    @property
+    def drops_triggers(self) -> bool:
+        """Whether a trigger may go, of a verb that is not captured: that locks out readers, too."""
+        return set(self.triggers.options.verbs) != set(VERBS)
+
     @classmethod
     def init_audit_logger_triggers(
         cls,

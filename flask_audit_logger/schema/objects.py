@@ -78,21 +78,12 @@ class Triggers:
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make the triggers of the captured verbs and drop those of the others."""
         table = self._name(default_schema)
-        statements = [self._drop_strays(table, default_schema)]
-        for verb in VERBS:
-            if verb in self.options.verbs:
-                statements.append(self._create_one(verb, table, default_schema, partition=False))
-            else:
-                statements.append(self._drop_one(verb, table))
+        statements = [self._drop_others(table, default_schema)]
+        statements += [self._create_one(verb, table, default_schema, partition=False) for verb in self.options.verbs]
         if self.options.partitioned:
             statements += [
-                self._on_partitions(
-                    self._create_one(verb, "%s", default_schema, partition=True)
-                    if verb in self.options.verbs
-                    else self._drop_one(verb, "%s"),
-                    default_schema,
-                )
-                for verb in VERBS
+                self._on_partitions(self._create_one(verb, "%s", default_schema, partition=True), default_schema)
+                for verb in self.options.verbs
             ]
         return statements
 
@@ -115,24 +106,30 @@ class Triggers:
     def _drop_one(verb: str, table: str) -> str:
         return f"DROP TRIGGER IF EXISTS audit_logger_{verb} ON {table}"
 
-    def _drop_strays(self, table: str, default_schema: str) -> str:
-        """Drop triggers under other names that capture, too: a renamed one would log each change twice."""
+    def _drop_others(self, table: str, default_schema: str) -> str:
+        """Drop triggers of other verbs, and under other names: a renamed one would log each change twice.
+
+        Only if they are there: DROP TRIGGER IF EXISTS locks out readers even if there is nothing to drop.
+        """
         capture = quote_literal(function_signature("capture", self.audit_schema or default_schema))
-        names = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in VERBS)
+        kept = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in self.options.verbs) or "NULL"
+        ours = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in VERBS)
         named = quote_literal(table)
         lines = [
             "DO $audit_logger$",
             "DECLARE",
-            "    stray record;",
+            "    other record;",
             "BEGIN",
-            "    FOR stray IN",
+            "    FOR other IN",
             "        SELECT tgname, tgrelid::regclass AS tgrelid",
             "        FROM pg_catalog.pg_trigger",
-            f"        WHERE tgfoid = {capture}::regprocedure AND NOT tgisinternal AND tgname NOT IN ({names})",
+            "        WHERE NOT tgisinternal",
+            f"            AND (tgfoid = {capture}::regprocedure OR tgname IN ({ours}))",
+            f"            AND (tgname IN ({kept})) IS NOT TRUE",
             f"            AND (tgrelid = {named}::regclass",
             f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608 - quoted
             "    LOOP",
-            "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', stray.tgname, stray.tgrelid);",
+            "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', other.tgname, other.tgrelid);",
             "    END LOOP;",
             "END;",
             "$audit_logger$",

@@ -8,7 +8,7 @@ from alembic.operations import Operations
 from sqlalchemy import text
 
 from ...sql import quote_ident, quote_literal, render
-from ..execute import log_schema, run
+from ..execute import lock, log_schema, run
 from .ops import ConvertAuditLoggerLogOp, OldLog, RestoreAuditLoggerLogOp
 
 #: Rows of one UPDATE: some seconds of work.
@@ -21,6 +21,7 @@ _log = logging.getLogger("alembic.runtime.migration")
 def _convert(operations: Operations, operation: ConvertAuditLoggerLogOp) -> None:
     old = operation.old
     schema = log_schema(operations, old.schema)
+    lock(operations, old.tables(), exclusive=True)
     run(operations, [_sql("convert_structure", old, schema)])
     run(operations, [f"DROP OPERATOR IF EXISTS {operator}" for operator in old.operators])
     run(operations, [f"DROP FUNCTION IF EXISTS {function}" for function in old.functions])
@@ -32,6 +33,7 @@ def _convert(operations: Operations, operation: ConvertAuditLoggerLogOp) -> None
 @Operations.implementation_for(RestoreAuditLoggerLogOp)
 def _restore(operations: Operations, operation: RestoreAuditLoggerLogOp) -> None:
     old = operation.old
+    lock(operations, old.tables(), exclusive=True)
     is_postgresql_audit = old.origin.startswith("postgresql-audit")
     back = _sql(
         "convert_back",

@@ -36,6 +36,11 @@ class OldLog:
     statements: tuple[str, ...]
     version: int
 
+    def tables(self) -> list[tuple[str | None, str]]:
+        """Schema and name of what a conversion locks: the tables that the log has entries of, and its own two."""
+        audited: list[tuple[str | None, str]] = [(schema, table) for schema, table, _ in self.record_keys]
+        return [*audited, (self.schema, "activity"), (self.schema, "transaction")]
+
 
 @Operations.register_operation("convert_audit_logger_log")
 class ConvertAuditLoggerLogOp(MigrateOperation):
