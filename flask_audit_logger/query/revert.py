@@ -26,7 +26,7 @@ from .typed import column_of, identity, typed
 from .values import ABSENT, MASKED, Value, mark_of, value_of
 
 #: The obstacle that takes nothing from a row that is made again.
-MADE = marked("the database makes this value")
+MADE = marked("the database generates this value")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _missing(info: TableInfo, name: str, is_hidden: bool, *, is_counted: bool) -
     """A column that a row which is made again will not have as it was."""
     declared = info.columns.get(name)
     is_hidden = is_hidden and name not in info.masked
-    reason = marked("its value is hidden from you") if is_hidden else marked("the log does not have its value")
+    reason = marked("its value is hidden from you") if is_hidden else marked("the log has no value for it")
     is_lacking = declared is not None and declared.is_required and not is_counted
     return PlannedColumn(name, ABSENT, ABSENT, obstacle=reason, is_lacking=is_lacking)
 
@@ -174,12 +174,12 @@ def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow, counted: st
     if declared.is_generated or declared.kind is Kind.DERIVED or (declared.is_numbered and live.row is not None):
         return MADE
     if name == counted:
-        return marked("the application counts the changes of the row with it")
+        return marked("the application uses it to detect concurrent changes")
     if declared.is_key and live.row is not None:
-        return marked("it is the key")
+        return marked("it is part of the key")
     is_json, mark = declared.kind is Kind.JSON, mark_of(value)
     if mark == "too large" or (mark == "text" and not is_json):
-        return marked("the log could not store it as it was")
+        return marked("the log could not store the exact value")
     fits = value is None or is_json or declared.kind is Kind.PLAIN or settled(declared.kind, value) is declared.kind
     return None if fits else marked("the type of the column has changed")
 

@@ -107,7 +107,7 @@ def _check_column(visit: Visit, form: FilterForm, name: str) -> None:
         return
     known: Sequence[TableInfo] = [info for info in infos if info is not None]
     if not any(name in info.columns and visit.sight.can_see(info.ref, name) for info in known):
-        raise ValidationError(gettext("There is no column %(value)s to search by.", value=repr(name)))
+        raise ValidationError(gettext("There is no searchable column %(value)s.", value=repr(name)))
 
 
 def _hidden(visit: Visit, tables: Collection[TableRef], names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
@@ -159,7 +159,7 @@ def _checked_actor(visit: Visit, text: str) -> str | None:
         try:
             visit.check_actor(actor)
         except ValueError as error:
-            message = gettext("%(value)s can't be the id of an actor.", value=repr(text))
+            message = gettext("%(value)s is not a valid actor id.", value=repr(text))
             raise ValidationError(message) from error
     return actor
 
@@ -302,7 +302,7 @@ _CHIP_NAMES = {
     "tx": lazy_gettext("Transaction"),
     "req": lazy_gettext("Request"),
     "path": lazy_gettext("Path begins with"),
-    "min_rows": lazy_gettext("Rows, at least"),
+    "min_rows": lazy_gettext("Minimum rows"),
 }
 
 
@@ -333,7 +333,7 @@ def _chip_value(visit: Visit, parsed: ParsedSearch, name: str, value: str, actor
     if name == "kind":
         return str(KIND_NAMES.get(value, value))
     if name == "impersonated":
-        return gettext("on behalf of somebody") if value == "1" else gettext("directly")
+        return gettext("on behalf of someone") if value == "1" else gettext("directly")
     if name == "impersonator":
         return actor_names.get(value, value)
     if name == "actor":

@@ -116,7 +116,7 @@ class TablesField(TextsField):
 
 PAGE_SIZES = (25, 50, 100, 200)
 
-_IMPERSONATED = {"": lazy_gettext("Any"), "1": lazy_gettext("On behalf of somebody"), "0": lazy_gettext("Directly")}
+_IMPERSONATED = {"": lazy_gettext("Any"), "1": lazy_gettext("On behalf of someone"), "0": lazy_gettext("Directly")}
 
 _ORDERS = {"-time": lazy_gettext("Newest first"), "time": lazy_gettext("Oldest first")}
 
@@ -188,7 +188,7 @@ class FilterForm(Form):
         if field.data:
             self.check_column(self, field.data)
             if not (self.was.data or self.became.data):
-                raise ValidationError(gettext("Say what the column was or became."))
+                raise ValidationError(gettext("Enter the old or the new value of the column."))
 
     def validate_was(self, field: Any) -> None:
         self._check_value(field)
@@ -198,7 +198,7 @@ class FilterForm(Form):
 
     def validate_addr(self, field: Any) -> None:
         if field.data and not self.can_see_address:
-            raise ValidationError(gettext("Addresses can't be searched for here."))
+            raise ValidationError(gettext("You can't search by address."))
         for value in field.data or []:
             network(value)
 
@@ -218,25 +218,23 @@ class FilterForm(Form):
     def validate_tx(self, field: Any) -> None:
         for value in field.data or []:
             if not re.fullmatch(r"[0-9]{1,19}", value, re.ASCII) or int(value) > MAX_ID:
-                raise ValidationError(gettext("%(value)s is not the number of a transaction.", value=repr(value)))
+                raise ValidationError(gettext("%(value)s is not a transaction id.", value=repr(value)))
 
     def validate_before(self, field: Any) -> None:
         self._check_cursor(field)
         if field.data and self.after.data:
-            raise ValidationError(gettext("A page starts either before or after a position."))
+            raise ValidationError(gettext("Give a position before or after, not both."))
 
     def validate_after(self, field: Any) -> None:
         self._check_cursor(field)
 
     def _check_value(self, field: Any) -> None:
         if field.data and not self.field.data:
-            raise ValidationError(gettext("Say which column."))
+            raise ValidationError(gettext("Enter a column."))
         try:
             scalars(field.data or "")
         except ValueError as error:
-            raise ValidationError(
-                gettext("This can't be searched for: search for a number, a text, true, false or null.")
-            ) from error
+            raise ValidationError(gettext("Search for a number, text, true, false or null.")) from error
 
     def _check_cursor(self, field: Any) -> None:
         try:
@@ -244,7 +242,9 @@ class FilterForm(Form):
                 Cursor.parse(field.data)
         except ValueError as error:
             raise ValidationError(
-                gettext("%(value)s is not a position in the log; one looks like 120.4711.", value=repr(field.data))
+                gettext(
+                    "%(value)s is not a position in the log; a position looks like 120.4711.", value=repr(field.data)
+                )
             ) from error
 
     def _check_time(self, field: Any, end_of_day: bool) -> dt.datetime | None:
@@ -268,7 +268,7 @@ def network(text: str) -> str:
         return str(ipaddress.ip_network(text.strip(), strict=False))
     except ValueError as error:
         raise ValidationError(
-            gettext("%(value)s is no address or network, such as 192.0.2.7 or 192.0.2.0/24.", value=repr(text))
+            gettext("%(value)s is not an address or a network, such as 192.0.2.7 or 192.0.2.0/24.", value=repr(text))
         ) from error
 
 
@@ -281,7 +281,7 @@ class TransactionForm(FilterForm):
     """The filters of a list of transactions."""
 
     path = StringField(lazy_gettext("Request path begins with"), [clean], id="audit-path")
-    min_rows = StringField(lazy_gettext("At least so many rows"), [clean], id="audit-min-rows")
+    min_rows = StringField(lazy_gettext("Minimum number of rows"), [clean], id="audit-min-rows")
 
     NARROWING: Sequence[str] = (
         "table", "verb", "actor", "kind", "impersonated", "impersonator", "addr", "period", "since", "until", "req",

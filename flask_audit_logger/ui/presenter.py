@@ -267,7 +267,7 @@ class Presenter:
         impersonator = transaction.impersonator
         behind = None
         if impersonator is not None:
-            behind = visible(str(impersonator.get("label") or impersonator.get("id") or gettext("somebody")))
+            behind = visible(str(impersonator.get("label") or impersonator.get("id") or gettext("someone")))
         actor_id = transaction.actor_id
         if actor_id is None:
             kind, label, hint = self._without_actor(transaction)

@@ -271,7 +271,7 @@ def too_slow(visit: Visit) -> Any:
 
 def unavailable(visit: Visit) -> Any:
     """The database can't be reached."""
-    text = gettext("Its database can't be reached. Try again later.")
+    text = gettext("The database can't be reached. Try again later.")
     response = message(visit, 503, gettext("The audit log can't be read"), text, bare=True)
     response.headers["Retry-After"] = "30"
     return response
@@ -298,7 +298,7 @@ def missing(visit: Visit) -> Any:
 def outdated(visit: Visit) -> Any:
     """The tables are those of an older version."""
     details = ("Run the migrations: flask db migrate, then flask db upgrade.",) if current_app.debug else ()
-    text = gettext("The tables of the audit log have to be brought up to date first.")
+    text = gettext("The tables of the audit log need a migration first.")
     return message(visit, 503, gettext("The audit log can't be read"), text, details)
 
 
@@ -316,6 +316,6 @@ def forbidden(visit: Visit) -> Any:
 
 def bad_value(visit: Visit) -> Any:
     """PostgreSQL refused a value that the form let through."""
-    text = gettext("One of the values can't be searched for.")
+    text = gettext("One of the values can't be used in a search.")
     options = [Option(gettext("All changes"), visit.links.activities())]
     return message(visit, 400, gettext("There is a problem"), text, options=options)

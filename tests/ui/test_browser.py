@@ -91,7 +91,7 @@ def test_compliance_lists_all_that_somebody_did_last_quarter(chromium, shop, sit
         page.wait_for_selector(".audit-chart")
         assert page.locator(".audit-bar").count() >= 13  # weeks
         assert "facets" not in asked  # nobody looks at them yet
-        page.click("text=By table, kind of change and person")
+        page.click("text=By table, kind of change and actor")
         page.wait_for_selector(".audit-facets")
     again, _ = tab(chromium, java_script_enabled=script)
     again.goto(page.url)

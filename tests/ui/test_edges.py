@@ -91,7 +91,7 @@ def test_a_record_with_another_key_is_not_made_again(odd):
     odd.sql("UPDATE odds SET id = 42")
     change = odd.activity(table_name="odds")
     old = odd.page("/record/odds/41")
-    assert "Got another key" in text_of(old) and "Exists." not in old and "/revert?" not in old
+    assert "Key changed" in text_of(old) and "Exists." not in old and "/revert?" not in old
     assert "/audit/record/odds/42" in links(old)
     assert odd.get(path_of(change)).status_code == 404
     for _ in range(2):
@@ -292,10 +292,10 @@ def test_a_reference_to_what_is_gone_is_not_offered(odd):
     odd.sql("INSERT INTO products (id, name, category_id) VALUES (9, 'p', 5)")
     odd.sql("UPDATE products SET category_id = 6, name = 'q'")
     change = odd.activity(table_name="products")
-    assert "what it points to is gone" not in Browser(odd).preview(path_of(change))
+    assert "the referenced record no longer exists" not in Browser(odd).preview(path_of(change))
     odd.sql("DELETE FROM categories WHERE id = 5")
     browser = Browser(odd)
-    assert "what it points to is gone" in browser.preview(path_of(change))
+    assert "the referenced record no longer exists" in browser.preview(path_of(change))
     assert browser.fields["column"] == ["name"]
     assert browser.send(path_of(change)).status_code == 303
     assert odd.sql("SELECT name, category_id FROM products") == [("p", 6)]

@@ -52,8 +52,8 @@ def test_keys_for_everywhere_are_off_until_they_are_ticked(chromium, new_shop):
         assert page.url == f"{address}/audit/" and page.evaluate("document.activeElement.tagName") == "BODY"
 
         page.goto(f"{address}/audit/help")
-        assert "The first filter." in page.content()
-        page.get_by_label("Turn these keys on in this browser").check()
+        assert "Go to the first filter." in page.content()
+        page.get_by_label("Turn on these keys in this browser").check()
         page.goto(f"{address}/audit/")
         page.keyboard.press("Control+]")
         page.keyboard.press("Alt+]")
@@ -71,7 +71,7 @@ def test_keys_for_everywhere_are_off_until_they_are_ticked(chromium, new_shop):
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press("?")
         page.wait_for_url("**/audit/help")
-        page.get_by_label("Turn these keys on in this browser").uncheck()
+        page.get_by_label("Turn on these keys in this browser").uncheck()
         page.goto(f"{address}/audit/")
         page.keyboard.press("]")
         assert page.url == f"{address}/audit/"

@@ -10,7 +10,7 @@ from flask_audit_logger.ui import Viewer
 from tests.ui.browsing import IN_A_BROWSER, served, tab
 from tests.ui.shop import make_history, text_of
 
-MORE, ALL = "More rows exist than are on this page.", "All rows that match are on this page."
+MORE, ALL = "There are more rows than on this page.", "All matching rows are on this page."
 
 
 def printed(html):

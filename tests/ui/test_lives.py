@@ -133,7 +133,7 @@ def test_a_key_that_was_left_and_used_again_tells_both(more):
     by(more, CLEO, "UPDATE products SET id = 42")
     by(more, ANN, "INSERT INTO products (id, name) VALUES (41, 'Other')")
     html = more.page("/record/products/41")
-    assert re.search(r"Until \S+ \S+ this was the key of a record that then got key 42", text_of(html))
+    assert re.search(r"Until \S+ \S+ this key belonged to a record whose key changed to 42", text_of(html))
     assert "/audit/record/products/42" in links(html)
     assert values(more, "/record/products/41")["name"] == "Other – T Ann Price"
 
@@ -193,7 +193,7 @@ def test_who_deleted_a_record_is_said_though_its_table_was_emptied_then(more):
     assert re.search(r"Deleted \S+ \S+ by Ann Price", text_of(more.page("/record/products/1")))
     by(more, ANN, "INSERT INTO products (id, name) VALUES (5, 'Mug')", "UPDATE products SET id = 6")
     by(more, BOB, "TRUNCATE products")
-    assert re.search(r"Got another key \S+ \S+ by Ann Price", text_of(more.page("/record/products/5")))
+    assert re.search(r"Key changed \S+ \S+ by Ann Price", text_of(more.page("/record/products/5")))
     more.page(f"/record/products/1/at?change={ids_of(more, 'products')[-1]}", 404)
 
 
@@ -214,14 +214,14 @@ def test_a_snapshot_found_values_and_set_none(more):
     result = more.application.app.test_cli_runner().invoke(args=["audit", "baseline", "products"])
     assert result.exit_code == 0, result.output
     html = more.page("/record/products/1")
-    assert "Exists. Found by a snapshot of the table just now" in html
+    assert "Exists. Recorded by a table snapshot just now" in html
     assert values(more, "/record/products/1")["price"] == "10.00 – before T not recorded"
     at = more.page("/record/products/1/at")
-    assert "Found by a snapshot of the table at" in at and "Last change up to then" not in at
+    assert "Recorded by a table snapshot at" in at and "Last change before" not in at
     assert values(more, "/record/products/1/at")["price"] == "10.00 before T not recorded"
     by(more, BOB, "UPDATE products SET price = 11")
     shown = values(more, "/record/products/1")
-    assert "Found by snapshot" in more.page("/record/products/1/compare")
+    assert "Recorded by snapshot" in more.page("/record/products/1/compare")
     assert shown["price"] == "11.00 was 10.00 T Bob Stone" and shown["name"] == "A – before T not recorded"
 
 
@@ -230,7 +230,7 @@ def test_what_an_incomplete_log_does_not_know_is_said(more):
     by(more, ANN, "UPDATE short SET v = 'b'")
     by(more, BOB, "UPDATE short SET w = 'd'")
     first, last = ids_of(more, "short")
-    note = "Only columns that were changed are in the log"
+    note = "The log has only the changed columns"
     html = more.page(f"/record/short/1/at?change={first}")
     assert note in html
     assert values(more, f"/record/short/1/at?change={first}") == {"v": "b T Ann Price", "w": "c – not recorded"}
@@ -242,7 +242,7 @@ def test_what_an_incomplete_log_does_not_know_is_said(more):
 
 def test_a_whole_log_of_changed_columns_has_no_such_note(more):
     by(more, ANN, "INSERT INTO short VALUES (1, 'a', 'c', 'e')", "UPDATE short SET v = 'b'", "UPDATE short SET w = 'd'")
-    assert "Only columns that were changed" not in more.page("/record/short/1")
+    assert "The log has only the changed columns" not in more.page("/record/short/1")
     assert values(more, "/record/short/1/at") == {
         "id": "1 T Ann Price", "v": "b T Ann Price", "w": "d T Ann Price", "x": "e T Ann Price"
     }  # fmt: skip
@@ -342,7 +342,7 @@ def test_a_record_that_got_its_key_back_is_one_record(more):
     by(more, ANN, "INSERT INTO products (id, name) VALUES (42, 'A')", "UPDATE products SET id = 43 WHERE id = 42",
        "UPDATE products SET id = 42 WHERE id = 43", "UPDATE products SET name = 'B' WHERE id = 42")  # fmt: skip
     said = " ".join(notes(more.page("/record/products/42")))
-    assert "this was the key of a record that then got key 43" in said and "another record" not in said
+    assert "this key belonged to a record whose key changed to 43" in said and "another record" not in said
 
 
 def test_a_record_that_was_renamed_to_the_key_of_a_deleted_one_was_not_made_unseen(more):

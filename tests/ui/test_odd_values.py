@@ -139,7 +139,7 @@ def test_null_of_a_json_column_that_takes_only_objects_comes_back(odd):
         assert put_back(odd, "settings").status_code == 303
         assert odd.sql("SELECT data IS NOT NULL, double FROM settings") == before
         by(odd, ANN, "DELETE FROM settings")
-        assert "but not whole" not in odd.page(path_of(odd.activity(table_name="settings")))
+        assert "except for the columns" not in odd.page(path_of(odd.activity(table_name="settings")))
         assert put_back(odd, "settings").status_code == 303
         assert odd.sql("SELECT data IS NOT NULL, double FROM settings") == before
         by(odd, ANN, "DELETE FROM settings")
@@ -207,7 +207,7 @@ def test_a_record_with_a_long_key_is_found(odd):
     record = next(link for link in links(odd.page(f"/activity/{activity.id}")) if "/record/longs/" in link)
     page = odd.page(record.partition("?")[0])
     assert "gone" not in text_of(page) and DRIFT not in page
-    assert "The row as it is now" in odd.page(record.partition("?")[0] + "/compare?to=now")
+    assert "The current row" in odd.page(record.partition("?")[0] + "/compare?to=now")
     path = f"{record.partition('?')[0]}/revert?to={activity.id}&side=before"
     browser = Browser(odd)
     browser.preview(path)
@@ -248,10 +248,10 @@ def test_what_a_restored_row_will_lack_is_said(odd):
     by(odd, ANN, "INSERT INTO logins VALUES (1, 'n', 'hunter2', 'x', 5)", "DELETE FROM logins")
     path = path_of(odd.activity(table_name="logins"))
     page = odd.page(path)
-    assert "but not whole" in text_of(page)
+    assert "except for the columns" in text_of(page)
     for name in ("pw", "x"):
         row = re.search(f'value="{name}"(.*?)</th>', page)[1]
-        assert "disabled" in row and "Not possible: the log does not have its value." in row
+        assert "disabled" in row and "Not possible: the log has no value for it." in row
     assert put_back(odd, "logins").status_code == 303
     assert odd.sql("SELECT id, name, pw, x, n FROM logins") == [(1, "n", None, None, 5)]
 
@@ -266,7 +266,7 @@ def test_columns_the_viewer_may_not_see_are_not_restored_silently(create_app):
 def test_a_row_that_needs_more_than_the_log_has_is_not_restored(odd):
     by(odd, ANN, "INSERT INTO partial VALUES (1, 'a', 1)", "DELETE FROM partial")
     page = odd.page(path_of(odd.activity(table_name="partial")))
-    assert "It can't be made again" in text_of(page) and "are missing: n." in text_of(page)
+    assert "It can't be restored" in text_of(page) and "are missing: n." in text_of(page)
     assert put_back(odd, "partial").status_code == 422
     assert odd.sql("SELECT count(*) FROM partial") == [(0,)]
 
@@ -280,7 +280,7 @@ def test_a_row_that_needs_what_is_gone_is_not_restored(odd):
         "DELETE FROM users WHERE id = 2",
     )
     page = odd.page(path_of(odd.activity(table_name="settings")))
-    assert "what it points to is gone" in page and "are missing: owner." in text_of(page)
+    assert "the referenced record no longer exists" in page and "are missing: owner." in text_of(page)
 
 
 @both_drivers
@@ -296,7 +296,7 @@ def test_numbers_that_the_database_gives_are_restored(odd):
 def test_a_number_that_the_database_gives_is_not_offered_for_a_row_that_exists(odd):
     by(odd, ANN, "INSERT INTO queue (id, n) VALUES (1, 5)", "UPDATE queue SET n = 6, seq = DEFAULT")
     page = odd.page(path_of(odd.activity(table_name="queue")))
-    assert "the database makes this value" in re.search('value="seq" disabled(.*?)</th>', page)[1]
+    assert "the database generates this value" in re.search('value="seq" disabled(.*?)</th>', page)[1]
     assert put_back(odd, "queue").status_code == 303
     assert odd.sql("SELECT n FROM queue") == [(5,)]
 
@@ -304,7 +304,10 @@ def test_a_number_that_the_database_gives_is_not_offered_for_a_row_that_exists(o
 def test_the_version_that_sqlalchemy_counts_is_left_to_it(odd):
     by(odd, ANN, "INSERT INTO bills VALUES (1, 10, 1)", "UPDATE bills SET amount = 99, version = 2")
     page = odd.page(path_of(odd.activity(table_name="bills")))
-    assert "the application counts the changes" in re.search('value="version" disabled(.*?)</th>', page)[1]
+    assert (
+        "the application uses it to detect concurrent changes"
+        in re.search('value="version" disabled(.*?)</th>', page)[1]
+    )
     assert put_back(odd, "bills").status_code == 303
     assert odd.sql("SELECT amount, version FROM bills") == [(10, 3)]
     by(odd, ANN, "DELETE FROM bills")

@@ -317,7 +317,7 @@ def test_a_log_that_is_not_there_yet(new_shop):
 def test_a_log_with_the_tables_of_an_older_version(shop):
     shop.sql("ALTER TABLE activity DROP COLUMN record_key CASCADE")
     for path in ("/", "/record/products/42", "/record/products/42/at", "/activity/4"):
-        assert "have to be brought up to date first" in shop.page(path, 503), path
+        assert "need a migration first" in shop.page(path, 503), path
     assert "flask db" not in shop.page("/", 503)
     shop.application.app.debug = True
     assert "flask db upgrade" in shop.page("/", 503)

@@ -204,7 +204,7 @@ def test_an_error_is_told_at_its_field(shop):
 
 def test_an_unknown_parameter_is_noted_and_changes_nothing(shop):
     html = shop.page("/?period=all&actr=1&utm=x")
-    assert "Ignored, because there is no such filter: actr, utm" in text_of(html)
+    assert "Unknown filters, ignored: actr, utm" in text_of(html)
     assert shop.ids("/?period=all&actr=1") == shop.ids("/?period=all")
 
 

@@ -89,7 +89,7 @@ def test_rows_are_not_compared_by_values_a_viewer_may_not_see(new_shop):
     shop.sql("UPDATE products SET stock = 5 WHERE id >= 100")
     shop.sql("UPDATE products SET secret = 'x' WHERE id >= 100")
     for activity in shop.application.activities(verb="update", record_key="110"):
-        assert "Rows that changed alike" not in shop.page(f"/transaction/{activity.transaction_id}")
+        assert "Rows with the same change" not in shop.page(f"/transaction/{activity.transaction_id}")
 
 
 def test_large_transactions_are_counted_up_to_a_cap(busy):
@@ -167,4 +167,4 @@ def test_links_to_pages_a_viewer_may_not_open_are_not_there(new_shop):
 
 def test_the_help_page_says_what_is_recorded(shop):
     text = text_of(shop.page("/help"))
-    assert "Products of secret only that there was a change" in text and "Categories every column" in text
+    assert "Products values of secret not recorded" in text and "Categories every column" in text

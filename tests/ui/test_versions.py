@@ -39,7 +39,7 @@ def test_each_value_says_since_when_and_by_whom(aged):
     _, price, stock, *_ = changes_of(aged)
     text = text_of(aged.page(f"/record/products/42/at?time={hour(stock)}"))
     assert f"price 12.50 {price.issued_at:%Y-%m-%d %H:%M:%S} Bob Stone" in text
-    assert f"Last change up to then: updated {stock.issued_at:%Y-%m-%d %H:%M:%S} +00:00 by Bob Stone" in text
+    assert f"Last change before: updated {stock.issued_at:%Y-%m-%d %H:%M:%S} +00:00 by Bob Stone" in text
 
 
 def test_times_before_and_after_the_life_of_a_record(aged):
@@ -130,7 +130,7 @@ def test_the_row_as_it_is_now_can_be_compared(shop):
         "/record/products/42"
     )
     text = text_of(shop.page("/record/products/42/compare?from=last&to=now"))
-    assert "The row as it is now" in text and "stock 17 99" in text and "price" not in text.partition("What differs")[2]
+    assert "The current row" in text and "stock 17 99" in text and "price" not in text.partition("What differs")[2]
 
 
 def test_a_row_that_is_what_the_log_says_has_no_note(shop):
@@ -142,7 +142,7 @@ def test_rows_made_or_removed_unseen_are_noted(shop):
     shop.sql("ALTER TABLE products DISABLE TRIGGER USER")
     shop.sql("DELETE FROM products WHERE id = 42; INSERT INTO products (id) VALUES (43)")
     assert "but its row is gone" in shop.page("/record/products/42")
-    assert "but there is a row" in shop.page("/record/products/43")
+    assert "but a row exists" in shop.page("/record/products/43")
 
 
 def test_the_live_row_needs_a_permission(new_shop):

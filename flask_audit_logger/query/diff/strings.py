@@ -27,7 +27,7 @@ def diff_texts(column: str, old: str, new: str, brief: bool) -> FieldDiff:
             shown = tuple((run.kind, tuple(_run_pieces(run, bool(notes))), run.lines) for run in folded(runs))
             empty = Shown(State.VALUE)
             return FieldDiff(column, Kind.TEXT, empty, empty, layout="runs", notes=notes, runs=shown)
-        notes = (*notes, marked("too different to mark"))
+        notes = (*notes, marked("too different to compare word by word"))
     sides = [show_value(Value(State.VALUE, text), Kind.TEXT) for text in (old, new)]
     return FieldDiff(column, Kind.TEXT, sides[0], sides[1], layout="blocks", notes=notes)
 

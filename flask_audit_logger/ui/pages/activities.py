@@ -247,7 +247,7 @@ def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
 def _raw(visit: Visit, row: ActivityRow) -> tuple[tuple[str, str], ...]:
     sides = (("old_data", row.old_data), ("changed_data", row.changed_data))
     texts = ((name, visible(dump(visit.sight.row(row.table, data)))) for name, data in sides)
-    cut = gettext("(cut here)")
+    cut = gettext("(truncated)")
     return tuple((name, text if len(text) <= MAX_RAW else f"{text[:MAX_RAW]}… {cut}") for name, text in texts)
 
 

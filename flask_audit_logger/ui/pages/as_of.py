@@ -142,7 +142,7 @@ def _typed(text: str, zone: str) -> dt.datetime:
 
 def _notes(visit: Visit, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
     if found is None:
-        return ((gettext("This record did not exist yet, or the log does not reach back that far."), None),)
+        return ((gettext("This record did not exist yet, or the log does not go back that far."), None),)
     notes = end_notes(visit, record, found.version)
     if found.version.verb == "delete":
         deleted_at = visit.clock.moment(found.version.issued_at).text

@@ -157,7 +157,7 @@ def in_words(visit: Visit, parsed: ParsedSearch, changes: str, actor_names: dict
     form = parsed.form
     tables = joined([visit.table_label(visit.catalog.ref(name)) for name in form.table.data or []], "or")
     columns = joined(list(form.col.data or []), "or")
-    nobody = gettext("nobody known")
+    nobody = gettext("an unknown actor")
     actors = [nobody if actor == NOBODY else actor_names.get(actor, actor) for actor in form.actor.data or []]
     text = gettext(
         _SEARCHES[bool(tables), bool(columns), bool(actors)],

@@ -197,11 +197,11 @@ def _targets(presenter: Presenter, record: RecordRef, sides: Any) -> list[Record
 def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSide:
     visit, version, standing = presenter.visit, side.version, side.standing
     if version is None or standing is None:
-        return ComparedSide(gettext("The row as it is now"), None, None, None)
+        return ComparedSide(gettext("The current row"), None, None, None)
     older, newer = standing.older, standing.newer
     text = marked("Deleted by change %(id)s") if standing.is_deleted else marked("After change %(id)s")
     if version.verb == "snapshot":
-        text = marked("Found by snapshot %(id)s")
+        text = marked("Recorded by snapshot %(id)s")
     return ComparedSide(
         name=gettext(text, id=version.id),
         time=visit.clock.moment(version.issued_at),

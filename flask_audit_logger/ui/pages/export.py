@@ -279,7 +279,7 @@ def _maker(presenter: Presenter, row: ActivityRow) -> tuple[str | None, ...]:
 def _impersonator(transaction: TransactionRow) -> str:
     """As it was logged: a file is the same in every language."""
     found = transaction.impersonator
-    return "" if found is None else str(found.get("label") or found.get("id") or "somebody")
+    return "" if found is None else str(found.get("label") or found.get("id") or "someone")
 
 
 def _fields(presenter: Presenter, row: ActivityRow) -> Iterator[tuple[str, ...]]:

@@ -45,7 +45,7 @@ def _recorded(visit: Visit, info: Any) -> str:
     masked = [visit.column_label(info.ref, name) for name in info.ordered(info.masked)]
     values = {"excluded": joined(excluded), "masked": joined(masked)}
     if excluded and masked:
-        return gettext("without %(excluded)s; of %(masked)s only that there was a change", **values)
+        return gettext("without %(excluded)s; values of %(masked)s not recorded", **values)
     if excluded:
         return gettext("without %(excluded)s", **values)
-    return gettext("of %(masked)s only that there was a change", **values) if masked else gettext("every column")
+    return gettext("values of %(masked)s not recorded", **values) if masked else gettext("every column")

@@ -185,15 +185,15 @@ def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Cou
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
     moment = presenter.visit.clock.moment(newest.issued_at)
     actor = presenter.actor(newest.transaction)
-    who = gettext("somebody not recorded") if actor.kind == "none" and not actor.impersonator else actor.name
+    who = gettext("an unknown actor") if actor.kind == "none" and not actor.impersonator else actor.name
     if newest.verb == "delete":
         return gettext("Deleted %(time)s by %(actor)s", time=moment.text, actor=who)
     if newest.verb == "truncate":
         return gettext("Emptied %(time)s by %(actor)s", time=moment.text, actor=who)
     if newest.verb == "snapshot":  # whoever took it made nothing
-        return gettext("Exists. Found by a snapshot of the table %(ago)s", ago=moment.ago)
+        return gettext("Exists. Recorded by a table snapshot %(ago)s", ago=moment.ago)
     if renamed_to(newest, presenter.visit.catalog.key(newest.table)) is not None:
-        return gettext("Got another key %(time)s by %(actor)s", time=moment.text, actor=who)
+        return gettext("Key changed %(time)s by %(actor)s", time=moment.text, actor=who)
     return gettext("Exists. Last change %(ago)s by %(actor)s", ago=moment.ago, actor=who)
 
 
@@ -270,7 +270,7 @@ def incomplete(standing: Standing) -> str | None:
     """That the log has only some of the columns."""
     if not standing.is_incomplete:
         return None
-    return gettext("Only columns that were changed are in the log; what the others were is not known.")
+    return gettext("The log has only the changed columns; the values of the others are unknown.")
 
 
 #: A text and the page it leads to.
@@ -318,10 +318,10 @@ def drift_notes(visit: Visit, record: RecordRef, found: Drift) -> list[Note]:
     names = ", ".join(visit.column_label(record.table, name) for name in visible_columns)
     texts = {
         "gone": gettext(
-            "The log says that this record exists, but its row is gone: it was removed while auditing was off."
+            "The record exists according to the log, but its row is gone. It was deleted while auditing was off."
         ),
         "unlogged": gettext(
-            "The log says that this record was deleted, but there is a row: made while auditing was off."
+            "The record is deleted according to the log, but a row exists. It was created while auditing was off."
         ),
     }
     if names:
@@ -339,7 +339,7 @@ def end_notes(visit: Visit, record: RecordRef, newest: ActivityRow, others: Iter
     :param others: those before it that are on the page: its key may have been taken from it and given to another.
     """
     found = [_moved(visit, record, newest, marked("Since %(time)s this record has key %(key)s"))]
-    text = marked("Until %(time)s this was the key of a record that then got key %(key)s")
+    text = marked("Until %(time)s this key belonged to a record whose key changed to %(key)s")
     found += [_moved(visit, record, row, text) for row in others if row.id < newest.id]
     if newest.verb == "truncate":
         found.append((gettext("The whole table was emptied by TRUNCATE."), visit.links.activity(newest.id)))

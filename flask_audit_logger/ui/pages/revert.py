@@ -93,7 +93,7 @@ class RevertForm(Form):
 
     def validate_reason(self, field: Any) -> None:
         if self.reason_required and not (field.data or "").strip():
-            raise ValidationError(gettext("Say why."))
+            raise ValidationError(gettext("Enter a reason."))
         if len(field.data or "") > MAX_REASON:
             raise ValidationError(gettext("A reason can have at most %(most)s characters.", most=MAX_REASON))
         if "\x00" in (field.data or ""):
@@ -159,7 +159,7 @@ def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef)
     presenter.learn(log, [found.version], [record])
     planned = [_checked(visit, log, info, column, is_restore=live.row is None) for column in planned]
     if live.row is not None and found.version.id <= newest.since:
-        other = marked("this key was given up since then: another record may have it now")
+        other = marked("the key has changed since then, and another record may have it now")
         planned = [replace(column, obstacle=column.obstacle or other) for column in planned]
     return Proposal(record, key, found.version, live, tuple(planned))
 
@@ -180,7 +180,11 @@ def _checked(visit: Visit, log: Log, info: TableInfo, column: PlannedColumn, *, 
         return column  # the database says so when the value is written
     if not is_gone:
         return column
-    return replace(column, obstacle=marked("what it points to is gone"), is_lacking=is_restore and declared.is_required)
+    return replace(
+        column,
+        obstacle=marked("the referenced record no longer exists"),
+        is_lacking=is_restore and declared.is_required,
+    )
 
 
 def _hidden(visit: Visit, info: TableInfo, target: dict[str, Any]) -> set[str]:
@@ -201,11 +205,11 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
 
     if not form.validate():
         if form.errors.get("audit_token"):
-            return again(400, gettext("This form was too old or not ours. Check it and send it again."))
+            return again(400, gettext("This form has expired. Check it and send it again."))
         return again(422, gettext("Nothing was changed. See below."))
     # before the columns: what was shown of another row says nothing about those of this one
     if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
-        return again(409, gettext("The row has changed since this page was made. This is how it is now."))
+        return again(409, gettext("The row has changed since this page was loaded. These are its current values."))
     ticked = set(request.form.getlist("column"))
     possible = {column.name: column.logged for column in proposal.columns if column.obstacle is None}
     if live.row is None:
@@ -233,13 +237,15 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
             db.session.commit()
     except Conflict:
         db.session.rollback()
-        return again(409, gettext("The row has changed since this page was made. This is how it was."))
+        return again(409, gettext("The row has changed in the meantime. The values below are from before."))
     except Refused as error:
         db.session.rollback()
         if error.objection is None:
-            return again(422, gettext("Nothing was changed: the row can't be read."))
+            return again(422, gettext("Nothing was changed. The row can't be read."))
         objection = visible(error.objection)
-        return again(422, gettext("Nothing was changed: the database refused it: %(objection)s.", objection=objection))
+        return again(
+            422, gettext("Nothing was changed. The database refused the change: %(objection)s.", objection=objection)
+        )
     except Exception:  # of a listener or a trigger of the application; it goes on to whoever handles errors
         db.session.rollback()
         raise

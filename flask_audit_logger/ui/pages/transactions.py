@@ -251,7 +251,7 @@ def _same(
             log.limit(SAME_TIMEOUT_MS)
             found = same_changes(log, transaction_id)
     except ReadTimeout:
-        return (), gettext("Too large to group by what was changed.")
+        return (), gettext("Too many changes to group.")
     # how many rows have a hidden value in common is not for everybody to know
     can_see = presenter.visit.sight.can_see
     found = [s for s in found if all(can_see(s.sample.table, column) for column in s.sample.changed_columns)]
