@@ -101,19 +101,19 @@ class CaptureSettings(_Settings):
 
     request_facts: Collection[str] = _setting(
         REQUEST_FACTS,
-        f"which of {', '.join(f'`{fact}`' for fact in REQUEST_FACTS)} are recorded of a request",
+        f"which request facts are recorded: {', '.join(f'`{fact}`' for fact in REQUEST_FACTS)}",
         check=lambda value: _is_list_of_texts(value) and set(value) <= set(REQUEST_FACTS),
         legal=f"a list of some of {', '.join(REQUEST_FACTS)}",
     )
     secret_arguments: Collection[str] = _setting(
         SECRET_ARGUMENTS,
-        "patterns of the names of URL arguments that are never recorded",
+        "name patterns of URL arguments that are never recorded",
         check=_is_list_of_texts,
         legal="a list of patterns such as '*token*'",
     )
     request_id_header: str = _setting(
         "X-Request-ID",
-        "the request header that is recorded as `request_id`",
+        "request header recorded as `request_id`",
         check=_is_text,
         legal="the name of a header",
     )
@@ -130,30 +130,30 @@ class PageSettings(_Settings):
     )
     default_period: str = _setting(
         "30d",
-        "period of the list when none is asked for",
+        "default period of the list",
         check=lambda value: value in PERIODS,
         legal=f"one of {', '.join(PERIODS)}",
     )
     timezone: str = _setting(
         "UTC",
-        "IANA name of the zone in which times are shown to a viewer who has none",
+        "IANA name of the time zone for viewers without one",
         check=lambda value: isinstance(value, str) and is_zone(value),
         legal="the IANA name of a time zone, such as 'Europe/Berlin'",
     )
     statement_timeout_ms: int = _setting(
         3000,
-        "milliseconds after which a statement of a page is stopped",
+        "time limit in milliseconds for each statement of a page",
         check=_is_positive,
         legal="a positive number of milliseconds",
     )
     panel_timeout_ms: int = _setting(
         300,
-        "milliseconds for each part of the breakdown beside a list",
+        "time limit in milliseconds for each part of a breakdown",
         check=_is_positive,
         legal="a positive number of milliseconds",
     )
     count_cap: int = _setting(
-        10_000, "rows up to which matches are counted", check=_is_positive, legal="a positive number of rows"
+        10_000, "maximum number of rows to count", check=_is_positive, legal="a positive number of rows"
     )
     quarter_start_month: int = _setting(
         1,
@@ -163,7 +163,7 @@ class PageSettings(_Settings):
     )
     theme: str = _setting(
         "auto",
-        '`"auto"` follows the browser; `"light"` and `"dark"` don\'t',
+        '`"auto"` follows the browser; or `"light"` or `"dark"`',
         check=lambda value: value in THEMES,
         legal="'auto', 'light' or 'dark'",
     )
@@ -175,16 +175,16 @@ class PageSettings(_Settings):
     )
     home: tuple[str, str] | None = _setting(
         None,
-        "name of the application and an endpoint of it, for the first breadcrumb",
+        "name and endpoint of the application's home page, for the first breadcrumb",
         check=_is_home,
         legal="a pair (name, endpoint) or None",
     )
     export_timeout_ms: int = _setting(
         60_000,
-        "milliseconds after which a statement of an export is stopped",
+        "time limit in milliseconds for each statement of an export",
         check=_is_positive,
         legal="a positive number of milliseconds",
     )
     export_max_rows: int = _setting(
-        100_000, "the most rows that an export holds", check=_is_positive, legal="a positive number of rows"
+        100_000, "maximum number of rows in an export", check=_is_positive, legal="a positive number of rows"
     )
