@@ -29,7 +29,7 @@ from .records import is_emptied, is_end
 from .refs import RecordRef, TableRef
 
 #: Columns whose value names a record to a human, best first.
-NAMING_COLUMNS = ("name", "title", "label", "display_name", "username")
+NAMING_COLUMNS = ("name", "title", "label", "display_name", "full_name", "username", "email", "login")
 #: At most so many records are named at once.
 MOST_RECORDS = 1000
 #: Characters of a name.

@@ -82,3 +82,10 @@ def _crawl(stranger: Stranger) -> Iterator[str]:
             }
             waiting += sorted(link for link in found - {*seen, *waiting} if link.startswith("/audit/"))
     assert len(seen) > 10, seen
+
+
+def test_a_user_without_a_name_is_called_by_the_address(make, database_url):
+    """As a record, too: in lists and on its own page."""
+    client = make(email_only, database_url, audited=True).reader()
+    assert re.search(r'href="/audit/record/guests/2"[^>]*><bdi>ann@y.example<', client.get("/audit/?table=guests").text)
+    assert re.search(r"<h1>\s*ann@y.example", client.get("/audit/record/guests/2").text)
