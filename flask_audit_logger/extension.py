@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
 
 from .capture import context as said
+from .capture.actors import identify
 from .capture.current import CurrentStamp
 from .capture.listeners import EngineListener
 from .capture.memory import is_idle, memory_of
@@ -155,6 +156,13 @@ class AuditLogger:
     def actor_cls(self) -> type[Any] | None:
         """The model of the actors, if there is one."""
         return self._known_registry.find_actor()
+
+    def name_of(self, user: Any) -> str | None:
+        """The name of a user in the log, unless ``get_actor_label`` gives another one.
+
+        :param user: a mapped object or a user of Flask-Login.
+        """
+        return identify(user).label
 
     @property
     def audit_logged_tables(self) -> set[Table]:

@@ -139,6 +139,9 @@ class Audited(Protocol):
     def actor_cls(self) -> Any:
         """The model of the actors, if there is one."""
 
+    def name_of(self, user: Any) -> str | None:
+        """The name of a user in the log."""
+
     def context(self, *, reason: str) -> AbstractContextManager[None]:
         """Say why changes are made."""
 

@@ -275,9 +275,9 @@ class Visit:
         if not hasattr(current_app, "login_manager"):
             return None
         user = _login_user()
-        label = getattr(user, "display_name", None) or getattr(user, "name", None) or getattr(user, "username", None)
         zone, locale = getattr(user, "timezone", None), getattr(user, "locale", None)
-        return Viewer(str(user.get_id()), str(label) if label else None, zone, str(locale) if locale else None)
+        name = self.audit_logger.name_of(user)
+        return Viewer(str(user.get_id()), name, zone, str(locale) if locale else None)
 
 
 def add_site(app: Flask, site: Site) -> None:

@@ -85,7 +85,8 @@ def _crawl(stranger: Stranger) -> Iterator[str]:
 
 
 def test_a_user_without_a_name_is_called_by_the_address(make, database_url):
-    """As a record, too: in lists and on its own page."""
+    """As a record, too: in lists and on its own page; and as the reader who prints that."""
     client = make(email_only, database_url, audited=True).reader()
     assert re.search(r'href="/audit/record/guests/2"[^>]*><bdi>ann@y.example<', client.get("/audit/?table=guests").text)
     assert re.search(r"<h1>\s*ann@y.example", client.get("/audit/record/guests/2").text)
+    assert re.search(r"<bdi>keeper@x.example</bdi> · <time", client.get("/audit/record/guests/2").text)
