@@ -114,6 +114,15 @@ def test_an_inner_context_keeps_the_impersonator(shop):
     assert transaction.context == {"reason": "a slip", "impersonator": {"id": "2", "label": "Ada"}}
 
 
+def test_an_inner_context_says_more_exactly_what_an_outer_one_said(shop):
+    """Of two values of one name the inner one counts, for facts of the application's own as well."""
+    with shop.app.app_context(), shop.audit_logger.context(ticket=7, run="a"), shop.audit_logger.context(ticket=8):
+        rename(shop, "x")
+        shop.db.session.commit()
+    (transaction,) = shop.transactions()
+    assert transaction.context == {"ticket": 8, "run": "a"}
+
+
 def test_context_beats_the_request(shop):
     """What the code says counts more than who is logged in."""
     with shop.app.test_request_context("/", headers=logged_in_as(1)):

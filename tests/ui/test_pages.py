@@ -537,3 +537,9 @@ def test_who_left_long_ago_has_a_page_with_changes(shop):
 def test_tabs_lead_only_where_the_viewer_may_go(new_shop):
     shop = new_shop(permission=lambda action, target: action == "list")
     assert not [href for href in links(shop.page("/")) if "/help" in href or "/transactions" in href]
+
+
+def test_only_true_offers_a_page(new_shop):
+    """A callback that returns something else by mistake offers no link that its page would refuse."""
+    shop = new_shop(permission=lambda action, target: True if action == "list" else "yes")
+    assert not [href for href in links(shop.page("/")) if "/help" in href or "/transactions" in href]

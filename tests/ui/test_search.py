@@ -105,6 +105,7 @@ def test_a_period_has_its_first_instant_and_not_its_last(aged):
     period = "since=2020-02-03T12:00Z&until=2020-02-03T13:00Z"
     assert aged.ids(f"/?{period}") == expected(aged, "t.id IN (1, 3, 6)")
     assert aged.ids("/?since=2020-02-03T13:00Z") == expected(aged, "t.id IN (2, 5)")
+    assert aged.ids("/?since=2020-02-03&until=2020-02-03") == expected(aged, "t.id <= 6"), "the last day is whole"
     shown = re.findall(r'href="[^"]*/transaction/(\d+)"', aged.page(f"/transactions?{period}").partition("<tbody")[2])
     assert set(shown) == {"1", "3", "6"}
 
@@ -316,8 +317,11 @@ def test_oldest_and_newest_are_the_ends(new_shop):
 
 def test_a_count_stops_at_its_cap(new_shop):
     shop = new_shop(config={"AUDIT_UI_COUNT_CAP": 100})
-    shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1, 150) i")
-    assert "More than 100 changes" in shop.page("/?period=all")
+    shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1, 101) i")
+    assert "More than 100 changes" in shop.page("/?period=all&table=products")
+    shop.sql("DELETE FROM activity WHERE record_key = '101'")
+    html = shop.page("/?period=all&table=products")
+    assert "100 changes" in html and "More than" not in html
 
 
 def test_an_activity_without_transaction_is_listed(shop):
