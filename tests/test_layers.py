@@ -32,10 +32,12 @@ LAYERS = {
         "exceptions settings models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"
     ),
     "i18n": Layer("", "babel flask flask_babel markupsafe"),
-    "query": Layer("exceptions i18n settings sql models schema", "sqlalchemy"),
+    # Pure: no database, no request.
+    "diff": Layer("i18n"),
+    "query": Layer("exceptions i18n diff settings sql models schema", "sqlalchemy"),
     "alembic": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
-    "ui": Layer("exceptions i18n settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
+    "ui": Layer("exceptions i18n diff settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "health": Layer("exceptions sql schema", "sqlalchemy"),
     "cli": Layer("exceptions settings schema health", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),

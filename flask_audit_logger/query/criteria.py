@@ -29,10 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
+from ..diff.values import JSON_NULL_MARK, dump
 from ..models import AuditModels
 from .reader import Log
 from .refs import TableRef
-from .values import JSON_NULL_MARK, dump
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
 NO_ACTOR = None

@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
+from ..diff import ValueKind, as_text, differs
+from ..diff.values import as_logged, load, value_of
 from ..sql import quote_ident
-from .diff import Kind, as_text, differs
 from .reader import Log
 from .records import renamed_to
 from .refs import HASHED, RecordRef, stored_key
 from .rows import ActivityRow
 from .tables import TableInfo
-from .values import as_logged, load, value_of
 
 
 @dataclass(frozen=True)
@@ -132,4 +132,4 @@ def is_key(table: Any, info: TableInfo, key: Sequence[str]) -> list[ColumnElemen
 
 
 def _json_columns(info: TableInfo, without: Collection[str]) -> list[str]:
-    return [name for name, column in info.columns.items() if column.kind is Kind.JSON and name not in without]
+    return [name for name, column in info.columns.items() if column.kind is ValueKind.JSON and name not in without]

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, or_
 
+from ..diff import as_text
 from .activities import Count, capped
 from .criteria import Criteria, conditions
-from .diff import as_text
 from .paging import Page, Paging, page_of, paged
 from .reader import Log
 from .refs import RecordRef

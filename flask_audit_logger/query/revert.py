@@ -13,9 +13,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, object_mapper, registry
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
+from ..diff import differs
+from ..diff.kinds import ValueKind, settled
+from ..diff.values import ABSENT, MASKED, Value, mark_of, value_of
 from ..i18n import marked
-from .diff import differs
-from .diff.kinds import Kind, settled
 from .errors import Conflict, Refused
 from .live import is_key, read_live_row, select_live
 from .reader import SETTINGS, AuditReader, Log
@@ -23,7 +24,6 @@ from .refs import RecordRef
 from .scope import newest_change
 from .tables import TableInfo
 from .typed import column_of, identity, typed
-from .values import ABSENT, MASKED, Value, mark_of, value_of
 
 #: The obstacle that takes nothing from a row that is made again.
 MADE = marked("the database generates this value")
@@ -171,16 +171,18 @@ def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow, counted: st
     declared = info.columns.get(name)
     if declared is None or (live.row is not None and name not in live.row):
         return marked("the column is gone")
-    if declared.is_generated or declared.kind is Kind.DERIVED or (declared.is_numbered and live.row is not None):
+    if declared.is_generated or declared.kind is ValueKind.DERIVED or (declared.is_numbered and live.row is not None):
         return MADE
     if name == counted:
         return marked("the application uses it to detect concurrent changes")
     if declared.is_key and live.row is not None:
         return marked("it is part of the key")
-    is_json, mark = declared.kind is Kind.JSON, mark_of(value)
+    is_json, mark = declared.kind is ValueKind.JSON, mark_of(value)
     if mark == "too large" or (mark == "text" and not is_json):
         return marked("the log could not store the exact value")
-    fits = value is None or is_json or declared.kind is Kind.PLAIN or settled(declared.kind, value) is declared.kind
+    fits = (
+        value is None or is_json or declared.kind is ValueKind.PLAIN or settled(declared.kind, value) is declared.kind
+    )
     return None if fits else marked("the type of the column has changed")
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, case, cast, func, literal, select
 
+from ..diff.values import Value, load, value_of
 from ..models import AuditModels
 from .paging import Cursor
 from .refs import RecordRef, TableRef
-from .values import Value, load, value_of
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from .diff import differs
+from ..diff import differs
+from ..diff.values import Value, value_of
 from .reader import Log
 from .records import is_emptied, is_end, is_record
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
-from .values import Value, value_of
 
 #: No change has a larger id.
 LAST_ID = 2**63 - 1

@@ -7,12 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, MetaData, Table
+from sqlalchemy.types import (
+    ARRAY,
+    JSON,
+    Boolean,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    LargeBinary,
+    Numeric,
+    String,
+    TypeDecorator,
+    TypeEngine,
+)
 
+from ..diff.kinds import ValueKind
 from ..schema.declared import Declaration, declaration_of
 from ..schema.options import TableOptions
 from ..schema.tables import audited_tables, table_options
 from ..sql import VERBS
-from .diff.kinds import Kind, kind_of_type
 from .refs import TableRef
 
 
@@ -21,7 +36,7 @@ class ColumnInfo:
     """A column as the models declare it today."""
 
     name: str
-    kind: Kind
+    kind: ValueKind
     is_key: bool = False
     #: Whether its values are names of records, so that to reckon with them means nothing.
     is_name: bool = False
@@ -52,7 +67,7 @@ class TableInfo:
     #: What is logged.
     verbs: frozenset[str] = frozenset(VERBS)
 
-    def kind(self, column: str) -> Kind | None:
+    def kind(self, column: str) -> ValueKind | None:
         """The kind of a column, if the models know it."""
         found = self.columns.get(column)
         return None if found is None else found.kind
@@ -193,3 +208,27 @@ def _target(column: Column[Any], default_schema: str) -> tuple[TableRef, str] | 
             schema = ".".join(parts[:-2]) or default_schema
             return TableRef(schema, parts[-2]), parts[-1]
     return None
+
+
+def kind_of_type(column_type: TypeEngine[Any]) -> ValueKind:
+    """The kind of a declared column type."""
+    if isinstance(column_type, TypeDecorator):
+        return kind_of_type(column_type.impl_instance)
+    name = column_type.__visit_name__.upper()
+    if name == "TSVECTOR":
+        return ValueKind.DERIVED
+    if isinstance(column_type, DateTime):
+        return ValueKind.INSTANT if column_type.timezone else ValueKind.TIMESTAMP
+    kinds: tuple[tuple[type[Any], ValueKind], ...] = (
+        (ARRAY, ValueKind.ARRAY),
+        (JSON, ValueKind.JSON),
+        (Boolean, ValueKind.BOOLEAN),
+        (Integer, ValueKind.NUMBER),
+        (Numeric, ValueKind.NUMBER),
+        (Float, ValueKind.NUMBER),  # since SQLAlchemy 2.1 no Numeric
+        (Date, ValueKind.DATE),
+        (LargeBinary, ValueKind.BINARY),
+        (Enum, ValueKind.PLAIN),
+        (String, ValueKind.TEXT),
+    )
+    return next((kind for python, kind in kinds if isinstance(column_type, python)), ValueKind.PLAIN)

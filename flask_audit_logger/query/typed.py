@@ -10,11 +10,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 from sqlalchemy.types import NullType
 
-from .diff import differs
-from .diff.kinds import Kind
+from ..diff import differs
+from ..diff.kinds import ValueKind
+from ..diff.values import JSON_NULL, NULL, Value, as_logged, as_value, dump, load, mark_of
 from .errors import Refused
 from .tables import TableInfo
-from .values import JSON_NULL, NULL, Value, as_logged, as_value, dump, load, mark_of
 
 
 def typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[
 
 def _as_sql(info: TableInfo, name: str, value: Any) -> Any:
     """A value of a JSON column that Python can't say: JSON null, NULL where None means that one, or odd text."""
-    if info.kind(name) is not Kind.JSON:
+    if info.kind(name) is not ValueKind.JSON:
         return None
     if as_value(value) == NULL:
         return null()

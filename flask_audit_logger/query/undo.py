@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from ..diff import as_text
+from ..diff.values import dump
 from ..sql import quote_ident, quote_literal
-from .diff import as_text
 from .live import key_of
 from .reader import SETTINGS
 from .refs import TableRef
 from .rows import ActivityRow
 from .tables import TableInfo
-from .values import dump
 
 #: Characters that an editor or a terminal does not show, or takes for something else.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")

@@ -10,9 +10,9 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 from wtforms import ValidationError
 
+from ..diff.show import visible
 from ..i18n import KIND_NAMES, VERB_NAMES, gettext, lazy_gettext
 from ..query.criteria import ColumnValue, Criteria, scalars
-from ..query.diff.pieces import visible
 from ..query.paging import ORIGIN, Cursor, Page, Paging
 from ..query.refs import TableRef, stored_key
 from ..query.tables import TableInfo

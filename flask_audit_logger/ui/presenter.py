@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from ..diff import Budget, diff_field, show_value
+from ..diff.kinds import settled
+from ..diff.show import visible
+from ..diff.values import ABSENT, MASKED, Value, as_value
 from ..i18n import VERB_NAMES, VERB_WORDS, gettext
-from ..query.diff import diff_field, show_value
-from ..query.diff.kinds import settled
-from ..query.diff.pieces import visible
 from ..query.names import Named, Names, names_of
 from ..query.reader import Log
-from ..query.refs import RecordRef, TableRef
+from ..query.refs import RecordRef, TableRef, stored_key
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.scope import with_row
-from ..query.values import ABSENT, MASKED, Value, as_value
 from .options import Column, Label, asked
 from .shown import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .visit import Visit
@@ -103,6 +103,9 @@ class Presenter:
     visit: Visit
     records: RecordNames = field(init=False)
     actors: dict[str, Label] = field(default_factory=dict)
+    #: What the values of this page may cost: those on lists, and those shown whole.
+    brief: Budget = field(default_factory=Budget.of_list)
+    whole: Budget = field(default_factory=Budget)
 
     def __post_init__(self) -> None:
         self.records = RecordNames(self.visit)
@@ -189,7 +192,7 @@ class Presenter:
             side: self.visit.links.value(row.id, column, side)
             for side, value, shown in sides
             if value.known
-            and can_download(change.diff.kind, shown, row.record)
+            and (change.diff.more or can_download(change.diff.kind, shown, row.record))
             and self.visit.sight.can_see(row.table, column)
         }
         return replace(change, before_href=hrefs.get("old"), after_href=hrefs.get("new"))
@@ -212,7 +215,9 @@ class Presenter:
         before, after = (self.visit.sight.value(table, column, value) for value in (before, after))
         target = self.visit.catalog.target(table, column)
         is_name = target is not None or (info is not None and info.is_name)
-        diff = diff_field(column, before, after, info.kind if info else None, is_key=is_name, brief=brief)
+        budget = self.brief if brief else self.whole
+        kind = info.kind if info else None
+        diff = diff_field(column, before, after, kind, is_key=is_name, brief=brief, budget=budget)
         return Change(
             label=self.visit.column_label(table, column),
             diff=diff,
@@ -234,7 +239,7 @@ class Presenter:
         kind = settled(info.kind if info else None, seen.data)
         return ValueShown(
             label=self.visit.column_label(table, column),
-            shown=show_value(seen, kind, brief=brief),
+            shown=show_value(seen, kind, brief=brief, budget=self.brief if brief else self.whole),
             kind=kind.value,
             text=self._formatted(table, column, seen),
             target=self._target(self.visit.catalog.target(table, column), seen, activity_id),
@@ -343,7 +348,7 @@ class Presenter:
         info = self.visit.catalog.get(table)
         if info is None or not info.is_audited or len(info.key) != 1 or not value.known:
             return None
-        return RecordRef(table, str(value.data)) if isinstance(value.data, (str, int)) else None
+        return RecordRef(table, stored_key([str(value.data)])) if isinstance(value.data, (str, int)) else None
 
     def _target(self, table: TableRef | None, value: Value, activity_id: int | None = None) -> RecordShown | None:
         ref = self._target_ref(table, value) if table is not None else None

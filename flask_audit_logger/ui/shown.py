@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from ..diff import FieldDiff, Shown
 from ..i18n import gettext
-from ..query.diff import FieldDiff, Shown
 from .times import Moment
 
 

@@ -15,9 +15,9 @@ from flask import Flask, current_app, make_response, render_template, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from ..diff.kinds import Span
+from ..diff.show import Piece, visible
 from ..i18n import SPANS, gettext, language, lazy_gettext, number, size, template_globals
-from ..query.diff.numbers import Span
-from ..query.diff.pieces import Piece, visible
 from .shown import Crumb, MessagePage, Option, Page
 from .visit import Visit
 

@@ -11,15 +11,15 @@ from typing import Any
 from flask import Flask, current_app, g, has_request_context, request
 from jinja2 import Environment
 
+from ..diff import Shown, ValueKind
+from ..diff.show import visible
+from ..diff.values import ABSENT, MASKED, Value
 from ..exceptions import ConfigurationError
 from ..query.criteria import actor_value
-from ..query.diff import Kind, Shown
-from ..query.diff.pieces import visible
 from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, checked_scope, everything
 from ..query.refs import RecordRef, TableRef
 from ..query.tables import TableCatalog
-from ..query.values import ABSENT, MASKED, Value
 from ..settings import PageSettings
 from .options import Audited, AuditUI, Viewer, asked
 from .times import Clock, viewers_zone
@@ -234,9 +234,9 @@ class Visit:
             return False
         return self.may("revert", record)
 
-    def can_download(self, kind: Kind, shown: Shown, record: RecordRef | None) -> bool:
+    def can_download(self, kind: ValueKind, shown: Shown, record: RecordRef | None) -> bool:
         """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""
-        return self.may("download_binary", record) if kind is Kind.BINARY else shown.size is not None
+        return self.may("download_binary", record) if kind is ValueKind.BINARY else shown.is_cut
 
     def table_label(self, table: TableRef) -> str:
         """How a table is called."""

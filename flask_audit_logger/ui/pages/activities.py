@@ -9,6 +9,9 @@ from typing import Any
 
 from flask import abort, request, send_file
 
+from ...diff import ValueKind, as_text
+from ...diff.show import visible
+from ...diff.values import dump
 from ...i18n import gettext, number
 from ...query.activities import (
     Neighbours,
@@ -20,12 +23,9 @@ from ...query.activities import (
     neighbours_in_transaction,
 )
 from ...query.criteria import Criteria
-from ...query.diff import Kind, as_text
-from ...query.diff.pieces import visible
 from ...query.paging import Paging
 from ...query.rows import ActivityRow
 from ...query.scope import newest_change
-from ...query.values import dump
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..presenter import Presenter
@@ -173,7 +173,7 @@ def value_file(visit: Visit, activity_id: int, column: str) -> Any:
         abort(404)
     info = visit.catalog.column(row.table, column)
     text = as_text(value.data)
-    may_be_binary = info is not None and info.kind is Kind.BINARY
+    may_be_binary = info is not None and info.kind is ValueKind.BINARY
     if may_be_binary and not visit.may("download_binary", row.record):
         abort(404)
     # the column may have held texts once

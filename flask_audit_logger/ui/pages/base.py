@@ -9,15 +9,15 @@ from typing import Any
 from flask import request
 from werkzeug.datastructures import MultiDict
 
+from ...diff.show import visible
+from ...diff.values import dump
 from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
 from ...query.activities import Count, Search, count_activities
 from ...query.actors import known_actors
-from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.paging import Page
 from ...query.reader import Log
 from ...query.rows import TransactionRow
-from ...query.values import dump
 from ..filters import ParsedSearch, SearchRules, chips, parse, pinned
 from ..options import asked
 from ..shown import Crumb, Fact, RecordShown, TableShown

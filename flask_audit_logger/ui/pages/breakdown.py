@@ -7,9 +7,9 @@ from typing import Any
 
 from flask import Response, abort
 
+from ...diff.show import visible
 from ...i18n import VERB_NAMES, calendar, gettext, lazy_gettext, ngettext, number
 from ...query.activities import Search
-from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout
 from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
 from ...query.refs import TableRef

@@ -7,15 +7,15 @@ from typing import Any
 
 from flask import abort, request
 
+from ...diff import differs
+from ...diff.values import value_of
 from ...i18n import gettext, marked, ngettext
-from ...query.diff import differs
 from ...query.live import live_row
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
 from ...query.scope import with_row
 from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
-from ...query.values import value_of
 from ..access import action
 from ..presenter import MANY, Presenter
 from ..shown import ActorShown, Change, Crumb, Page, RecordShown, ValueShown

@@ -13,13 +13,13 @@ from typing import Any
 
 from flask import Response, request, stream_with_context
 
+from ...diff import as_text
+from ...diff.values import ABSENT, Value, dump
 from ...i18n import gettext, number
 from ...query.activities import Count, Search, batches, count_activities
-from ...query.diff import as_text
 from ...query.paging import Paging
 from ...query.reader import Log
 from ...query.rows import ActivityRow, TransactionRow
-from ...query.values import ABSENT, Value, dump
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed
 from ..presenter import Presenter
@@ -285,12 +285,12 @@ def _impersonator(transaction: TransactionRow) -> str:
 def _fields(presenter: Presenter, row: ActivityRow) -> Iterator[tuple[str, ...]]:
     columns = presenter.ordered(row.table, row.changed_columns)
     if not columns:
-        yield ("", "", ABSENT.state.value, "", ABSENT.state.value)
+        yield ("", "", ABSENT.presence.value, "", ABSENT.presence.value)
     for column in columns:
         before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
         after = ABSENT if row.verb == "delete" else row.after(column)
         sides = (presenter.visit.sight.value(row.table, column, value) for value in (before, after))
-        yield (column, *(part for value in sides for part in (_text(value), value.state.value)))
+        yield (column, *(part for value in sides for part in (_text(value), value.presence.value)))
 
 
 def _text(value: Value) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from flask import abort
 
+from ...diff import ValueKind, as_text
+from ...diff.show import visible
 from ...i18n import CHANGES, amount, gettext, marked
 from ...query.activities import Count
-from ...query.diff import Kind, as_text
-from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
 from ...query.paging import Page
@@ -240,7 +240,7 @@ def _chart(
     """The course of the one column that is asked for, if it is a number that means something."""
     columns = parsed.form.col.data or []
     info = visit.catalog.column(record.table, columns[0]) if len(columns) == 1 else None
-    if page is None or not page.rows or info is None or info.kind is not Kind.NUMBER or info.is_name:
+    if page is None or not page.rows or info is None or info.kind is not ValueKind.NUMBER or info.is_name:
         return None
     if visit.catalog.target(record.table, info.name) is not None:
         return None

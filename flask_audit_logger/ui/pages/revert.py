@@ -11,9 +11,9 @@ from flask import abort, current_app, redirect, request, session
 from wtforms import Form, StringField, ValidationError
 from wtforms.csrf.session import SessionCSRF
 
+from ...diff import as_text
+from ...diff.show import visible
 from ...i18n import gettext, lazy_gettext, marked
-from ...query.diff import as_text
-from ...query.diff.pieces import visible
 from ...query.errors import Conflict, Refused
 from ...query.live import key_of
 from ...query.reader import Log

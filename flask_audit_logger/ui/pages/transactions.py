@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Response, abort, request, stream_with_context
 
+from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
 from ...query.activities import Count, Search, batches, count_activities, list_activities
 from ...query.criteria import Criteria
-from ...query.diff.pieces import visible
 from ...query.errors import ReadTimeout, translated
 from ...query.paging import Cursor, Paging
 from ...query.reader import Log

@@ -1,17 +1,20 @@
-"""Difference of two JSON values: which paths changed, and items of an array that came, went or moved."""
+"""Compare two JSON values: paths that changed, items of an array that came, went or moved."""
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ..values import dump
+from .budget import Steps
+from .values import RawJson, dump
 
-MAX_DEPTH = 20
 MAX_CHANGES = 500
+#: Steps for one place of a value.
+COST = 4
 #: Members that name an object in an array, best first.
 _NAMES = ("id", "key", "uuid")
 _MISSING = object()
@@ -52,37 +55,47 @@ class Item:
     places: tuple[int, int] | None = None
 
 
-def same(one: Any, other: Any, depth: int = 0) -> bool:
+def same(one: Any, other: Any, steps: Steps | None = None) -> bool:
     """Whether two JSON values are equal as ``jsonb`` sees it: 10.0 is 10.00, true is not 1."""
+    if steps is not None:
+        steps.take(COST)
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, (int, Decimal)) and isinstance(other, (int, Decimal)):
         return one == other
     if type(one) is not type(other):
         return False
-    if depth > MAX_DEPTH and isinstance(one, (dict, list)):
-        return dump(one) == dump(other)  # no recursion as deep as somebody's data
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key], depth + 1) for key in one)
+        return one.keys() == other.keys() and all(same(one[key], other[key], steps) for key in one)
     if isinstance(one, list):
-        return len(one) == len(other) and all(same(a, b, depth + 1) for a, b in zip(one, other, strict=True))
+        return len(one) == len(other) and all(same(a, b, steps) for a, b in zip(one, other, strict=True))
     return bool(one == other)
 
 
-def diff_tree(old: Any, new: Any) -> TreeDiff:
-    """Compare two JSON values. The order of an object's members does not matter."""
+def diff_tree(old: Any, new: Any, steps: Steps | None = None) -> TreeDiff:
+    """Compare two JSON values. The order of an object's members does not matter.
+
+    :param steps: how many may be taken, a few for each place that is looked at.
+    :raises OutOfSteps: if there are more places.
+    """
     result = TreeDiff()
-    _compare(old, new, (), result)
+    _compare(old, new, (), result, steps or Steps(sys.maxsize))
     return result
 
 
 def is_flat(data: Any) -> bool:
     """Whether this is an array of scalars, to be compared item by item."""
-    return isinstance(data, list) and not any(isinstance(item, (dict, list)) for item in data)
+    return isinstance(data, list) and not any(isinstance(item, (dict, list, RawJson)) for item in data)
 
 
-def diff_items(old: Sequence[Any], new: Sequence[Any]) -> list[Item]:
-    """Compare two arrays of scalars; each duplicate counts."""
+def diff_items(old: Sequence[Any], new: Sequence[Any], steps: Steps | None = None) -> list[Item]:
+    """Compare two arrays of scalars; each duplicate counts.
+
+    :param steps: how many may be taken, a few for each item.
+    :raises OutOfSteps: if there are more items.
+    """
+    if steps is not None:
+        steps.take(COST * (len(old) + len(new)))
     keys_old, keys_new = [_hashable(item) for item in old], [_hashable(item) for item in new]
     gone = Counter(keys_old) - Counter(keys_new)
     come = Counter(keys_new) - Counter(keys_old)
@@ -95,8 +108,11 @@ def diff_items(old: Sequence[Any], new: Sequence[Any]) -> list[Item]:
 
 def _hashable(item: Any) -> tuple[str, Any]:
     # true == 1 in Python; in JSON they are different things, while 10.0 and 10.00 are one
-    group = "bool" if isinstance(item, bool) else "number" if isinstance(item, (int, Decimal)) else type(item).__name__
-    return group, item
+    if isinstance(item, bool) or not isinstance(item, (int, Decimal)):
+        return type(item).__name__, item
+    # its text, as it is easy to store numbers that all have the same hash
+    text = str(item) if isinstance(item, int) else dump(item)
+    return "number", text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _kept(keys: Sequence[tuple[str, Any]], surplus: Counter[tuple[str, Any]]) -> list[int]:
@@ -120,58 +136,64 @@ def _moves(
 ) -> list[Item]:
     if [keys_old[index] for index in kept_old] == [keys_new[index] for index in kept_new]:
         return []  # the others only slid along
-    places: dict[Any, list[int]] = {}
+    places: dict[Any, deque[int]] = {}
     for index in kept_old:
-        places.setdefault(keys_old[index], []).append(index)
+        places.setdefault(keys_old[index], deque()).append(index)
     moves = []
     for index in kept_new:
-        origin = places[keys_new[index]].pop(0)
+        origin = places[keys_new[index]].popleft()
         if origin != index:
             moves.append(Item("moved", new[index], (origin + 1, index + 1)))
     return moves
 
 
-def _compare(old: Any, new: Any, path: tuple[str, ...], result: TreeDiff) -> None:
-    if isinstance(old, dict) and isinstance(new, dict) and len(path) < MAX_DEPTH:
-        _compare_objects(old, new, path, result)
-    elif isinstance(old, list) and isinstance(new, list) and len(path) < MAX_DEPTH:
-        _compare_arrays(old, new, path, result)
+def _compare(old: Any, new: Any, path: tuple[str, ...], result: TreeDiff, steps: Steps) -> None:
+    steps.take(COST)
+    if isinstance(old, dict) and isinstance(new, dict):
+        _compare_objects(old, new, path, result, steps)
+    elif isinstance(old, list) and isinstance(new, list):
+        _compare_arrays(old, new, path, result, steps)
     elif same(old, new):
         result.unchanged += 1
     else:
         result.add(PathChange(path, "changed", old, new))
 
 
-def _compare_objects(old: dict[str, Any], new: dict[str, Any], path: tuple[str, ...], result: TreeDiff) -> None:
+def _compare_objects(
+    old: dict[str, Any], new: dict[str, Any], path: tuple[str, ...], result: TreeDiff, steps: Steps
+) -> None:
+    steps.take(COST * (len(old) + len(new)))
     for name in [*new, *(name for name in old if name not in new)]:
-        _compare_members(old.get(name, _MISSING), new.get(name, _MISSING), (*path, name), result)
+        _compare_members(old.get(name, _MISSING), new.get(name, _MISSING), (*path, name), result, steps)
 
 
-def _compare_members(before: Any, after: Any, path: tuple[str, ...], result: TreeDiff) -> None:
+def _compare_members(before: Any, after: Any, path: tuple[str, ...], result: TreeDiff, steps: Steps) -> None:
     if before is _MISSING:
         result.add(PathChange(path, "added", after=after))
     elif after is _MISSING:
         result.add(PathChange(path, "removed", before=before))
     else:
-        _compare(before, after, path, result)
+        _compare(before, after, path, result, steps)
 
 
-def _compare_arrays(old: list[Any], new: list[Any], path: tuple[str, ...], result: TreeDiff) -> None:
+def _compare_arrays(old: list[Any], new: list[Any], path: tuple[str, ...], result: TreeDiff, steps: Steps) -> None:
+    steps.take(COST * (len(old) + len(new)))
     name = next((name for name in _NAMES if _names(old, name) and _names(new, name)), None)
     if name is None:
         for index in range(max(len(old), len(new))):
             before = old[index] if index < len(old) else _MISSING
             after = new[index] if index < len(new) else _MISSING
-            _compare_members(before, after, (*path, str(index + 1)), result)
+            _compare_members(before, after, (*path, str(index + 1)), result, steps)
         return
     olds = {_hashable(item[name]): (index, item) for index, item in enumerate(old)}
     news = {_hashable(item[name]): (index, item) for index, item in enumerate(new)}
+    have_the_same = olds.keys() == news.keys()  # compared once, not for each item
     for key in [*news, *(key for key in olds if key not in news)]:
         step = (*path, f"{name} {key[1]}")
         before, after = olds.get(key), news.get(key)
-        if before and after and before[0] != after[0] and olds.keys() == news.keys():
+        if before and after and before[0] != after[0] and have_the_same:
             result.add(PathChange(step, "moved", before[0] + 1, after[0] + 1))
-        _compare_members(before[1] if before else _MISSING, after[1] if after else _MISSING, step, result)
+        _compare_members(before[1] if before else _MISSING, after[1] if after else _MISSING, step, result, steps)
 
 
 def _names(items: list[Any], name: str) -> bool:

@@ -1,17 +1,87 @@
-"""How far apart two numbers, dates or instants are."""
+"""Kinds of values (number, text, JSON, …), and how far apart two numbers or times are."""
 
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from .values import RawJson
+
 # What is read of all that dt.datetime.fromisoformat() takes: a week, say, is not what PostgreSQL prints.
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d(?::?\d\d)?(?::?\d\d)?)?", re.ASCII)
 #: Beyond this power of ten a difference is of no use to anybody and expensive to write down.
 _MAX_POWER = 30
+
+
+class ValueKind(enum.Enum):
+    """How values are compared and shown."""
+
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    DATE = "date"
+    INSTANT = "instant"
+    TIMESTAMP = "timestamp"
+    JSON = "json"
+    ARRAY = "array"
+    BINARY = "binary"
+    DERIVED = "derived"
+    PLAIN = "plain"
+
+
+def kind_of_data(data: Any) -> ValueKind:
+    """The kind of a logged value when nothing better is known."""
+    if isinstance(data, bool):
+        return ValueKind.BOOLEAN
+    if isinstance(data, (int, Decimal)):
+        return ValueKind.NUMBER
+    kinds = {"array": ValueKind.ARRAY, "object": ValueKind.JSON}
+    return kinds.get(type_of(data), ValueKind.TEXT)
+
+
+def type_of(data: Any) -> str:
+    """The JSON type of a logged value."""
+    if data is None:
+        return "null"
+    if isinstance(data, bool):
+        return "boolean"
+    if isinstance(data, (int, Decimal)):
+        return "number"
+    if isinstance(data, RawJson):
+        return "array" if data.startswith("[") else "object"
+    if isinstance(data, list):
+        return "array"
+    return "object" if isinstance(data, dict) else "string"
+
+
+def settled(kind: ValueKind | None, *samples: Any) -> ValueKind:
+    """The declared kind if the logged values fit it, else what the values themselves say.
+
+    A column that was text once and is a number today has both in its history.
+    """
+    fits: dict[ValueKind, tuple[type[Any], ...]] = {
+        ValueKind.NUMBER: (int, Decimal, str),  # NaN and money are logged as text
+        ValueKind.BOOLEAN: (bool,),
+        ValueKind.TEXT: (str,),
+        ValueKind.DATE: (str,),
+        ValueKind.INSTANT: (str,),
+        ValueKind.TIMESTAMP: (str,),
+        ValueKind.ARRAY: (list,),
+        ValueKind.BINARY: (str,),
+        ValueKind.DERIVED: (str,),
+    }
+    present = [sample for sample in samples if sample is not None]
+    if kind is ValueKind.JSON or not present:
+        inner = {kind_of_data(sample) for sample in present}
+        return inner.pop() if len(inner) == 1 else (kind or ValueKind.PLAIN)
+    if kind is not None and all(isinstance(sample, fits.get(kind, (object,))) for sample in present):
+        return kind
+    inner = {kind_of_data(sample) for sample in present}
+    return inner.pop() if len(inner) == 1 else ValueKind.PLAIN
 
 
 @dataclass(frozen=True)

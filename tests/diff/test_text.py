@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_audit_logger.query.diff.words import Run, folded, unmarked, word_runs
+from flask_audit_logger.diff.budget import OutOfSteps
+from flask_audit_logger.diff.text import Run, first_difference, folded, unmarked, word_runs
 from tests.support.work import at_most
 
 PROSE = st.lists(
@@ -70,5 +71,14 @@ def test_adversarial_texts_take_little_work(old, new):
     assert runs is None or unmarked(runs) == (old, new)
 
 
-def test_texts_that_are_too_long_are_not_marked():
-    assert word_runs("a" * 150_000, "b" * 60_000) is None
+def test_texts_that_are_too_long_are_not_compared():
+    with pytest.raises(OutOfSteps):
+        word_runs("a" * 150_000, "b" * 60_000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab", max_size=40), st.text(alphabet="ab", max_size=40))
+def test_the_first_difference_is_where_the_texts_differ_first(old, new):
+    place = first_difference(old, new)
+    assert old[:place] == new[:place]
+    assert place == min(len(old), len(new)) or old[place] != new[place]

@@ -1,0 +1,56 @@
+"""What the values of one page may cost: steps of comparing them, and bytes of showing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+class OutOfSteps(Exception):
+    """A comparison takes more steps than it may."""
+
+
+@dataclass
+class Steps:
+    """The steps that one comparison may still take. One is about a microsecond."""
+
+    left: int
+
+    def take(self, number: int = 1) -> None:
+        """Take some.
+
+        :raises OutOfSteps: if there are not so many.
+        """
+        if number > self.left:
+            raise OutOfSteps
+        self.left -= number
+
+
+@dataclass
+class Budget:
+    """What is left for the values of a page; whoever stores values can't make it work or weigh more.
+
+    :param steps: for comparing all of them.
+    :param steps_each: for one comparison.
+    :param size: bytes of HTML for what is shown of them. The beginning of a value is shown even if nothing is left.
+    """
+
+    steps: int = 2_000_000
+    steps_each: int = 1_000_000
+    size: int = 400_000
+
+    @classmethod
+    def of_list(cls) -> Budget:
+        """That of a page with many changes, each on a few lines."""
+        return cls(steps=400_000, steps_each=10_000, size=300_000)
+
+    @contextmanager
+    def comparing(self) -> Iterator[Steps]:
+        """Compare two values. The steps that were taken are taken from the page, even if they were too few."""
+        allowed = min(self.steps, self.steps_each)
+        steps = Steps(allowed)
+        try:
+            yield steps
+        finally:
+            self.steps -= allowed - steps.left
