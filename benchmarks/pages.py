@@ -125,9 +125,8 @@ def addresses(app: Application) -> dict[str, str]:
     with app.app.app_context(), app.db.engine.connect() as connection:
         middle = connection.scalar(sa.select(sa.func.max(a.id) // 2))
         old, huge = connection.execute(sa.select(a.record_key, a.transaction_id).where(a.id == middle)).one()
-        versions = list(
-            connection.scalars(sa.select(a.id).where(a.record_key == old, a.table_name == "products").limit(2))
-        )
+        address = sa.select(sa.func.concat(a.transaction_id, ".", a.id))
+        versions = list(connection.scalars(address.where(a.record_key == old, a.table_name == "products").limit(2)))
     table = f"/audit/record/products/{old}"
     return {
         "list, last 30 days": "/audit/",
@@ -136,7 +135,7 @@ def addresses(app: Application) -> dict[str, str]:
         "list, one table and column, 90 days": "/audit/?period=90d&table=orders&col=price",
         "list, one actor, last year": "/audit/?period=last-year&actor=7",
         "list, a search that finds nothing, 30 days": "/audit/?col=name",
-        "one change": f"/audit/activity/{middle}",
+        "one change": f"/audit/activity/{huge}.{middle}",
         "a record": table,
         "a record with 5 % of all changes": "/audit/record/products/1",
         "a record as of a time": f"{table}/at?time=2026-01-01",

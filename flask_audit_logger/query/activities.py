@@ -10,7 +10,7 @@ from sqlalchemy import ScalarSelect, Select, func, literal, select
 
 from .criteria import Bounds, Criteria, bounds_of, conditions, joined, lookup_of
 from .feed import feed
-from .paging import Page, Paging, page_of
+from .paging import Cursor, Page, Paging, page_of, position
 from .reader import Log
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 
@@ -29,10 +29,10 @@ MOST_COUNTED = 1000
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Ids of the activities before and after one, in time."""
+    """The activities before and after one, in time."""
 
-    previous: int | None
-    next: int | None
+    previous: Cursor | None
+    next: Cursor | None
     #: Which of how many this one is, if they were counted and aren't too many.
     place: tuple[int, int] | None = None
 
@@ -117,14 +117,14 @@ def capped(log: Log, matching: Select[Any], cap: int) -> Count:
     return Count(min(number, cap), is_capped=number > cap)
 
 
-def get_activity(log: Log, activity_id: int) -> ActivityRow | None:
+def get_activity(log: Log, change: Cursor) -> ActivityRow | None:
     """One activity with its whole old row, if the reader may see it."""
     a, t = log.models.activity, log.models.transaction
     statement = log.activities(
         *activity_columns(log.models, whole=True),
         *transaction_columns(log.models),
         source=a.outerjoin(t, a.c.transaction_id == t.c.id),
-    ).where(a.c.id == activity_id)
+    ).where(a.c.transaction_id == change.transaction_id, a.c.id == change.activity_id)
     row = log.first(statement)
     return None if row is None else read_activity(row)
 
@@ -133,22 +133,24 @@ def neighbours_in_record(log: Log, activity: ActivityRow) -> Neighbours:
     """The changes of the same record before and after this one."""
     a = log.models.activity.c
     same = (
-        log.activities(a.id)
+        log.activities(position(a))
         .where(a.table_name == activity.table.name, a.schema == activity.table.schema)
         .where(a.record_key == activity.record_key)
     )
     row = log.first(select(*_ends(log, same, activity.id)))
-    return Neighbours(row[0], row[1])
+    return Neighbours(Cursor.read(row[0]), Cursor.read(row[1]))
 
 
 def neighbours_in_transaction(log: Log, activity: ActivityRow) -> Neighbours:
     """The changes of the same transaction before and after this one, and its place among them."""
     a = log.models.activity.c
-    same = log.activities(a.id).where(a.transaction_id == activity.transaction_id)
-    some = same.limit(MOST_COUNTED + 1).subquery()
+    same = log.activities(position(a)).where(a.transaction_id == activity.transaction_id)
+    some = same.with_only_columns(a.id).limit(MOST_COUNTED + 1).subquery()
     place, total = func.count().filter(some.c.id <= activity.id), func.count()
     row = log.first(select(*_ends(log, same, activity.id), place, total).select_from(some))
-    return Neighbours(row[0], row[1], place=(row[2], row[3]) if row[3] <= MOST_COUNTED else None)
+    return Neighbours(
+        Cursor.read(row[0]), Cursor.read(row[1]), place=(row[2], row[3]) if row[3] <= MOST_COUNTED else None
+    )
 
 
 def _ends(log: Log, same: Select[Any], activity_id: int) -> list[ScalarSelect[Any]]:

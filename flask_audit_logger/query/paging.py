@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Select, func, tuple_
 
 T = TypeVar("T")
 #: Largest value of PostgreSQL's ``bigint``.
@@ -16,7 +16,7 @@ MAX_ID = 2**63 - 1
 
 @dataclass(frozen=True, order=True)
 class Cursor:
-    """A position in the feed, written ``<transaction id>.<activity id>``."""
+    """The address of a change and its position in the feed, written ``<transaction id>.<activity id>``."""
 
     transaction_id: int
     activity_id: int
@@ -34,6 +34,11 @@ class Cursor:
         if cursor.transaction_id > MAX_ID or cursor.activity_id > MAX_ID:
             raise ValueError(f"{text!r} is outside the log")
         return cursor
+
+    @classmethod
+    def read(cls, text: str | None) -> Cursor | None:
+        """Read what :func:`position` selects."""
+        return None if text is None else cls.parse(text)
 
     def __str__(self) -> str:
         return f"{self.transaction_id}.{self.activity_id}"
@@ -71,6 +76,14 @@ class Page(Generic[T]):
     rows: tuple[T, ...]
     has_newer: bool
     has_older: bool
+
+
+def position(columns: Any) -> ColumnElement[str]:
+    """The position of an activity as text.
+
+    :param columns: of the table of activities.
+    """
+    return func.concat(columns.transaction_id, ".", columns.id)
 
 
 def paged(

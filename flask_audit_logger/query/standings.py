@@ -35,6 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..diff import differs
 from ..diff.values import Value, value_of
+from .paging import Cursor, position
 from .reader import Log
 from .records import is_emptied, is_end, is_record
 from .refs import RecordRef
@@ -49,7 +50,7 @@ class Which:
     """Which change of a record is meant: the last one under some conditions, one by its id, or the oldest."""
 
     conditions: tuple[ColumnElement[bool], ...] = ()
-    exactly: int | None = None
+    exactly: Cursor | None = None
     is_oldest: bool = False
 
 
@@ -67,8 +68,8 @@ class Standing:
     touched: dict[str, ActivityRow] = field(default_factory=dict)
     later: dict[str, ActivityRow] = field(default_factory=dict)
     since: int = 0
-    older: int | None = None
-    newer: int | None = None
+    older: Cursor | None = None
+    newer: Cursor | None = None
 
     @property
     def is_deleted(self) -> bool:
@@ -118,9 +119,9 @@ NEWEST = Which()
 OLDEST = Which(is_oldest=True)
 
 
-def exactly(log: Log, activity_id: int) -> Which:
-    """A change by its id, if it is one of the record."""
-    return Which((log.models.activity.c.id <= activity_id,), exactly=activity_id)
+def exactly(log: Log, change: Cursor) -> Which:
+    """A change by its address, if it is one of the record."""
+    return Which((log.models.activity.c.id <= change.activity_id,), exactly=change)
 
 
 def begun_by(log: Log, moment: dt.datetime) -> Which:
@@ -157,7 +158,8 @@ def standings(log: Log, record: RecordRef, *changes: Which, key: Sequence[str] =
     for row in rows:
         activity, standing = read_activity(row), found[row.place]
         if row.column is None:
-            found[row.place] = Standing(activity, since=row.since, older=row.older, newer=row.newer)
+            older, newer = Cursor.read(row.older), Cursor.read(row.newer)
+            found[row.place] = Standing(activity, since=row.since, older=older, newer=newer)
         elif standing is not None and row.is_later:
             standing.later[row.column] = activity
         elif standing is not None:
@@ -165,12 +167,11 @@ def standings(log: Log, record: RecordRef, *changes: Which, key: Sequence[str] =
     return found
 
 
-def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> int | None:
+def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> Cursor | None:
     """The first change after a time, or of all."""
     a = log.models.activity.c
-    statement = log.activities(a.id).where(*is_record(log, record)).order_by(a.id).limit(1)
-    found: int | None = log.scalar(statement if moment is None else statement.where(a.issued_at > moment))
-    return found
+    statement = log.activities(position(a)).where(*is_record(log, record)).order_by(a.id).limit(1)
+    return Cursor.read(log.scalar(statement if moment is None else statement.where(a.issued_at > moment)))
 
 
 def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence[str]) -> CTE:
@@ -203,13 +204,26 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence
     since = func.greatest(end(ends.where(is_before), last), end(whole.where(is_before), last))
     until_end = func.least(end(ends.where(is_after), first), end(whole.where(is_after), first))
     emptied_next = case((not_(version.c.is_gone), end(whole.where(is_after), first)))
-    return select(
+    around = select(
         version.c.place,
         version.c.id,
         func.coalesce(since, 0).label("since"),
         case((version.c.is_partial, func.coalesce(until_end, LAST_ID))).label("end"),
         _reached(log, record, key, is_before, of=version).scalar_subquery().label("older"),
         func.least(end(own.where(is_after), first), emptied_next).label("newer"),
+    ).cte("around")
+
+    def at(found: ColumnElement[int]) -> ScalarSelect[str]:
+        some = or_(and_(*is_record(log, record)), and_(*is_emptied(log, record.table.schema, record.table.name)))
+        return log.activities(position(a.c)).where(some, a.c.id == found).correlate(around).scalar_subquery()
+
+    return select(
+        around.c.place,
+        around.c.id,
+        around.c.since,
+        around.c.end,
+        at(around.c.older).label("older"),
+        at(around.c.newer).label("newer"),
     ).cte("wanted")
 
 
@@ -221,7 +235,9 @@ def _id_of(log: Log, record: RecordRef, which: Which, key: Sequence[str]) -> Sel
     if which.exactly is None:
         return reached
     found = reached.subquery()
-    return select(found.c.id).where(found.c.id == which.exactly)
+    transaction_id, activity_id = which.exactly.transaction_id, which.exactly.activity_id
+    exists = log.activities(literal(1)).where(a.transaction_id == transaction_id, a.id == activity_id).exists()
+    return select(found.c.id).where(found.c.id == activity_id, exists)
 
 
 def _reached(

@@ -68,7 +68,7 @@ def _decide(visit: Visit) -> Any:
 def find_target() -> Any:
     """What a request is about: a :class:`RecordRef`, an id, an actor, or ``None``."""
     values = request.view_args or {}
-    return next((values[name] for name in ("record", "activity_id", "transaction_id", "actor") if name in values), None)
+    return next((values[name] for name in ("record", "change", "transaction_id", "actor") if name in values), None)
 
 
 def _answer(visit: Visit, name: str, target: Any = None) -> Any:

@@ -41,8 +41,8 @@ logger = logging.getLogger("flask_audit_logger.ui")
 #: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
 ROUTES = (
     ("/", "activities", activities.list_page),
-    (f"/activity/<int(max={MAX_ID}):activity_id>", "activity", activities.detail_page),
-    (f"/activity/<int(max={MAX_ID}):activity_id>/value/<audit_text:column>", "value", activities.value_file),
+    ("/activity/<audit_change:change>", "activity", activities.detail_page),
+    ("/activity/<audit_change:change>/value/<audit_text:column>", "value", activities.value_file),
     ("/record/<audit_table:table>/<audit_key:key>", "record", record.history_page),
     ("/record/<audit_table:table>/<audit_key:key>/at", "record_at", as_of.at_page),
     ("/record/<audit_table:table>/<audit_key:key>/compare", "compare", compare.compare_page),

@@ -107,7 +107,7 @@ class ViewEvent:
     """Somebody read a page of the log, or tried to.
 
     :param action: what the permission callback was asked for.
-    :param target: a :class:`RecordRef`, an id, an actor, or ``None``.
+    :param target: what the permission callback was asked about.
     :param filters: the parameters of the address.
     :param status: of the response: 200, or 403 for an attempt that was refused.
     :param rows: rows that a list showed or an export holds; ``None`` for other pages.
@@ -166,7 +166,8 @@ class AuditUI:
 
     :param permission: ``(action, target) -> bool | Response``. Only ``True`` lets somebody in. Actions are ``list``,
         ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and what the pages offer besides; the target is a
-        :class:`RecordRef`, an id, an actor's id as text, or ``None``.
+        :class:`RecordRef`, the position of a change (``transaction_id`` and ``activity_id``), the id of a transaction,
+        an actor's id as text, or ``None``. A link is shown only if its page would open.
     :param viewer: ``() -> Viewer | None``; by default the user of Flask-Login.
     :param scope: ``(select, viewer) -> select``, put on every select of activities; may use the columns of
         ``audit_logger.activity_cls``. A record's present row is in the scope while its newest change is. Return the

@@ -139,7 +139,7 @@ class Presenter:
         show_address = visit.sight.can_see_fact("client_addr")
         return ActivityShown(
             id=row.id,
-            href=links.activity(row.id),
+            href=links.activity(row.cursor),
             time=visit.clock.moment(row.issued_at),
             verb=row.verb,
             verb_name=VERB_NAMES.get(row.verb, row.verb),
@@ -189,7 +189,7 @@ class Presenter:
         can_download = self.visit.can_download
         sides = (("old", before, change.diff.before), ("new", after, change.diff.after))
         hrefs = {
-            side: self.visit.links.value(row.id, column, side)
+            side: self.visit.links.value(row.cursor, column, side)
             for side, value, shown in sides
             if value.known
             and (change.diff.more or can_download(change.diff.kind, shown, row.record))

@@ -9,7 +9,7 @@ from typing import Any
 from flask import url_for
 from werkzeug.routing import BaseConverter, ValidationError
 
-from ..query.paging import MAX_ID
+from ..query.paging import Cursor
 from ..query.refs import RecordRef, TableRef
 from ..query.tables import TableCatalog
 from .times import ABSOLUTE, has_offset
@@ -85,10 +85,13 @@ def decode_table(text: str) -> tuple[str | None, str]:
     return (None, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
 
 
-def activity_id_of(text: str) -> int | None:
-    """An id of an activity, or ``None`` if the text can't be one."""
-    is_number = text.isascii() and text.isdigit() and len(text) < 20
-    return int(text) if is_number and int(text) <= MAX_ID else None
+def change_of(text: str) -> Cursor | None:
+    """The change whose address this is, or ``None`` if it can't be one."""
+    try:
+        change = Cursor.parse(text)
+    except ValueError:
+        return None
+    return change if str(change) == text else None
 
 
 class _Converter(BaseConverter):
@@ -130,6 +133,20 @@ class KeyConverter(_Converter):
         return encode(value) if isinstance(value, str) else encode_key(value)
 
 
+class ChangeConverter(_Converter):
+    """A change by the numbers of its transaction and of its own."""
+
+    @staticmethod
+    def read(value: str) -> Cursor:
+        change = change_of(value)
+        if change is None:
+            raise BadKey(value)
+        return change
+
+    def to_url(self, value: object) -> str:
+        return str(value)
+
+
 class ActorConverter(_Converter):
     """An actor, or ``None`` for changes whose actor was not recorded.
 
@@ -151,6 +168,7 @@ CONVERTERS: dict[str, type[BaseConverter]] = {
     "audit_table": TableConverter,
     "audit_key": KeyConverter,
     "audit_actor": ActorConverter,
+    "audit_change": ChangeConverter,
 }
 
 RESULTS = "audit-results"
@@ -177,9 +195,9 @@ class Links:
         """The activities of a table."""
         return self.activities({"table": self._catalog.text(table)})
 
-    def activity(self, activity_id: int) -> str:
+    def activity(self, change: Cursor) -> str:
         """One activity."""
-        return self._url("activity", activity_id=activity_id)
+        return self._url("activity", change=change)
 
     def record(self, record: RecordRef, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """The history of a record."""
@@ -193,13 +211,13 @@ class Links:
         """Two versions of a record."""
         return self._record("compare", record, **filters)
 
-    def revert(self, record: RecordRef, activity_id: int, side: str, *columns: str) -> str:
+    def revert(self, record: RecordRef, change: Cursor, side: str, *columns: str) -> str:
         """The preview of putting values back."""
-        return self._record("revert", record, to=activity_id, side=side, col=list(columns) or None)
+        return self._record("revert", record, to=change, side=side, col=list(columns) or None)
 
-    def value(self, activity_id: int, column: str, side: str) -> str:
+    def value(self, change: Cursor, column: str, side: str) -> str:
         """One value as a download."""
-        return self._url("value", activity_id=activity_id, column=column, side=side)
+        return self._url("value", change=change, column=column, side=side)
 
     def transactions(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """The list of transactions."""

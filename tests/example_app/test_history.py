@@ -84,7 +84,7 @@ def test_roles_decide_who_may_read_the_log(username, page, status, seeded, activ
     path = {
         "list": "/audit/",
         "record": "/audit/record/products/1",
-        "activity": f"/audit/activity/{activity_id}",
+        "activity": f"/audit/activity/{transaction_id}.{activity_id}",
         "transaction": f"/audit/transaction/{transaction_id}",
         "actor": "/audit/actor/1",
         "help": "/audit/help",

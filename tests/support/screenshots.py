@@ -25,22 +25,21 @@ from tests.support.server import Server
 from tests.ui.browsing import running_chromium, served
 
 #: Statements that find what is worth a picture.
+ADDRESS = "SELECT transaction_id || '.' || id FROM activity WHERE verb = 'update' AND "
 WANTED = {
     "product": "SELECT record_key FROM activity WHERE table_name = 'products' AND verb = 'update' "
     "AND changed_data ? 'price' GROUP BY 1 ORDER BY count(*) DESC, record_key LIMIT 1",
     "deleted": "SELECT table_name || '/' || record_key FROM activity WHERE verb = 'delete' AND schema = 'public' "
     "AND table_name IN ('products', 'customers') ORDER BY id DESC LIMIT 1",
-    "change": "SELECT id FROM activity WHERE table_name = 'products' AND verb = 'update' "
-    "AND changed_data ? 'price' ORDER BY id DESC LIMIT 1",
-    "text": "SELECT id FROM activity WHERE verb = 'update' AND length(old_data ->> 'description') > 0 "
+    "change": ADDRESS + "table_name = 'products' AND changed_data ? 'price' ORDER BY id DESC LIMIT 1",
+    "text": ADDRESS + "length(old_data ->> 'description') > 0 "
     "AND changed_data ? 'description' ORDER BY length(changed_data ->> 'description') DESC LIMIT 1",
-    "json": "SELECT id FROM activity WHERE verb = 'update' AND jsonb_typeof(changed_data -> 'attributes') = 'object' "
-    "ORDER BY id DESC LIMIT 1",
+    "json": ADDRESS + "jsonb_typeof(changed_data -> 'attributes') = 'object' ORDER BY id DESC LIMIT 1",
     "transaction": "SELECT transaction_id FROM activity WHERE verb = 'update' GROUP BY 1 "
     "ORDER BY count(*) DESC LIMIT 1",
     "order": "SELECT transaction_id FROM activity GROUP BY 1 HAVING count(DISTINCT table_name) > 1 "
     "ORDER BY count(*) DESC LIMIT 1",
-    "back": "SELECT max(id) FROM activity WHERE table_name = 'products' AND verb = 'update' AND record_key = :product",
+    "back": ADDRESS + "table_name = 'products' AND record_key = :product ORDER BY id DESC LIMIT 1",
     "actor": "SELECT actor_id FROM transaction WHERE actor_id IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1",
 }
 #: Name of the picture and address.
@@ -66,7 +65,7 @@ PAGES = (
     ("actor", "/audit/actor/{actor}"),
     ("export", "/audit/export?table=products"),
     ("help", "/audit/help"),
-    ("not-found", "/audit/activity/999999999"),
+    ("not-found", "/audit/activity/999999999.999999999"),
 )
 #: Name, size of the window, theme, medium.
 LOOKS = (

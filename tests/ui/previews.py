@@ -13,13 +13,14 @@ class Browser:
     """Keeps cookies and fills the form of a preview in."""
 
     def __init__(self, shop: Shop, user: int = ANN) -> None:
+        self.shop = shop
         self.client = shop.application.app.test_client()
         self.headers = logged_in_as(user)
         self.fields: dict[str, Any] = {}
 
     def preview(self, path: str) -> str:
         """Open the preview of a change; the form is ready to be sent."""
-        response = self.client.get(path, headers=self.headers)
+        response = self.client.get(self.shop.addressed(path), headers=self.headers)
         assert response.status_code == 200, response.text
         self.fields = dict(re.findall(r'<input[^>]* name="(audit_token|row)"[^>]* value="([^"]*)"', response.text))
         ticked = re.findall(r'name="column" value="([^"]*)" checked', response.text)
@@ -28,7 +29,7 @@ class Browser:
 
     def send(self, path: str, **fields: Any) -> Any:
         """Send the form, some fields changed."""
-        return self.client.post(path, data={**self.fields, **fields}, headers=self.headers)
+        return self.client.post(self.shop.addressed(path), data={**self.fields, **fields}, headers=self.headers)
 
 
 def change_of(shop: Shop, column: str, key: str = "42") -> Any:
@@ -40,7 +41,8 @@ def change_of(shop: Shop, column: str, key: str = "42") -> Any:
 def path_of(activity: Any, side: str = "before", *columns: str) -> str:
     """Address of the preview that goes back to before (or after) a change."""
     query = "".join(f"&col={column}" for column in columns)
-    return f"/audit/record/{activity.table_name}/{activity.record_key}/revert?to={activity.id}&side={side}{query}"
+    record, change = f"{activity.table_name}/{activity.record_key}", f"{activity.transaction_id}.{activity.id}"
+    return f"/audit/record/{record}/revert?to={change}&side={side}{query}"
 
 
 def product(shop: Shop, column: str, key: int = 42) -> Any:

@@ -23,6 +23,7 @@ from tests.support.models import AUDITED, Models
 
 ANN, BOB, CLEO = 1, 2, 3
 READERS = (ANN, BOB)
+BARE_CHANGE = re.compile(r"(/activity/|[?&](?:from|to|change)=)(\d{1,18})(?=[/?&]|$)")
 
 
 def declare_shop(db: SQLAlchemy) -> Models:
@@ -125,10 +126,20 @@ class Shop:
             result = connection.execute(sa.text(statement))
             return result.all() if result.returns_rows else None
 
+    def address(self, activity: int) -> str:
+        """The address of a change, which has the number of its transaction, too."""
+        table = self.application.audit_logger.activity_cls.__table__
+        rows = self.sql(f"SELECT transaction_id FROM {table} WHERE id = {activity}")
+        return f"{rows[0][0] if rows else activity}.{activity}"
+
+    def addressed(self, path: str) -> str:
+        """A path whose changes are named by their own numbers only, as tests do."""
+        return BARE_CHANGE.sub(lambda match: match[1] + self.address(int(match[2])), path)
+
     def get(self, path: str, user: int | None = ANN, **options: Any) -> TestResponse:
         """Read a page."""
         headers = {**(logged_in_as(user) if user else {}), **options.pop("headers", {})}
-        url = path if path.startswith(self.prefix) else f"{self.prefix}{path}"
+        url = self.addressed(path if path.startswith(self.prefix) else f"{self.prefix}{path}")
         return self.application.app.test_client().get(url, headers=headers, **options)
 
     def page(self, path: str, status: int = 200, **options: Any) -> str:
@@ -149,7 +160,7 @@ class Shop:
 def listed(html: str) -> list[int]:
     """Ids of the activities in the rows of a page."""
     rows = html.partition('id="audit-results"')[2]
-    return list(dict.fromkeys(int(number) for number in re.findall(r'href="[^"]*/activity/(\d+)"', rows)))
+    return list(dict.fromkeys(int(number) for number in re.findall(r'href="[^"]*/activity/\d+\.(\d+)"', rows)))
 
 
 def links(html: str) -> list[str]:

@@ -33,7 +33,7 @@ class Site:
     ids: dict[str, int] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
-        return f"/activity/{self.ids[name]}"
+        return f"/activity/{self.shop.address(self.ids[name])}"
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ STATES = (
 
 def address_of(site: Site, template: str) -> str:
     names = {name: site.path(name) for name in site.ids} | {f"{name}_id": n for name, n in site.ids.items()}
-    return f"{site.address}/audit{template.format(**names)}"
+    return site.address + site.shop.addressed(f"/audit{template.format(**names)}")
 
 
 class Judge:

@@ -15,16 +15,16 @@ def test_what_can_be_copied_has_a_button(chromium, new_shop):
     change = shop.activity(table_name="products", record_key="42")
     page, problems = tab(chromium, permissions=["clipboard-read", "clipboard-write"])
     with served(shop.application.app) as address:
-        page.goto(f"{address}/audit/activity/{change.id}?done=1")
+        page.goto(f"{address}/audit/activity/{shop.address(change.id)}?done=1")
         page.get_by_role("button", name="Copy Request id").click()
         page.wait_for_selector("text=Copied")
         assert page.evaluate("navigator.clipboard.readText()") == "r-4711"
         page.get_by_role("button", name="Copy link").click()
-        assert page.evaluate("navigator.clipboard.readText()") == f"{address}/audit/activity/{change.id}"
+        assert page.evaluate("navigator.clipboard.readText()") == f"{address}/audit/activity/{shop.address(change.id)}"
         page.wait_for_selector("text=Copied", state="detached")
         assert page.get_by_role("button", name="Copy Request id").is_visible()
         silent, _ = tab(chromium, java_script_enabled=False)
-        silent.goto(f"{address}/audit/activity/{change.id}")
+        silent.goto(f"{address}/audit/activity/{shop.address(change.id)}")
         assert silent.locator("button").count() and not silent.locator("button:visible").count()
     assert problems == []
 
@@ -34,7 +34,7 @@ def test_relative_times_stay_true(chromium, new_shop):
     page, problems = tab(chromium)
     page.clock.install()
     with served(shop.application.app) as address:
-        page.goto(f"{address}/audit/activity/{shop.activity().id}")
+        page.goto(f"{address}/audit/activity/{shop.address(shop.activity().id)}")
         ago = page.locator("time[data-audit-ago] + .audit-small").first
         page.clock.fast_forward(3 * 3600 * 1000)
         assert ago.inner_text() == "3 hours ago"

@@ -57,7 +57,9 @@ def test_a_viewer_and_an_address_are_text(new_shop):
 def test_it_is_seen_on_paper_only_where_all_is_unfolded(chromium, long_shop):
     page, problems = tab(chromium)
     with served(long_shop.application.app) as address:
-        page.goto(f"{address}/audit/activity/{long_shop.activity(record_key='42', verb='update').id}")
+        page.goto(
+            f"{address}/audit/activity/{long_shop.address(long_shop.activity(record_key='42', verb='update').id)}"
+        )
         foot, raw = page.locator(".audit-print"), page.locator("pre").first
         assert not foot.is_visible() and not raw.is_visible()
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")

@@ -8,6 +8,7 @@ import weakref
 import pytest
 from flask import Flask, Response
 
+from flask_audit_logger.query.paging import Cursor
 from flask_audit_logger.query.refs import RecordRef
 from tests.support.apps import make_app
 from tests.ui.shop import ANN, BOB, CLEO, links, make_history, make_shop, text_of
@@ -20,7 +21,7 @@ PAGES = (
 
 def paths_of(app: Flask) -> list[str]:
     """An address for every rule of the blueprint but the static files."""
-    values = {"activity_id": 1, "transaction_id": 1, "table": "products", "key": "42", "actor": "1"}
+    values = {"change": "1.1", "transaction_id": 1, "table": "products", "key": "42", "actor": "1"}
     adapter = app.url_map.bind("localhost")
     found = []
     for rule in app.url_map.iter_rules():
@@ -64,7 +65,9 @@ def test_the_callback_is_told_action_and_target(new_shop):
     shop = make_history(new_shop(permission=permission))
     for path in ("/", "/record/products/42", "/activity/3", "/transaction/3", "/actor/1", "/actor/~none"):
         shop.page(path)
-    assert ("list", None) in asked and ("activity", 3) in asked and ("transaction", 3) in asked
+    assert (
+        ("list", None) in asked and ("activity", Cursor.parse(shop.address(3))) in asked and ("transaction", 3) in asked
+    )
     record = dict(asked)["record"]
     assert isinstance(record, RecordRef) and (record.table.name, record.key) == ("products", "42")
     assert ("actor", "1") in asked and ("actor", None) in asked

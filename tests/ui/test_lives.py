@@ -174,12 +174,12 @@ def test_a_table_that_was_emptied_took_the_record_with_it(more):
     assert re.search(r"Emptied \S+ \S+ by Bob Stone", text_of(html)) and "auditing was off" not in html
     assert "Current values" not in html
     updated, emptied = ids_of(more, "products")[1:]
-    assert f"/audit/activity/{emptied}" in links(html)
+    assert f"/audit/activity/{more.address(emptied)}" in links(html)
     now = more.page("/record/products/1/at")
     assert "The row at that time" not in now and "The whole table was emptied" in now
     at = "/audit/record/products/1/at?change="
-    assert f"{at}{emptied}" in links(more.page(f"{at}{updated}"))
-    assert f"{at}{updated}" in links(more.page(f"{at}{emptied}"))
+    assert f"{at}{more.address(emptied)}" in links(more.page(f"{at}{updated}"))
+    assert f"{at}{more.address(updated)}" in links(more.page(f"{at}{emptied}"))
     assert "price 6.00 –" in text_of(more.page(f"/record/products/1/compare?from={updated}&to=last"))
     more.page("/record/products/2", 404)
     by(more, CLEO, "INSERT INTO products (id, price) VALUES (1, 7)")

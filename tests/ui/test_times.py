@@ -158,6 +158,6 @@ def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
     shop.sql(f"UPDATE activity SET issued_at = issued_at + interval '1 hour' WHERE id = {change.id}")
     since = f"{change.issued_at.astimezone(dt.UTC):%Y-%m-%dT%H:%M}"
     html = shop.page(f"/?since={since}&table=products")
-    assert f'/activity/{change.id}"' in html and "By transaction time" in html
+    assert f'.{change.id}"' in html and "By transaction time" in html
     assert "By transaction time" not in shop.page("/"), "where no time is asked for, it would be in the way"
     assert "The filter compares the time of the transaction" in shop.page("/help")

@@ -12,7 +12,7 @@ PATHS = (
     "/?period=all",
     "/?addr=x",
     "/record/products/42",
-    "/activity/7",
+    "/activity/{change}",
     "/transactions",
     "/actor/1",
     "/export",
@@ -23,16 +23,17 @@ PATHS = (
 @pytest.fixture
 def address(new_shop):
     babel = pytest.importorskip("flask_babel", reason="Flask-Babel is not installed")
-    app = make_history(new_shop()).application.app
+    shop = make_history(new_shop())
+    app = shop.application.app
     babel.Babel(app, locale_selector=lambda: "de")
     with served(app) as address:
-        yield f"{address}/audit"
+        yield lambda path: f"{address}/audit{path.format(change=shop.address(7))}"
 
 
 def test_german_pages_fit_a_small_screen(address, chromium):
     page, problems = tab(chromium, viewport={"width": 320, "height": 640})
     for path in PATHS:
-        page.goto(address + path)
+        page.goto(address(path))
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width == 320, (path, width)
         assert page.evaluate("document.documentElement.lang") == "de"
@@ -43,11 +44,11 @@ def test_german_pages_fit_a_small_screen(address, chromium):
 def test_the_script_speaks_german(address, chromium):
     page, problems = tab(chromium)
     page.clock.install()
-    page.goto(f"{address}/activity/7")
+    page.goto(address("/activity/{change}"))
     page.clock.run_for(3 * 3600 * 1000)
     assert page.locator("time[data-audit-ago] + *").first.inner_text() == "vor 3 Stunden"
     page.route("**/panel/**", lambda route: route.abort())
-    page.goto(f"{address}/?period=all")
+    page.goto(address("/?period=all"))
     page.get_by_text("Die Aufschlüsselung konnte nicht geladen werden.").wait_for()
     assert [problem for problem in problems if "ERR_FAILED" not in problem] == []
     page.context.close()

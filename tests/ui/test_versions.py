@@ -66,7 +66,7 @@ def test_versions_can_be_stepped_through(aged):
         if 'rel="next"' not in html:
             break
         path = html.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
-    assert seen[1:] == [str(change.id) for change in changes_of(aged)]
+    assert [address.rpartition(".")[2] for address in seen[1:]] == [str(change.id) for change in changes_of(aged)]
     assert 'rel="prev"' in html
 
 
@@ -90,7 +90,7 @@ def test_compare_shows_only_what_differs(shop):
     assert " name " not in text.partition("What differs")[2]
     everything = text_of(shop.page(f"/record/products/42/compare?from={first.id}&to={stock.id}&all=1"))
     assert "Equal columns" in everything and "name Blue mug" in everything and "secret" not in everything
-    assert shop.page("/record/products/42/compare").count(f"/activity/{last.id}") == 1
+    assert shop.page("/record/products/42/compare").count(f'.{last.id}"') == 1
     assert f"change {first.id}" in shop.page("/record/products/42/compare") and price
 
 

@@ -23,7 +23,7 @@ from ...query.activities import (
     neighbours_in_transaction,
 )
 from ...query.criteria import Criteria
-from ...query.paging import Paging
+from ...query.paging import Cursor, Paging
 from ...query.rows import ActivityRow
 from ...query.scope import newest_change
 from ..access import action
@@ -124,11 +124,11 @@ def list_page(visit: Visit) -> Any:
 
 
 @action("activity")
-def detail_page(visit: Visit, activity_id: int) -> Any:
+def detail_page(visit: Visit, change: Cursor) -> Any:
     """One change in full."""
     presenter, links = Presenter(visit), visit.links
     with visit.reader().reading() as log:
-        row = get_activity(log, activity_id)
+        row = get_activity(log, change)
         if row is None:
             abort(404)
         presenter.learn(log, [row])
@@ -161,11 +161,11 @@ def detail_page(visit: Visit, activity_id: int) -> Any:
 
 
 @action("value")
-def value_file(visit: Visit, activity_id: int, column: str) -> Any:
+def value_file(visit: Visit, change: Cursor, column: str) -> Any:
     """One value as a download. Never shown in the browser, whatever it holds."""
     side = request.args.get("side")
     with visit.reader().reading() as log:
-        row = get_activity(log, activity_id)
+        row = get_activity(log, change)
     if row is None or side not in ("old", "new") or not visit.sight.can_see(row.table, column):
         abort(404)
     value = row.before(column) if side == "old" else row.after(column)
@@ -202,12 +202,14 @@ def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option,
     found = []
     if visit.may("compare", record):
         found.append(
-            Option(gettext("Compare with the newest version"), links.compare(record, **{"from": row.id, "to": "last"}))
+            Option(
+                gettext("Compare with the newest version"), links.compare(record, **{"from": row.cursor, "to": "last"})
+            )
         )
-    found.append(Option(gettext("State after this change"), links.record_at(record, change=row.id)))
+    found.append(Option(gettext("State after this change"), links.record_at(record, change=row.cursor)))
     if row.verb in ("update", "delete") and in_reach and visit.can_revert(record):
         columns = row.changed_columns if row.verb == "update" else ()
-        found.append(Option(gettext("Put back …"), links.revert(record, row.id, "before", *columns)))
+        found.append(Option(gettext("Put back …"), links.revert(record, row.cursor, "before", *columns)))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from flask import abort, request
 
 from ...i18n import gettext
+from ...query.paging import Cursor
 from ...query.reader import Log
 from ...query.refs import RecordRef
 from ...query.standings import Standing, Which, begun_by, exactly, first_after, standings
@@ -18,7 +19,7 @@ from ..presenter import MANY, Presenter
 from ..shown import ActivityShown, Crumb, CurrentValue, Page, RecordShown, TableShown
 from ..templating import crumbs, render
 from ..times import known_zone, typed_time
-from ..urls import activity_id_of
+from ..urls import change_of
 from ..visit import Visit
 from .base import more_columns, page_title, record_name, viewer_name
 from .record import Note, end_notes, find_origin, incomplete, set_by, without_history
@@ -89,7 +90,9 @@ def at_page(visit: Visit, record: RecordRef) -> Any:
         version=presenter.activity(version) if version is not None else None,
         older=_at(visit, record, found.older if found is not None else None),
         newer=_at(visit, record, newer if moment is not None else None),
-        compare_href=visit.links.compare(record, **{"from": version.id, "to": "last"}) if version is not None else None,
+        compare_href=visit.links.compare(record, **{"from": version.cursor, "to": "last"})
+        if version is not None
+        else None,
     )
     return render(visit, context, 400 if asked.error else 200)
 
@@ -120,7 +123,7 @@ class Asked:
 def _asked(visit: Visit, log: Log, record: RecordRef) -> Asked:
     typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or visit.clock.name
     if "change" in request.args:
-        change = activity_id_of(request.args["change"])
+        change = change_of(request.args["change"])
         found = _standing(visit, log, record, exactly(log, change)) if change is not None and not typed else None
         if found is None:
             abort(404)
@@ -164,7 +167,7 @@ def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
     return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
 
 
-def _at(visit: Visit, record: RecordRef, version: int | None) -> str | None:
+def _at(visit: Visit, record: RecordRef, version: Cursor | None) -> str | None:
     if version is None:
         return None
     # not by its time: the changes of one statement have the same

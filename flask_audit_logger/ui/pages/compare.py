@@ -21,7 +21,7 @@ from ..presenter import MANY, Presenter
 from ..shown import ActorShown, Change, Crumb, Page, RecordShown, ValueShown
 from ..templating import crumbs, render
 from ..times import Moment
-from ..urls import activity_id_of
+from ..urls import change_of
 from ..visit import Visit
 from .base import more_columns, page_title, record_name, viewer_name
 from .record import find_origin, incomplete, without_history
@@ -171,7 +171,7 @@ def _sides(visit: Visit, log: Log, record: RecordRef, wanted: dict[str, str]) ->
 def _change(log: Log, text: str) -> Which:
     if text in ("first", "last"):
         return OLDEST if text == "first" else NEWEST
-    wanted = activity_id_of(text)
+    wanted = change_of(text)
     if wanted is None:
         abort(404)
     return exactly(log, wanted)
@@ -206,7 +206,7 @@ def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSi
         name=gettext(text, id=version.id),
         time=visit.clock.moment(version.issued_at),
         actor=presenter.actor(version.transaction),
-        href=visit.links.activity(version.id),
+        href=visit.links.activity(version.cursor),
         older=link(**{name: older}) if older is not None else None,
         newer=link(**{name: newer}) if newer is not None else None,
     )

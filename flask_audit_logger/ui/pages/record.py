@@ -220,7 +220,7 @@ def _values(
             now=presenter.value(table, column, standing.value(column), brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
             **set_by(presenter, setter),
-            revert_href=visit.links.revert(record, setter.id, "before", column)
+            revert_href=visit.links.revert(record, setter.cursor, "before", column)
             if can_revert and setter and is_change and can_see
             else None,
             history_href=link({"col": column}, True) if can_see else "",
@@ -261,7 +261,7 @@ def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
     return {
         "set_by": None if is_found else presenter.actor(setter.transaction),
         "set_at": presenter.visit.clock.moment(setter.issued_at),
-        "set_href": presenter.visit.links.activity(setter.id),
+        "set_href": presenter.visit.links.activity(setter.cursor),
         "is_found": is_found,
     }
 
@@ -342,7 +342,7 @@ def end_notes(visit: Visit, record: RecordRef, newest: ActivityRow, others: Iter
     text = marked("Until %(time)s this key belonged to a record whose key changed to %(key)s")
     found += [_moved(visit, record, row, text) for row in others if row.id < newest.id]
     if newest.verb == "truncate":
-        found.append((gettext("The whole table was emptied by TRUNCATE."), visit.links.activity(newest.id)))
+        found.append((gettext("The whole table was emptied by TRUNCATE."), visit.links.activity(newest.cursor)))
     return [note for note in found if note is not None]
 
 

@@ -29,7 +29,7 @@ from ..forms import TranslatedMeta
 from ..presenter import Presenter
 from ..shown import Change, Crumb, Page, RecordShown
 from ..templating import crumbs, render
-from ..urls import activity_id_of
+from ..urls import change_of
 from ..visit import Visit
 from .base import page_title, record_name, viewer_name
 
@@ -138,7 +138,7 @@ class Proposal:
 
 def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef) -> Proposal:
     visit = presenter.visit
-    wanted, side = activity_id_of(request.args.get("to", "")), request.args.get("side", "before")
+    wanted, side = change_of(request.args.get("to", "")), request.args.get("side", "before")
     if wanted is None or side not in ("before", "after"):
         abort(404)
     found, newest = standings(log, record, exactly(log, wanted), NEWEST, key=info.key)
@@ -253,7 +253,7 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
         newest = last_version(log, record)
     if newest is None:
         return redirect(visit.links.activities(), 303)
-    return redirect(visit.links.activity(newest.id) + "?done=1", 303)
+    return redirect(visit.links.activity(newest.cursor) + "?done=1", 303)
 
 
 def _preview(
@@ -288,14 +288,14 @@ def _preview(
         source=gettext("before change %(id)s", id=version.id)
         if side == "before"
         else gettext("after change %(id)s", id=version.id),
-        source_href=visit.links.activity(version.id),
+        source_href=visit.links.activity(version.cursor),
         is_restore=is_restore,
         columns=tuple(columns),
         is_whole=all(column.obstacle in (None, MADE) for column in proposal.columns),
         lacking=tuple(
             visit.column_label(record.table, column.name) for column in proposal.columns if column.is_lacking
         ),
-        action=visit.links.revert(record, version.id, side),
+        action=visit.links.revert(record, version.cursor, side),
         form=form,
         hidden=_host_token(),
         reason_required=visit.ui.revert.reason_required,
