@@ -9,18 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
-from flask import Flask, appcontext_pushed, current_app, has_app_context
+from flask import Flask, appcontext_pushed, appcontext_tearing_down, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session
 
-from .capture import context as said
-from .capture.actors import identify
-from .capture.current import CurrentStamp
-from .capture.listeners import EngineListener
-from .capture.memory import is_idle, memory_of
+from .capture import blocks
+from .capture.actors import display_name
+from .capture.attribution import Attribution
+from .capture.listeners import EngineListener, SessionListener
 from .capture.request import Redact
-from .capture.stamp import switch_on
+from .capture.stamp import is_idle, memory_of, switch_on
 from .cli import audit_cli
 from .exceptions import ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
@@ -83,10 +82,12 @@ class AuditLogger:
         self._attaching = threading.RLock()
         # An engine keeps its listener, and nobody keeps the engine of an application that is gone.
         self._listeners: WeakSet[EngineListener] = WeakSet()
+        self._session_listener: SessionListener | None = None
         self._said_unsupported = False
-        self._current_stamp = CurrentStamp(
+        self._attribution = Attribution(
             lambda: self._owner,
             lambda: self._known_registry.actor,
+            lambda: None if self._registry is None else self._registry.db.session,
             get_actor_id,
             get_actor_label,
             get_client_addr,
@@ -162,7 +163,7 @@ class AuditLogger:
 
         :param user: a mapped object or a user of Flask-Login.
         """
-        return identify(user).label
+        return display_name(user)
 
     @property
     def audit_logged_tables(self) -> set[Table]:
@@ -173,7 +174,7 @@ class AuditLogger:
     def context(
         self,
         *,
-        actor: Any = said.UNSET,
+        actor: Any = blocks.UNSET,
         reason: str | None = None,
         job: str | None = None,
         impersonator: Any = None,
@@ -190,7 +191,7 @@ class AuditLogger:
         :param extra: anything else that JSON can hold; it goes into ``transaction.context``.
         :raises ConfigurationError: if ``extra`` has a name that only the database may write.
         """
-        with said.context(self._owner, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
+        with blocks.context(self._owner, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
             yield
 
     @contextmanager
@@ -204,12 +205,12 @@ class AuditLogger:
             session.flush()
         told: list[Any] = []
         try:
-            with said.capture_off(self._owner) as told:
+            with blocks.capture_off(self._owner) as told:
                 yield
                 if session is not None:
                     session.flush()
         finally:
-            switch_on(told, self._current_stamp)
+            switch_on(told, self._attribution)
 
     def stamp(self, connection: Any) -> None:
         """Attribute what a connection does next in its running transaction.
@@ -219,7 +220,13 @@ class AuditLogger:
         :param connection: a session, a connection of SQLAlchemy, or one of psycopg2 or psycopg.
         """
         if isinstance(connection, scoped_session | Session):
-            connection = connection.connection()
+            session = connection() if isinstance(connection, scoped_session) else connection
+            with self._attribution.asked(session):
+                self._stamp(session.connection())
+        else:
+            self._stamp(connection)
+
+    def _stamp(self, connection: Any) -> None:
         if isinstance(connection, Connection):
             connection = connection.connection
         driver = getattr(connection, "dbapi_connection", connection)
@@ -227,11 +234,14 @@ class AuditLogger:
             return  # neither psycopg2 nor psycopg: a database that has no log
         if is_idle(driver):
             memory_of(driver).forget_transaction()
-        self._current_stamp(driver).apply(driver)
+        self._attribution().apply(driver)
 
     def detach(self) -> None:
         """Stop attributing changes and following ``create_all()``. The triggers go on capturing."""
         appcontext_pushed.disconnect(self._on_app_context)
+        appcontext_tearing_down.disconnect(self._on_app_context_end)
+        if self._session_listener is not None:
+            self._session_listener.detach()
         for listener in list(self._listeners):
             listener.detach()
         self._listeners.clear()
@@ -265,14 +275,21 @@ class AuditLogger:
         else:
             self._registry = Registry(db, **options)
         db.metadata.info[_LOGGER_KEY] = self  # lives as long as the database object
+        self._session_listener = SessionListener(db.session, self._attribution)
+        self._session_listener.attach()
         appcontext_pushed.connect(self._on_app_context)
+        appcontext_tearing_down.connect(self._on_app_context_end)
         if has_app_context():
             self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy
 
     def _on_app_context(self, app: Flask, **kw: Any) -> None:
+        blocks.enter_place()
         # Engines can be reached only inside an application context, so this comes before any of their statements.
         if app not in self._apps and app.extensions.get("sqlalchemy") is self.db:
             self._attach(app)
+
+    def _on_app_context_end(self, app: Flask, **kw: Any) -> None:
+        blocks.leave_place()
 
     def _attach(self, app: Flask) -> None:
         with self._attaching:
@@ -286,7 +303,7 @@ class AuditLogger:
 
     def _listen(self, engine: Engine, metadata: MetaData | None) -> None:
         if is_supported(engine):
-            listener = EngineListener(engine, self._current_stamp)
+            listener = EngineListener(engine, self._attribution)
             listener.attach()
             self._listeners.add(listener)
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):

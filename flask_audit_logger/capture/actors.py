@@ -1,15 +1,16 @@
-"""Who somebody is: the key and the name of an actor, without touching the database."""
+"""The key and the display name of a user object."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import NoInspectionAvailable
-from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm import InstanceState
 from werkzeug.local import LocalProxy
 
 logger = logging.getLogger("flask_audit_logger")
@@ -36,28 +37,52 @@ class Actor:
         return self.model is None or model is None or _table_of_keys(self.model) is _table_of_keys(model)
 
 
-def identify(who: Any, *, refreshed_in: Session | None = None) -> Actor:
-    """Key and name of ``who``: a mapped object, an object of Flask-Login, or a key.
+def identify(who: Any, *, with_label: bool = True) -> Actor:
+    """Key and name of ``who``: a mapped object, an object of Flask-Login, or a key. Nothing expired is loaded for it.
 
-    :param refreshed_in: the session of which an expired object may be loaded for it. Any other may be expired, detached
-        or deleted, and this may be called in the middle of its own flush.
+    :param with_label: whether the name is wanted.
     """
-    while isinstance(who, LocalProxy):  # current_user itself, or what stands in for it
-        who = who._get_current_object()
+    who = itself(who)
     if who is None or isinstance(who, Actor):
         return who or Actor()
     if isinstance(who, tuple):
         return Actor(id=_key(who))
-    state = _state(who)
+    state, get_id = _state(who), getattr(who, "get_id", None)
+    if state is None and not callable(get_id):
+        return Actor(id=_as_text(who))
+    label = (loaded_name(who) if is_expired(who) else display_name(who)) if with_label else None
     if state is not None:
-        key = _key_of_state(state)
-        if refreshed_in is not None and state.session is refreshed_in and is_expired(who):
-            refreshed_in.refresh(who)
-        return Actor(id=key, label=_label_of_state(who, state), model=state.mapper.class_)
-    get_id = getattr(who, "get_id", None)
-    if callable(get_id):
-        return Actor(id=_as_text(get_id()), label=_label(who, getattr(who, "__dict__", {})))
-    return Actor(id=_as_text(who))
+        return Actor(id=_key_of_state(state), label=label, model=state.mapper.class_)
+    return Actor(id=_as_text(get_id()), label=label)  # type: ignore[misc]  # callable, as was just asked
+
+
+def display_name(user: Any) -> str | None:
+    """The name of a user object, the same in the log, for the viewer of a page and in print.
+
+    It is ``str()`` of the user if its class defines that, else the first of :data:`LABEL_ATTRIBUTES` that it has.
+    Attributes that are not loaded are loaded.
+    """
+    user = itself(user)
+    if _has_own_str(type(user)):
+        try:
+            return str(user)
+        except Exception:
+            # It may want what a detached object can't load. The key is right all the same.
+            logger.debug("str() of an actor failed", exc_info=True)
+    return _first_name(lambda name: getattr(user, name, None)) or loaded_name(user)
+
+
+def loaded_name(user: Any) -> str | None:
+    """The name of a user object as far as it is loaded."""
+    state = _state(user)
+    return _first_name((state.dict if state is not None else getattr(user, "__dict__", {})).get)
+
+
+def itself(who: Any) -> Any:
+    """The object behind a proxy, as :data:`flask_login.current_user` is one."""
+    while isinstance(who, LocalProxy):  # current_user itself, or what stands in for it
+        who = who._get_current_object()
+    return who
 
 
 def _table_of_keys(model: type[Any]) -> Any:
@@ -95,29 +120,17 @@ def _key(values: tuple[Any, ...]) -> str | None:
     return json.dumps([_as_text(value) for value in values], ensure_ascii=False)
 
 
-def _label_of_state(who: Any, state: InstanceState[Any]) -> str | None:
-    # A __str__ may read any attribute, so it is asked only when that needs no statement.
-    if is_expired(who):
-        return _label_from(state.dict)
-    return _label(who, state.dict)
-
-
-def _label(who: Any, values: dict[str, Any]) -> str | None:
-    if _has_own_str(type(who)):
-        try:
-            return str(who)
-        except Exception:
-            # It may want what a detached object can't load. The key is right all the same.
-            logger.debug("str() of an actor failed", exc_info=True)
-    return _label_from(values)
-
-
 def _has_own_str(cls: type[Any]) -> bool:
     return any("__str__" in base.__dict__ for base in cls.__mro__ if base is not object)
 
 
-def _label_from(values: dict[str, Any]) -> str | None:
-    return next((str(values[name]) for name in LABEL_ATTRIBUTES if values.get(name)), None)
+def _first_name(value_of: Callable[[str], Any]) -> str | None:
+    try:
+        found = next((v for name in LABEL_ATTRIBUTES if (v := value_of(name)) and not callable(v)), None)
+        return None if found is None else str(found)
+    except Exception:
+        logger.debug("the name of an actor can't be read", exc_info=True)
+        return None
 
 
 def _as_text(value: Any) -> str | None:

@@ -1,7 +1,7 @@
-"""The listeners on one engine that stamp each database transaction before its first write.
+"""The listeners: on sessions, which ask who acts before they write, and on engines, which stamp each transaction.
 
-They are on the engine, so that the ORM, Core, text and driver SQL are all covered. They run where the statement itself
-is sent: an error of the driver, as of a connection that the server has closed, is raised as that of the statement.
+Those on an engine see the ORM, Core, text and driver SQL alike. They run where the statement itself is sent: an error
+of the driver, as of a connection that the server has closed, is raised as that of the statement.
 """
 
 from __future__ import annotations
@@ -10,22 +10,16 @@ import logging
 import weakref
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy import Connection, Engine, ExceptionContext, Result, TextClause, event
 from sqlalchemy.engine import ExecutionContext
+from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 
 from ..settings import READS_ONLY
-from .apart import is_apart
-from .current import writer
-from .memory import is_idle, memory_of
-from .stamp import StampSource
+from .attribution import Attribution, current_question
+from .stamp import StampSource, is_idle, memory_of
 from .statements import Kind, kind_of
 
 logger = logging.getLogger("flask_audit_logger")
-
-# PostgreSQL can't see that a question waits for its own writer, who waits for the answer.
-_LIMIT = "SET LOCAL lock_timeout = '1s'"
-_LOCK_NOT_AVAILABLE = "55P03"
-_SET_SEARCH_PATH = "SELECT set_config('search_path', %s, true)"
 
 
 class EngineListener:
@@ -45,7 +39,7 @@ class EngineListener:
             ("do_execute_no_params", self._do_execute_no_params),
             ("after_cursor_execute", self._after_execute),
             ("handle_error", self._on_error),
-            ("begin", self._begin),
+            ("begin", self._forget),
             ("commit", self._forget),
             ("rollback", self._forget),
             ("begin_twophase", self._forget),
@@ -71,12 +65,15 @@ class EngineListener:
         conn = context.root_connection
         if READS_ONLY in conn.get_execution_options():
             return
+        question = current_question()
+        if question is not None and question.session is None:
+            question.refuse()
         driver = conn.connection.dbapi_connection
         kind = kind_of(statement)
         try:
             if kind is not Kind.READ:
                 self._prepare(driver, kind)
-            elif memory_of(driver).stamp is not None and writer() is None:
+            elif question is None and memory_of(driver).stamp is not None:
                 # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction
                 # that has an actor, no statement runs under the name of another one.
                 self._prepare(driver, Kind.WRITE)
@@ -94,8 +91,7 @@ class EngineListener:
         if kind is Kind.CONTROL:
             memory.stamp = None
             return
-        memory.engine = self._engine
-        stamp = self._source(driver)
+        stamp = self._source()
         if memory.stamp == stamp and not memory.is_mixed:
             return
         if driver.autocommit and is_idle(driver):
@@ -117,8 +113,6 @@ class EngineListener:
             _run(driver, "COMMIT")
 
     def _on_error(self, context: ExceptionContext) -> None:
-        if writer() is not None and _sqlstate(context.original_exception) == _LOCK_NOT_AVAILABLE:
-            memory_of(writer()).gave_up = True
         conn = context.connection
         if conn is None or conn.closed or conn.invalidated or context.is_disconnect:
             return
@@ -130,21 +124,79 @@ class EngineListener:
                 # the error of the statement is the one to see
                 logger.debug("could not roll back a statement in autocommit", exc_info=True)
 
-    def _begin(self, conn: Connection) -> None:
-        self._forget(conn)
-        if is_apart():
-            try:
-                writer_engine = memory_of(writer()).engine
-                is_same = writer_engine is not None and writer_engine() is self._engine()
-                _prepare_question(conn.connection.dbapi_connection, follows_writer=is_same)
-            except Exception:
-                # A dead connection of the pool. The question itself is about to find that out.
-                logger.debug("could not prepare a transaction of a question", exc_info=True)
-
     @staticmethod
     def _forget(conn: Connection, *args: Any) -> None:
         if not conn.closed and not conn.invalidated:
             memory_of(conn.connection.dbapi_connection).forget_transaction()
+
+
+class SessionListener:
+    """The listeners on the sessions of one database object.
+
+    :param sessions: the sessions; their class is made for this database object, so no other's session is listened to.
+    :param attribution: is asked who acts before a session writes.
+    """
+
+    def __init__(self, sessions: scoped_session[Any], attribution: Attribution) -> None:
+        self._sessions = sessions
+        self._attribution = attribution
+        self._listeners = (
+            ("before_flush", self._before_flush),
+            ("after_flush", self._end_flush),
+            ("after_soft_rollback", self._end_flush),
+            ("do_orm_execute", self._do_orm_execute),
+        )
+
+    def attach(self) -> None:
+        """Attach the listeners; idempotent."""
+        for name, listener in self._listeners:
+            if not event.contains(self._sessions, name, listener):
+                event.listen(self._sessions, name, listener)
+
+    def detach(self) -> None:
+        """Detach the listeners; idempotent."""
+        for name, listener in self._listeners:
+            if event.contains(self._sessions, name, listener):
+                event.remove(self._sessions, name, listener)
+
+    def _before_flush(self, session: Session, flush_context: Any, instances: Any) -> None:
+        question = current_question()
+        if question is not None:
+            question.refuse()
+        if _has_work(session):
+            self._attribution.ask_before_flush(session, flush_context)
+
+    def _end_flush(self, session: Session, *args: Any) -> None:
+        self._attribution.end_flush()
+
+    def _do_orm_execute(self, state: ORMExecuteState) -> Result[Any] | None:
+        question = current_question()
+        if question is not None:
+            if question.session is None:
+                question.refuse()
+            if question.session is state.session:
+                # a copy, as connection() takes the bind out of it
+                question.protect(state.session.connection(bind_arguments=dict(state.bind_arguments)))
+            return None
+        if not _is_write(state):
+            return None
+        if not self._attribution.has_callbacks:
+            self._attribution.ask(state.session)
+            return None
+        with self._attribution.asked(state.session):
+            return state.invoke_statement()
+
+
+def _has_work(session: Session) -> bool:
+    """Whether a flush writes something, rather than find objects that were changed back."""
+    return bool(session.new or session.deleted) or any(session.is_modified(changed) for changed in session.dirty)
+
+
+def _is_write(state: ORMExecuteState) -> bool:
+    if state.is_insert or state.is_update or state.is_delete:
+        return True
+    statement = state.statement
+    return isinstance(statement, TextClause) and kind_of(statement.text) in (Kind.WRITE, Kind.CALL)
 
 
 def _is_pipelined(driver: Any) -> bool:
@@ -156,25 +208,6 @@ def _take_wrapped(driver: Any) -> bool:
     memory = memory_of(driver)
     was_wrapped, memory.is_wrapped = memory.is_wrapped, False
     return was_wrapped
-
-
-def _prepare_question(driver: Any, *, follows_writer: bool) -> None:
-    if driver.autocommit:
-        return
-    _run(driver, _LIMIT)
-    path = _search_path(writer()) if follows_writer else None
-    if path is not None and path != _search_path(driver):
-        _run(driver, _SET_SEARCH_PATH, path)
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-
-
-def _search_path(driver: Any) -> str | None:
-    """Where a connection looks for tables, if the server tells (from PostgreSQL 18 on)."""
-    path: str | None = driver.info.parameter_status("search_path")
-    return path
 
 
 def _run(driver: Any, statement: str, *parameters: str) -> None:

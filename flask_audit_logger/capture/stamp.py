@@ -1,4 +1,4 @@
-"""The stamp: everything the trigger function is told of a change, as settings of the database transaction."""
+"""The settings that tell the trigger function who acts, and what each connection was told in its transaction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .actors import Actor
-from .context import note_told
-from .memory import is_in_transaction, memory_of
+from .blocks import note_told
 
 logger = logging.getLogger("flask_audit_logger")
+
+# PQTRANS_IDLE and PQTRANS_INTRANS of libpq, which both drivers hand on
+_IDLE = 0
+_IN_TRANSACTION = 2
 
 # An escaped backslash is matched as a whole, so that what follows it isn't taken for an escape.
 _ESCAPE = re.compile(r"\\(?:u0000|.)")
@@ -56,8 +60,68 @@ class Stamp:
             note_told(driver)
 
 
-#: Gives the stamp for what a connection of the driver writes next.
-StampSource = Callable[[Any], Stamp]
+#: Gives the stamp for what is written next.
+StampSource = Callable[[], Stamp]
+
+
+class Memory:
+    """What PostgreSQL was told on one connection, kept for as long as PostgreSQL keeps it.
+
+    :ivar stamp: what the running transaction was told last, or ``None`` if that isn't certain.
+    :ivar is_mixed: whether the transaction was told different things. Then a savepoint that is rolled back without our
+        knowledge could bring back an earlier one, so that each write is stamped anew.
+    :ivar has_switched: whether the transaction was told to switch capture off.
+    :ivar is_wrapped: whether a single statement in autocommit was put into a transaction.
+    """
+
+    __slots__ = ("_first", "has_switched", "is_mixed", "is_wrapped", "stamp")
+
+    def __init__(self) -> None:
+        self.is_wrapped = False
+        self.forget_transaction()
+
+    def forget_transaction(self) -> None:
+        """No transaction runs, so the settings that were local to one are gone."""
+        self.stamp: Stamp | None = None
+        self._first: Stamp | None = None
+        self.is_mixed = False
+        self.has_switched = False
+
+    def note(self, stamp: Stamp) -> None:
+        """The running transaction was told ``stamp``."""
+        self._first = self._first or stamp
+        self.is_mixed = self.is_mixed or stamp != self._first
+        self.has_switched = self.has_switched or not stamp.is_captured
+        self.stamp = stamp
+
+
+# Keyed by the connection of the driver: it is the one thing that the listeners and stamp() both have.
+_memories: WeakKeyDictionary[Any, Memory] = WeakKeyDictionary()
+
+
+def memory_of(driver: Any) -> Memory:
+    """What was told to a connection of psycopg2 or psycopg."""
+    try:
+        memory = _memories.get(driver)
+        if memory is None:
+            memory = _memories[driver] = Memory()
+    except TypeError:
+        # no weak reference to the connection of some other driver: nothing is remembered, all is said each time
+        memory = Memory()
+    if is_idle(driver):
+        # also after a commit on the driver's own connection, of which no event tells
+        memory.forget_transaction()
+    return memory
+
+
+def is_idle(driver: Any) -> bool:
+    """Whether no transaction runs on a connection."""
+    return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IDLE)
+
+
+def is_in_transaction(driver: Any) -> bool:
+    """Whether a transaction runs on a connection that can still do something."""
+    return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IN_TRANSACTION)
 
 
 def switch_on(drivers: Iterable[Any], source: StampSource) -> None:
@@ -69,7 +133,7 @@ def switch_on(drivers: Iterable[Any], source: StampSource) -> None:
         try:
             memory = memory_of(driver)
             if memory.has_switched and is_in_transaction(driver):
-                stamp = source(driver)
+                stamp = source()
                 if stamp != memory.stamp:
                     stamp.apply(driver)
         except Exception:

@@ -326,6 +326,9 @@ class Presenter:
             return "service", visible(job), gettext("background job")
         if command is not None:
             return "system", visible(command), gettext("command")
+        user = transaction.said("session_user")
+        if user is not None:
+            return "named", gettext("session of user %(user)s, not verified", user=visible(user)), None
         if not transaction.said("method") and transaction.db_user:
             user, program = visible(transaction.db_user), visible(transaction.application_name or "")
             hint = gettext("database user %(user)s", user=user)

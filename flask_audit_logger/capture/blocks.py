@@ -1,7 +1,7 @@
-"""What the code says of its own changes: actor, reason, job, anything; and whether they are captured at all.
+"""Blocks of ``context()`` and ``disable()``: what the code says of its own changes, and whether they are captured.
 
-Kept in a ContextVar, so that it is of one thread, greenlet or task and nests. A block in a generator may end late or
-never; so a block counts only inside the application context that it was entered in.
+Kept in a ContextVar, so that a block is of one thread, greenlet or task, and nests. A block in a generator may end late
+or never; so a block counts only inside the application context in which it was entered.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import ref
 
-from flask.ctx import AppContext
+from flask import g, has_app_context
 
 from ..exceptions import ConfigurationError
 from .actors import Actor, identify
-from .flask_context import current_context, enclosing_contexts
 
 #: Keys of ``transaction.context`` that only the database writes.
 RESERVED = frozenset({"capture_off", "rows_unread", "unreadable"})
@@ -27,7 +27,7 @@ UNSET: Any = object()
 
 @dataclass(frozen=True)
 class Frame:
-    """What is said at one moment.
+    """What is said at this moment.
 
     :param actor: who acts, or unset: then whoever the request says.
     :param impersonator: who really acts, if it is in the name of the actor.
@@ -50,20 +50,46 @@ class Frame:
 class _Block:
     """A block that was entered.
 
-    :param owner: the logger it is of.
+    :param owner: whose block it is.
     :param frame: what is said inside it.
-    :param place: the application context it was entered in, if there was one.
+    :param place: ``flask.g`` of the application context in which it was entered, if there was one.
     :param told: the connections that were told something inside it.
     """
 
     owner: object
     frame: Frame
-    place: AppContext | None
+    place: ref[Any] | None
     told: list[Any] = field(default_factory=list)
 
     def counts(self) -> bool:
-        """Whether this moment is inside the place of the block."""
-        return self.place is None or any(self.place is context for context in enclosing_contexts())
+        """Whether this moment is inside the application context of the block."""
+        if self.place is None:
+            return True
+        place = self.place()
+        return place is not None and (place is _here() or any(place is outer() for outer in _places.get()))
+
+
+#: ``flask.g`` of each application context around this moment, the outermost first.
+_places: ContextVar[tuple[ref[Any], ...]] = ContextVar("flask_audit_logger_places", default=())
+
+
+def enter_place() -> None:
+    """An application context begins, or is found to have begun before anybody listened."""
+    here = _here()
+    if here is not None:
+        outer = tuple(place for place in _places.get() if place() is not None)
+        if not any(place() is here for place in outer):
+            _places.set((*outer, ref(here)))
+
+
+def leave_place() -> None:
+    """The application context of this moment ends."""
+    here = _here()
+    _places.set(tuple(place for place in _places.get() if place() is not None and place() is not here))
+
+
+def _here() -> Any:
+    return g._get_current_object() if has_app_context() else None
 
 
 _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("flask_audit_logger_blocks", default=())
@@ -121,7 +147,9 @@ def note_told(driver: Any) -> None:
 
 @contextmanager
 def _entered(owner: object, frame: Frame) -> Iterator[_Block]:
-    block = _Block(owner, frame, current_context())
+    enter_place()
+    here = _here()
+    block = _Block(owner, frame, None if here is None else ref(here))
     _blocks.set((*(around for around in _blocks.get() if around.counts()), block))
     try:
         yield block
@@ -132,4 +160,15 @@ def _entered(owner: object, frame: Frame) -> Iterator[_Block]:
 
 _NOTHING = Frame()
 
-__all__ = ["RESERVED", "UNSET", "Actor", "Frame", "capture_off", "context", "current_frame", "note_told"]
+__all__ = [
+    "RESERVED",
+    "UNSET",
+    "Actor",
+    "Frame",
+    "capture_off",
+    "context",
+    "current_frame",
+    "enter_place",
+    "leave_place",
+    "note_told",
+]

@@ -1,0 +1,429 @@
+"""Who acts and from where, at the moment of a write. Never an error, and never a guess.
+
+The application is asked in its own session, right before the session writes (:meth:`Attribution.asked` and
+:meth:`Attribution.ask_before_flush`). Everywhere else, as on a connection of the engine, only what is known without the
+database is recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flask import current_app, g, has_app_context, has_request_context, request
+from flask import session as cookie
+from sqlalchemy import Connection
+from sqlalchemy.engine import NestedTransaction
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, scoped_session
+from werkzeug.local import LocalProxy
+
+from .actors import Actor, display_name, identify, is_expired, itself, loaded_name
+from .blocks import Frame, current_frame
+from .request import Redact, default_client_addr, request_facts, split_address
+from .stamp import Stamp, make_stamp
+
+try:
+    from flask_login import current_user
+except ImportError:  # Flask-Login is optional
+    current_user = None
+
+logger = logging.getLogger("flask_audit_logger")
+
+_ACTORS_KEY = "flask_audit_logger.actors"
+_LABELS_KEY = "flask_audit_logger.labels"
+_ASKED_KEY = "_flask_audit_logger_asked"
+
+
+class Refused(Exception):
+    """A question to the application wanted to do what it can't do in the middle of a write."""
+
+
+@dataclass(eq=False)
+class Question:
+    """A question to the application that is being answered.
+
+    :param session: the session that is about to write, in which the answer may be looked for; without one, the database
+        is not asked.
+    :ivar was_refused: whether the answer needs the database.
+    """
+
+    session: Session | None
+    was_refused: bool = False
+    _savepoints: dict[Connection, NestedTransaction] = field(default_factory=dict)
+
+    def refuse(self) -> None:
+        """Stop a statement.
+
+        :raises Refused: always.
+        """
+        self.was_refused = True
+        raise Refused("the database can't be asked who acts in the middle of a write")
+
+    def protect(self, connection: Connection) -> None:
+        """Before the answer is looked for on a connection: what fails there must not cost the write."""
+        if connection in self._savepoints or connection.dialect.name != "postgresql":
+            return
+        if not getattr(connection.connection.dbapi_connection, "autocommit", False):
+            self._savepoints[connection] = connection.begin_nested()
+
+    def keep(self) -> None:
+        """Keep what was done on the connections."""
+        for savepoint in self._take_savepoints():
+            savepoint.commit()
+
+    def undo(self) -> None:
+        """Undo what was done on the connections."""
+        for savepoint in self._take_savepoints():
+            savepoint.rollback()
+
+    def _take_savepoints(self) -> list[NestedTransaction]:
+        taken = [savepoint for savepoint in reversed(self._savepoints.values()) if savepoint.is_active]
+        self._savepoints.clear()
+        return taken
+
+
+_question: ContextVar[Question | None] = ContextVar("flask_audit_logger_question", default=None)
+
+
+def current_question() -> Question | None:
+    """The question that is being answered now."""
+    return _question.get()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the application says of a write.
+
+    :param actor: who acts; ``None`` if that is not known (yet), which is not the same as nobody.
+    :param address: the address of the client.
+    """
+
+    actor: Actor | None
+    address: Any
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Answers that hold for one flush, or for one statement of a session."""
+
+    answers: Answers
+    flush: weakref.ref[Any] | None = None
+
+    @property
+    def holds(self) -> bool:
+        return self.flush is None or self.flush() is not None
+
+
+_scope: ContextVar[_Scope | None] = ContextVar("flask_audit_logger_scope", default=None)
+
+
+class Attribution:
+    """Says what a write of this moment is stamped with.
+
+    :param get_owner: gives whose ``context()`` counts.
+    :param get_actor_cls: gives the actor class, if there is one.
+    :param get_sessions: gives the sessions of the application.
+    :param get_actor_id: the application's callback, returning a key, an object or ``None``.
+    :param get_actor_label: the application's callback for the name of that actor.
+    :param get_client_addr: the application's callback for the address of the client.
+    :param redact: the application's hook that takes out what must not be recorded of a request.
+    """
+
+    def __init__(
+        self,
+        get_owner: Callable[[], object],
+        get_actor_cls: Callable[[], type[Any] | None],
+        get_sessions: Callable[[], scoped_session[Any] | None],
+        get_actor_id: Callable[[], Any] | None = None,
+        get_actor_label: Callable[[], Any] | None = None,
+        get_client_addr: Callable[[], Any] | None = None,
+        redact: Redact | None = None,
+    ) -> None:
+        self._get_owner = get_owner
+        self._get_actor_cls = get_actor_cls
+        self._get_sessions = get_sessions
+        self._get_actor_id = get_actor_id
+        self._get_actor_label = get_actor_label
+        self._get_client_addr = get_client_addr
+        self._redact = redact
+
+    def __call__(self) -> Stamp:
+        """What a statement that is sent now is stamped with."""
+        try:
+            return self._stamp()
+        except Exception:
+            # Nobody, rather than whoever the transaction was told before.
+            logger.warning("can't tell who acts; it is recorded as unknown", exc_info=True)
+            return make_stamp(Actor(), None, {}, is_captured=True)
+
+    def _stamp(self) -> Stamp:
+        frame = current_frame(self._get_owner())
+        if current_question() is not None:
+            # The answer itself writes. Who that is, is not known yet.
+            return make_stamp(Actor(), None, self._said(frame), is_captured=frame.is_captured)
+        scope = _scope.get()
+        answers = scope.answers if scope is not None and scope.holds else self._answers(frame, None)
+        facts = {**(self._ask(lambda: request_facts(self._redact)) or {}), **self._said(frame)}
+        actor = frame.actor if frame.has_actor else answers.actor
+        if actor is None:
+            facts |= _session_user()
+            actor = Actor()
+        elif not self._is_known(actor):
+            facts["actor"] = _key_elsewhere(actor)
+            actor = Actor(label=actor.label)
+        address, other_address = split_address(answers.address)
+        if other_address:
+            facts.setdefault("client_addr", other_address)
+        return make_stamp(actor, address, facts, is_captured=frame.is_captured)
+
+    # Asking before a session writes
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether the application answers by callbacks, which are asked anew before each write."""
+        return any((self._get_actor_id, self._get_actor_label, self._get_client_addr))
+
+    def ask_before_flush(self, session: Session, flush_context: Any) -> None:
+        """Ask who acts before a flush; what the callbacks answer holds until it ends."""
+        if self._is_asked_already(session):
+            return
+        answers = self._answers(current_frame(self._get_owner()), session)
+        if self.has_callbacks:
+            _scope.set(_Scope(answers, weakref.ref(flush_context)))
+
+    @staticmethod
+    def end_flush() -> None:
+        """The answers of a flush hold no longer."""
+        scope = _scope.get()
+        if scope is not None and scope.flush is not None:
+            _scope.set(None)
+
+    @contextmanager
+    def asked(self, session: Session) -> Iterator[None]:
+        """Ask who acts before a statement of a session; what the callbacks answer holds inside the block."""
+        if self._is_asked_already(session):
+            yield
+            return
+        token = _scope.set(_Scope(self._answers(current_frame(self._get_owner()), session)))
+        try:
+            yield
+        finally:
+            _scope.reset(token)
+
+    def ask(self, session: Session) -> None:
+        """Have the current user loaded before a statement of a session."""
+        if not self._is_asked_already(session):
+            self._answers(current_frame(self._get_owner()), session)
+
+    def _is_asked_already(self, session: Session) -> bool:
+        scope = _scope.get()
+        return current_question() is not None or (scope is not None and scope.holds)
+
+    # The answers
+
+    def _answers(self, frame: Frame, session: Session | None) -> Answers:
+        if self._get_client_addr is not None:
+            address = self._ask(self._get_client_addr, session)
+        else:
+            address = _guarded(default_client_addr)
+        return Answers(None if frame.has_actor else self._actor(session), address)
+
+    def _actor(self, session: Session | None) -> Actor | None:
+        if self._get_actor_id is None:
+            actor = self._logged_in(session)
+        else:
+            actor = self._ask(self._told_actor, session)
+            if actor is not None and actor.id is not None and actor.label is None:
+                actor = self._with_name_of_current_user(actor, session)
+        if self._get_actor_label is None or actor is None or actor.id is None:
+            return actor
+        return replace(actor, label=self._told_label(actor, session) or actor.label)
+
+    def _told_actor(self) -> Actor:
+        told = itself(self._get_actor_id())  # type: ignore[misc]  # asked only if there is one
+        actor = identify(told)
+        if actor.label is None and is_expired(told) and _may_load():
+            return replace(actor, label=display_name(told))
+        return actor
+
+    def _with_name_of_current_user(self, actor: Actor, session: Session | None) -> Actor:
+        if _has_login() and "_login_user" not in g and cookie.get("_user_id") != actor.id:
+            return actor  # somebody else, who is not loaded for that
+        known = self._logged_in(session) or Actor()
+        is_same = known.model is actor.model or (actor.model is None and self._is_known(known))
+        return known if is_same and known.id == actor.id else actor
+
+    def _told_label(self, actor: Actor, session: Session | None) -> str | None:
+        """What the callback calls the actor; kept, since an answer that needs the database is not given twice."""
+        labels: dict[Actor, str] = (
+            request.environ.setdefault(_ACTORS_KEY + ".told", {}) if has_request_context() else {}
+        )
+        label = self._ask(self._get_actor_label, session)  # type: ignore[arg-type]  # asked only if there is one
+        if label is not None:
+            labels[replace(actor, label=None)] = str(label)
+        return labels.get(replace(actor, label=None))
+
+    def _logged_in(self, session: Session | None) -> Actor | None:
+        """The actor whom Flask-Login knows, loaded only if there is a session for it; ``None`` if it is not known."""
+        if not _has_login():
+            return Actor()
+        if "_login_user" not in g and (session is None or not self._load_current_user(session)):
+            return None
+        user = g._login_user
+        bare = _guarded(lambda: identify(user, with_label=False))
+        if bare is None or bare.id is None:
+            return _guarded(lambda: identify(user))  # type: ignore[no-any-return]
+        seen: dict[Actor, Actor] = request.environ.setdefault(_ACTORS_KEY, {})
+        known = seen.get(bare)
+        if known is None:
+            is_somebody = self._ask(lambda: bool(getattr(user, "is_authenticated", True)), session)
+            if is_somebody is None:
+                return None
+            known = bare if is_somebody else Actor()
+        if known.id is not None and known.label is None:
+            label = (
+                self._ask(lambda: display_name(user), session) if session is not None or not is_expired(user) else None
+            )
+            known = replace(known, label=label)
+            if label is None:
+                return replace(known, label=_guarded(lambda: loaded_name(user)))
+        seen[bare] = known
+        return known
+
+    def _load_current_user(self, session: Session) -> bool:
+        """Let Flask-Login load the user as the application would; it keeps whom it loaded. Once in a context."""
+        asked: set[Any] = g.setdefault(_ASKED_KEY, set())
+        logged_in = cookie.get("_user_id")
+        if logged_in in asked:
+            return False
+        asked.add(logged_in)
+        self._ask(current_user._get_current_object, session)
+        return "_login_user" in g
+
+    def _ask(self, callback: Callable[[], Any], session: Session | None = None) -> Any:
+        """Call what the application gave; ``None`` if it fails or, without a session, if it needs the database."""
+        question = Question(session)
+        token = _question.set(question)
+        try:
+            with self._undisturbed(question), _stand_in_user(question):
+                answer = callback()
+            question.keep()
+            return None if question.was_refused else answer
+        except Exception as error:
+            _guarded(question.undo)
+            if session is not None and _is_broken(session, error):
+                raise
+            if question.was_refused:
+                logger.debug("%r needs the database, which is not asked here", callback)
+            elif has_app_context():
+                logger.warning("%r failed; what it tells is recorded as unknown", callback, exc_info=True)
+            return None
+        finally:
+            _question.reset(token)
+
+    @contextmanager
+    def _undisturbed(self, question: Question) -> Iterator[None]:
+        """Keep the session as it is: what the application wants to write now goes with the write that is under way."""
+        session = question.session
+        if session is None:
+            sessions = _guarded(self._get_sessions)
+            session = sessions() if sessions is not None and sessions.registry.has() else None
+        if session is None:
+            yield
+            return
+        instead: dict[str, Callable[..., None]] = {
+            "commit": lambda *_, **__: None,
+            "flush": lambda *_, **__: None,
+            "rollback": question.undo,
+            "close": question.refuse,
+        }
+        own = vars(session)
+        before = {name: own[name] for name in instead if name in own}
+        own.update(instead)
+        try:
+            with session.no_autoflush:
+                yield
+        finally:
+            for name in instead:
+                del own[name]
+            own.update(before)
+
+    # What else is recorded
+
+    def _is_known(self, actor: Actor) -> bool:
+        """Whether the key is one of the actor class, so that it names nobody else."""
+        return actor.model is None or actor.is_among(_guarded(self._get_actor_cls))
+
+    def _said(self, frame: Frame) -> dict[str, Any]:
+        behind = frame.impersonator
+        if behind is None:
+            return dict(frame.facts)
+        key = {"id": behind.id} if self._is_known(behind) else _key_elsewhere(behind)
+        return {**frame.facts, "impersonator": {"label": behind.label, **key}}
+
+
+def _key_elsewhere(actor: Actor) -> dict[str, str | None]:
+    return {"class": actor.model.__name__ if actor.model is not None else None, "key": actor.id}
+
+
+def _session_user() -> dict[str, str]:
+    """Whom the signed session of Flask-Login names, where the user itself is not known."""
+    named = cookie.get("_user_id") if _has_login() else None
+    return {} if named is None else {"session_user": str(named)}
+
+
+def _has_login() -> bool:
+    return current_user is not None and has_request_context() and hasattr(current_app, "login_manager")
+
+
+def _may_load() -> bool:
+    question = current_question()
+    return question is not None and question.session is not None
+
+
+def _guarded(callback: Callable[[], Any]) -> Any:
+    try:
+        return callback()
+    except Exception:
+        logger.debug("%r failed", callback, exc_info=True)
+        return None
+
+
+def _is_broken(session: Session, error: Exception) -> bool:
+    """Whether the connection of the session is lost: then the write raises what it would have found out itself."""
+    if not (isinstance(error, DBAPIError) and error.connection_invalidated):
+        return False
+    return bool(session.in_transaction() and session.connection().invalidated)
+
+
+@contextmanager
+def _stand_in_user(question: Question) -> Iterator[None]:
+    """Without the database, let nobody's question load the current user: half a load could log it out."""
+    if question.session is not None or not _has_login() or "_login_user" in g:
+        yield
+        return
+
+    def load() -> Any:
+        if current_question() is question:
+            question.refuse()
+        # Another thread of this request, which is free to load it.
+        if g.get("_login_user") is stand_in:
+            g.pop("_login_user")
+        return current_user._get_current_object()
+
+    g._login_user = stand_in = LocalProxy(load)
+    try:
+        yield
+    finally:
+        # The application loads its own when it wants one, unless the callback logged somebody in.
+        if g.get("_login_user") is stand_in:
+            g.pop("_login_user")
+
+
+__all__ = ["Attribution", "Question", "Refused", "current_question"]
