@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
+from flask_login import UserMixin, login_user
 
-from flask_audit_logger.ui import Viewer
+from flask_audit_logger.ui import AuditUI, Viewer
+from tests.support.apps import logged_in_as
+from tests.support.models import AUDITED
 from tests.ui.browsing import IN_A_BROWSER, served, tab
 from tests.ui.shop import make_history, text_of
 
@@ -69,3 +74,31 @@ def test_it_is_seen_on_paper_only_where_all_is_unfolded(chromium, long_shop):
         page.evaluate("window.dispatchEvent(new Event('afterprint'))")
         assert not foot.is_visible() and not raw.is_visible()
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [
+        ({"email": "ann@x"}, "ann@x"),
+        ({"full_name": "Ann Price", "username": "ann"}, "Ann Price"),
+        ({"login": "ann", "__str__": lambda user: f"agent {user.login}"}, "agent ann"),
+    ],
+)
+def test_a_user_has_one_name_in_the_log_and_in_print(create_app, attributes, name):
+    columns = {key: sa.Column(sa.Text) for key in attributes if key != "__str__"}
+    own = {key: value for key, value in attributes.items() if key == "__str__"}
+
+    def declare(db):
+        table = {"__tablename__": "users", "__table_args__": (AUDITED,), "id": sa.Column(sa.Integer, primary_key=True)}
+        return SimpleNamespace(User=type("User", (UserMixin, db.Model), {**table, **columns, **own}))
+
+    app = create_app(declare=declare, ui=AuditUI(permission=lambda *_: True))
+    values = {key: attributes[key] for key in columns}
+    with app.app.test_request_context("/"):
+        user = app.models.User(id=7, **values)
+        login_user(user)
+        app.db.session.add(user)
+        app.db.session.commit()
+    html = app.app.test_client().get("/audit/", headers=logged_in_as(7)).text
+    assert [t.actor_label for t in app.transactions()] == [name]
+    assert printed(html).startswith(f"{name} · ")
