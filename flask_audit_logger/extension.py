@@ -246,6 +246,7 @@ class AuditLogger:
             listener.detach()
         self._listeners.clear()
         self._apps.clear()
+        blocks.leave_place()
         if self._registry is not None and self._registry.db.metadata.info.get(_LOGGER_KEY) is self:
             self._registry.detach()
 
@@ -275,7 +276,7 @@ class AuditLogger:
         else:
             self._registry = Registry(db, **options)
         db.metadata.info[_LOGGER_KEY] = self  # lives as long as the database object
-        self._session_listener = SessionListener(db.session, self._attribution)
+        self._session_listener = SessionListener(db.session, self._attribution, self._has_supported_engine)
         self._session_listener.attach()
         appcontext_pushed.connect(self._on_app_context)
         appcontext_tearing_down.connect(self._on_app_context_end)
@@ -300,6 +301,11 @@ class AuditLogger:
             for bind, engine in self.db.engines.items():
                 self._listen(engine, self.db.metadatas.get(bind))
             self._apps.add(app)
+
+    def _has_supported_engine(self) -> bool:
+        if not has_app_context() or current_app.extensions.get("sqlalchemy") is not self.db:
+            return False
+        return any(is_supported(engine) for engine in self.db.engines.values())
 
     def _listen(self, engine: Engine, metadata: MetaData | None) -> None:
         if is_supported(engine):

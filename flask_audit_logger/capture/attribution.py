@@ -253,7 +253,7 @@ class Attribution:
         return actor
 
     def _with_name_of_current_user(self, actor: Actor, session: Session | None) -> Actor:
-        if _has_login() and "_login_user" not in g and cookie.get("_user_id") != actor.id:
+        if _has_login() and "_login_user" not in g and _user_of_cookie() != actor.id:
             return actor  # somebody else, who is not loaded for that
         known = self._logged_in(session) or Actor()
         is_same = known.model is actor.model or (actor.model is None and self._is_known(known))
@@ -299,7 +299,7 @@ class Attribution:
     def _load_current_user(self, session: Session) -> bool:
         """Let Flask-Login load the user as the application would; it keeps whom it loaded. Once in a context."""
         asked: set[Any] = g.setdefault(_ASKED_KEY, set())
-        logged_in = cookie.get("_user_id")
+        logged_in = _user_of_cookie()
         if logged_in in asked:
             return False
         asked.add(logged_in)
@@ -372,9 +372,20 @@ def _key_elsewhere(actor: Actor) -> dict[str, str | None]:
     return {"class": actor.model.__name__ if actor.model is not None else None, "key": actor.id}
 
 
+def _user_of_cookie() -> Any:
+    """The id in the signed session. To look at it for the log doesn't make the response vary by it."""
+    stored = cookie._get_current_object()  # type: ignore[attr-defined]  # a proxy
+    was_accessed = getattr(stored, "accessed", True)
+    try:
+        return stored.get("_user_id")
+    finally:
+        if not was_accessed:
+            stored.accessed = False
+
+
 def _session_user() -> dict[str, str]:
     """Whom the signed session of Flask-Login names, where the user itself is not known."""
-    named = cookie.get("_user_id") if _has_login() else None
+    named = _user_of_cookie() if _has_login() else None
     return {} if named is None else {"session_user": str(named)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Result, TextClause, event
@@ -135,11 +136,13 @@ class SessionListener:
 
     :param sessions: the sessions; their class is made for this database object, so no other's session is listened to.
     :param attribution: is asked who acts before a session writes.
+    :param is_needed: whether the application has an engine that is listened to.
     """
 
-    def __init__(self, sessions: scoped_session[Any], attribution: Attribution) -> None:
+    def __init__(self, sessions: scoped_session[Any], attribution: Attribution, is_needed: Callable[[], bool]) -> None:
         self._sessions = sessions
         self._attribution = attribution
+        self._is_needed = is_needed
         self._listeners = (
             ("before_flush", self._before_flush),
             ("after_flush", self._end_flush),
@@ -163,7 +166,7 @@ class SessionListener:
         question = current_question()
         if question is not None:
             question.refuse()
-        if _has_work(session):
+        if self._is_needed() and _has_work(session):
             self._attribution.ask_before_flush(session, flush_context)
 
     def _end_flush(self, session: Session, *args: Any) -> None:
@@ -178,7 +181,7 @@ class SessionListener:
                 # a copy, as connection() takes the bind out of it
                 question.protect(state.session.connection(bind_arguments=dict(state.bind_arguments)))
             return None
-        if not _is_write(state):
+        if not (self._is_needed() and _is_write(state)):
             return None
         if not self._attribution.has_callbacks:
             self._attribution.ask(state.session)
