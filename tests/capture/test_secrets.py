@@ -151,7 +151,7 @@ def test_no_page_shows_the_link_that_resets_a_password(create_app):
     client = app.app.test_client()
     for page in (
         "/audit/?period=all",
-        f"/audit/activity/{activity.id}",
+        f"/audit/activity/{activity.transaction_id}.{activity.id}",
         "/audit/transactions?period=all",
         f"/audit/transaction/{activity.transaction_id}",
         "/audit/export.csv?period=all",
