@@ -50,7 +50,7 @@ demo: $(VENV)/.example
 	$(VENV)/bin/python -m example_app --port $(PORT)
 
 # One driver, no browser, no process or environment of its own.
-FAST := $(filter-out tests/alembic tests/migrations tests/apps tests/example_app tests/torture tests/test_readme.py,\
+FAST := $(filter-out tests/migrations tests/apps tests/example_app tests/torture tests/test_readme.py,\
     $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py))) $(wildcard tests/test_*.py))
 check: lint
 	AUDIT_TEST_ONE_DRIVER=1 $(VENV)/bin/python -m pytest -q -n $(JOBS) -m 'not slow and not long and not browser' \

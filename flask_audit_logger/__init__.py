@@ -1,6 +1,6 @@
 """Audit log for Flask, Flask-SQLAlchemy and PostgreSQL."""
 
-from . import alembic as alembic  # registers the operations of migrations
+from . import migrations as migrations  # registers the operations of migrations
 from .exceptions import (
     ActorClassError,
     AuditLoggerError,

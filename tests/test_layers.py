@@ -35,14 +35,14 @@ LAYERS = {
     # Pure: no database, no request.
     "diff": Layer("i18n"),
     "query": Layer("exceptions i18n diff settings sql models schema", "sqlalchemy"),
-    "alembic": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
+    "migrations": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
     "ui": Layer("exceptions i18n diff settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "health": Layer("exceptions sql schema", "sqlalchemy"),
     "cli": Layer("exceptions settings schema health", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),
     "extension": Layer(
-        "exceptions settings models registry schema capture query alembic ui health cli",
+        "exceptions settings models registry schema capture query migrations ui health cli",
         "flask flask_sqlalchemy sqlalchemy",
     ),
 }

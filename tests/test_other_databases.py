@@ -12,8 +12,8 @@ from alembic.operations import Operations
 from flask import render_template_string
 
 from flask_audit_logger.ui import AuditUI
-from tests.alembic.conftest import make_project, project, release  # noqa: F401 - fixtures
-from tests.alembic.project import Project, downgrade_part, upgrade_part
+from tests.migrations.conftest import make_project, project, release  # noqa: F401 - fixtures
+from tests.migrations.project import Project, downgrade_part, upgrade_part
 from tests.support.models import AUDITED, Models
 
 REASON = "the audit log needs PostgreSQL, and this database is sqlite"

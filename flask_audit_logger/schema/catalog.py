@@ -80,6 +80,28 @@ _PARTITIONS = text(
     """
 )
 
+_PARTITION_NAMES = text(
+    """
+    SELECT n.nspname AS schema, c.relname AS name
+    FROM pg_catalog.pg_class AS root
+    JOIN pg_catalog.pg_namespace AS root_schema ON root_schema.oid = root.relnamespace
+    CROSS JOIN LATERAL pg_catalog.pg_partition_tree(root.oid) AS part
+    JOIN pg_catalog.pg_class AS c ON c.oid = part.relid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE root_schema.nspname = :schema AND root.relname = :table AND root.relkind = 'p' AND c.oid <> root.oid
+    """
+)
+
+_ACTOR_TYPE = text(
+    """
+    SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
+    FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname = 'transaction' AND a.attname = 'actor_id' AND NOT a.attisdropped
+    """
+)
+
 #: What a trigger of each verb is: PostgreSQL's bits for when it fires, and its transition tables.
 _SHAPES = {
     "insert": (4, None, "new_table"),
@@ -147,6 +169,16 @@ def has_schema(connection: Connection, schema: str) -> bool:
     """Whether there is a schema of that name."""
     query = text("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema)")
     return bool(connection.scalar(query, {"schema": schema}))
+
+
+def partitions_of(connection: Connection, schema: str, table: str) -> list[Row[Any]]:
+    """Schema and name of each partition of a table, on all levels."""
+    return list(connection.execute(_PARTITION_NAMES, {"schema": schema, "table": table}))
+
+
+def actor_type(connection: Connection, schema: str) -> str:
+    """The type of the actors' keys in a log, as PostgreSQL writes it."""
+    return str(connection.scalar(_ACTOR_TYPE, {"schema": schema}))
 
 
 def creators_in(connection: Connection, schema: str) -> list[str]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.health.baseline import baseline as record
 from flask_audit_logger.schema.declared import declared_triggers
-from tests.alembic.conftest import declare_table
+from tests.migrations.conftest import declare_table
 from tests.support.models import Models
 from tests.support.server import both_drivers, plain_engine
 

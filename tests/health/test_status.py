@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from tests.alembic.conftest import declare_table
+from tests.migrations.conftest import declare_table
 from tests.support.models import Models
 from tests.support.server import both_drivers
 

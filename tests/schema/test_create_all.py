@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from flask_audit_logger import AuditLogger, ConfigurationError
 from flask_audit_logger.schema.declared import declared_triggers
-from tests.alembic.catalog import catalog
+from tests.migrations.catalog import catalog
 from tests.support.models import AUDITED, Models
 from tests.support.server import both_drivers, plain_engine
 

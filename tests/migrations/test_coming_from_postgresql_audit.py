@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from tests.alembic.old import OldShop, needs_old_packages
-from tests.alembic.project import upgrade_part
+from tests.migrations.old import OldShop, needs_old_packages
+from tests.migrations.project import upgrade_part
 from tests.support.models import Models
 
 pytestmark = [needs_old_packages, pytest.mark.slow]

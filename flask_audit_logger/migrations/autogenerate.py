@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from alembic.autogenerate import comparators
@@ -32,12 +33,22 @@ from ..schema.dialects import is_supported, reason
 from ..schema.objects import Functions, Triggers
 from ..schema.wanted import wanted_triggers
 from .actor_type import replace_actor_type
+from .from_2.detect import convert_old_log, find_old_log, refuse_old_log_elsewhere
 from .locks import lock_first
-from .log_tables import INSIDE, compare_log_tables, is_on_log, remove_log
-from .neighbours import leave_alone
-from .old_log.compare import convert_old_log, find_old_log, refuse_old_log_elsewhere
+from .neighbours import (
+    INSIDE,
+    compare_log_tables,
+    dropped_tables,
+    is_looked_after,
+    is_on_log,
+    keep_partitions,
+    leave_alone,
+    metadatas,
+    remove_log,
+    restore_collations,
+)
 from .only_postgresql import put_below_condition
-from .ops import (
+from .operations import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
     InitAuditLoggerTriggersOp,
@@ -45,17 +56,55 @@ from .ops import (
     RemoveAuditLoggerSchemaOp,
     RemoveAuditLoggerTriggersOp,
 )
-from .partitions import keep_partitions
-from .registration import CONTINUE, FIRST, LAST, put_first, put_last
-from .tables import dropped_tables, is_looked_after, metadatas, restore_collations
 
 _log = logging.getLogger("alembic.autogenerate")
+
+
+# Where our comparators stand among those of Alembic and of other packages: one before the first, one after the last.
+# Alembic 1.18 and newer sort comparators by a declared priority. Before, they ran in the order in which they were
+# registered, in a list that only those versions have.
+
+#: Nobody else's comparator can stop ours: Alembic lets one stop those of its own group only.
+_GROUP = "flask_audit_logger"
+
+FIRST: dict[str, Any] = {}
+LAST: dict[str, Any] = {}
+CONTINUE: Any = None
+
+try:
+    from alembic.util import DispatchPriority, PriorityDispatchResult
+except ImportError:
+    IS_SORTED = False
+else:
+    IS_SORTED = True
+    FIRST = {"priority": DispatchPriority.FIRST, "subgroup": _GROUP}
+    LAST = {"priority": DispatchPriority.LAST, "subgroup": _GROUP}
+    CONTINUE = PriorityDispatchResult.CONTINUE
+
+
+def _put_first(comparator: Callable[..., Any]) -> None:
+    """Let a registered comparator run before all others."""
+    if not IS_SORTED:
+        _unsorted().remove(comparator)
+        _unsorted().insert(0, comparator)
+
+
+def _put_last(comparator: Callable[..., Any]) -> None:
+    """Let a registered comparator run after all others; the first comparator may call this while they run."""
+    if not IS_SORTED:
+        _unsorted().remove(comparator)
+        _unsorted().append(comparator)
+
+
+def _unsorted() -> list[Callable[..., Any]]:
+    registered: list[Callable[..., Any]] = comparators._registry["schema", "default"]
+    return registered
 
 
 @comparators.dispatch_for("schema", **FIRST)
 def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Any) -> Any:
     """Complete the tables of the log before Alembic compares them."""
-    put_last(compare_audit_logger)
+    _put_last(compare_audit_logger)
     if context.connection is not None and is_supported(context.connection):
         for metadata in metadatas(context):
             declaration = declaration_of(metadata)
@@ -89,7 +138,7 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
     return CONTINUE
 
 
-put_first(prepare_audit_logger)
+_put_first(prepare_audit_logger)
 
 
 def _leave_out(connection: Connection, context: AutogenContext, upgrade_ops: UpgradeOps) -> None:

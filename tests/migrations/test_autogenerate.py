@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_audit_logger import ConfigurationError
-from tests.alembic.project import downgrade_part, upgrade_part
+from tests.migrations.project import downgrade_part, upgrade_part
 
 USERS = {"audit": True, "columns": ["name", "hair_color", "email"]}
 
@@ -513,7 +513,7 @@ def test_two_loggers_in_one_database_do_not_see_each_other(make_project, release
 
 
 def test_one_table_name_in_two_schemas(project, create_app, execute, goes):
-    from tests.alembic.conftest import declare_table
+    from tests.migrations.conftest import declare_table
     from tests.support.models import Models
 
     def declare(exclude):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import flask_audit_logger
-from tests.alembic.project import upgrade_part
+from tests.migrations.project import upgrade_part
 
 OPERATIONS = [
     "init_audit_logger_schema",
@@ -71,7 +71,7 @@ def test_importing_the_operations_does_not_read_sql_or_need_flask():
         "spec = importlib.util.find_spec('flask_audit_logger')\n"
         "package.__path__ = spec.submodule_search_locations\n"
         "sys.modules['flask_audit_logger'] = package\n"
-        "import flask_audit_logger.alembic, flask_audit_logger.sql\n"
+        "import flask_audit_logger.migrations, flask_audit_logger.sql\n"
         "assert not flask_audit_logger.sql._read.cache_info().currsize\n",
         *filter(None, sys.path),
     )
@@ -109,9 +109,9 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_audit_logger import AuditLogger
 import flask_audit_logger
 assert "newer" in flask_audit_logger.__file__
-from tests.alembic.project import Project
-from tests.alembic.catalog import catalog
-from tests.alembic.conftest import declare_table
+from tests.migrations.project import Project
+from tests.migrations.catalog import catalog
+from tests.migrations.conftest import declare_table
 db = SQLAlchemy()
 declare_table(db.metadata, "users", **eval(os.environ["USERS"]))
 AuditLogger(db)

@@ -1,5 +1,1 @@
 """Coming from flask-audit-logger 2.0 or postgresql-audit 0.18: their migrations, their log, the way over and back."""
-
-from . import convert, legacy, ops, render
-
-__all__ = ["convert", "legacy", "ops", "render"]

@@ -9,8 +9,8 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from tests.alembic.conftest import declare_table
-from tests.alembic.project import upgrade_part
+from tests.migrations.conftest import declare_table
+from tests.migrations.project import upgrade_part
 from tests.support.models import Models
 from tests.support.server import both_drivers
 

@@ -10,9 +10,9 @@ from flask_sqlalchemy import SQLAlchemy
 from hypothesis import HealthCheck, given, settings
 
 from flask_audit_logger import AuditLogger
-from tests.alembic.catalog import catalog
-from tests.alembic.conftest import declare_table
-from tests.alembic.project import Project
+from tests.migrations.catalog import catalog
+from tests.migrations.conftest import declare_table
+from tests.migrations.project import Project
 from tests.support.server import plain_engine
 
 COLUMNS = ["name", 'Hair "colour"', "e'mail", "back\\slash", "{curly}", "a,b", "c:d", "100%", "tg_op"]

@@ -9,9 +9,9 @@ import json
 
 import pytest
 
-from tests.alembic.catalog import catalog
-from tests.alembic.old import LIFE, READ, OldShop, needs_old_packages
-from tests.alembic.project import upgrade_part
+from tests.migrations.catalog import catalog
+from tests.migrations.old import LIFE, READ, OldShop, needs_old_packages
+from tests.migrations.project import upgrade_part
 from tests.support.server import plain_engine
 
 pytestmark = [needs_old_packages, pytest.mark.slow]

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import URL, Engine
 
-from tests.alembic.catalog import catalog
-from tests.alembic.project import Project
+from tests.migrations.catalog import catalog
+from tests.migrations.project import Project
 from tests.support.apps import Application
 from tests.support.cluster import embedded_bindir
 from tests.support.models import Models

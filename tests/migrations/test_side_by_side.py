@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import comparators
 
-from tests.alembic.project import upgrade_part
+from tests.migrations.project import upgrade_part
 from tests.support.server import plain_engine
 
 USERS = {"audit": True, "columns": ["name", "email"]}
@@ -47,7 +47,7 @@ def test_functions_and_triggers_of_similar_names(project, release, dump, execute
 
 
 def test_naming_conventions(project, create_app, dump):
-    from tests.alembic.conftest import declare_table
+    from tests.migrations.conftest import declare_table
     from tests.support.models import Models
 
     convention = {

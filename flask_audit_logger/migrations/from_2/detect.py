@@ -12,8 +12,8 @@ from ...exceptions import ConfigurationError
 from ...schema.catalog import default_schema, unless_default
 from ...schema.declared import Declaration, declared_triggers
 from ...sql import CURRENT_VERSION
-from ..log_tables import is_on_log
-from .ops import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
+from ..neighbours import is_on_log
+from .operations import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
 
 _COLUMNS = text(
     """

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_audit_logger import AuditLogger
-from tests.alembic.conftest import declare_table
-from tests.alembic.project import downgrade_part, upgrade_part
+from tests.migrations.conftest import declare_table
+from tests.migrations.project import downgrade_part, upgrade_part
 from tests.support.server import both_drivers
 
 ANN = "5d0ab2b6-1c1d-4b1a-8f57-2f1d0f3b6a11"

@@ -10,7 +10,7 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from tests.alembic.test_frozen import OPERATIONS
+from tests.migrations.test_frozen import OPERATIONS
 from tests.support.documents import blocks
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "migrations.md"
@@ -25,7 +25,7 @@ def test_each_operation_and_argument_is_documented(name):
 
 
 def test_the_example_of_renames(create_app, outside, query, execute):
-    from tests.alembic.conftest import declare_table
+    from tests.migrations.conftest import declare_table
     from tests.support.models import Models
 
     users = {"audit": True, "columns": ["name"]}

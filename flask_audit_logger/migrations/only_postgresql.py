@@ -16,11 +16,12 @@ from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import OpContainer
 
 from ..schema.dialects import is_supported
-from .log_tables import is_on_log
+from .neighbours import is_on_log
+from .operations import AuditOperation, operation
 
 
-@Operations.register_operation("supports_audit_logger")
-class SupportsAuditLoggerOp(MigrateOperation):
+@operation("supports_audit_logger")
+class SupportsAuditLoggerOp(AuditOperation):
     """Ask whether the database can have a log."""
 
     @classmethod
@@ -28,10 +29,8 @@ class SupportsAuditLoggerOp(MigrateOperation):
         """Whether the database can have a log: ``True`` on PostgreSQL, also with ``--sql``."""
         return bool(operations.invoke(cls()))
 
-
-@Operations.implementation_for(SupportsAuditLoggerOp)
-def _supports(operations: Operations, operation: SupportsAuditLoggerOp) -> bool:
-    return is_supported(operations.migration_context)
+    def execute(self, operations: Operations) -> bool:
+        return is_supported(operations.migration_context)
 
 
 class OnlyPostgreSQLOps(OpContainer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from tests.alembic.project import downgrade_part, upgrade_part
+from tests.migrations.project import downgrade_part, upgrade_part
 from tests.support.server import both_drivers
 
 USERS = {"audit": {"exclude": ["hair_color"]}, "columns": ["name", "hair_color"]}
@@ -84,7 +84,7 @@ def test_an_application_without_a_logger_gets_nothing(project, release):
 
 
 def test_a_database_that_is_not_postgresql_is_left_alone(tmp_path, release):
-    from tests.alembic.project import Project
+    from tests.migrations.project import Project
 
     project = Project(tmp_path / "sqlite", sa.make_url(f"sqlite:///{tmp_path}/some.db"))
     application = release(users=USERS, audited=False)

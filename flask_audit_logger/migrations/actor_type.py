@@ -1,7 +1,7 @@
-"""Another type of the actors' keys: the application has got its model of users, or keys them otherwise.
+"""The operation that gives the keys of actors another type, in place of Alembic's own.
 
-Alembic writes the change as one of a column, which PostgreSQL refuses as soon as no cast is automatic, and which fails
-at the first actor that isn't such a key.
+Alembic changes the type of the column. PostgreSQL refuses that unless there is an automatic cast, and it fails at the
+first actor whose key doesn't fit.
 """
 
 from __future__ import annotations
@@ -9,25 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from alembic.autogenerate import renderers
-from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import AlterColumnOp, ModifyTableOps
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from ..schema.catalog import default_schema
+from ..schema import catalog
 from ..sql import CURRENT_VERSION, render
-from .execute import lock, log_schema, run
-
-_EXISTING = text(
-    """
-    SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
-    FROM pg_catalog.pg_attribute AS a
-    JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = :schema AND c.relname = 'transaction' AND a.attname = 'actor_id' AND NOT a.attisdropped
-    """
-)
+from .operations import AuditOperation, default_schema, lock, operation, run
 
 
 @dataclass(frozen=True)
@@ -40,8 +28,8 @@ class ActorType:
     version: int
 
 
-@Operations.register_operation("change_audit_logger_actor_type")
-class ChangeAuditLoggerActorTypeOp(MigrateOperation):
+@operation("change_audit_logger_actor_type")
+class ChangeAuditLoggerActorTypeOp(AuditOperation):
     """Give the keys of actors in the log another type."""
 
     def __init__(self, change: ActorType) -> None:
@@ -73,24 +61,14 @@ class ChangeAuditLoggerActorTypeOp(MigrateOperation):
         c = self.change
         return ChangeAuditLoggerActorTypeOp(ActorType(c.existing, c.type, c.schema, c.version))
 
-    def to_diff_tuple(self) -> tuple[str, ActorType]:
-        return ("change_audit_logger_actor_type", self.change)
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        c = self.change
+        return [c.type], {"existing_type": c.existing, "schema": c.schema, "version": c.version}
 
-
-@Operations.implementation_for(ChangeAuditLoggerActorTypeOp)
-def _change_type(operations: Operations, operation: ChangeAuditLoggerActorTypeOp) -> None:
-    c = operation.change
-    lock(operations, [(c.schema, "transaction")], exclusive=True)
-    run(operations, [render("change_actor_type", c.version, log_schema(operations, c.schema), type=c.type)])
-
-
-@renderers.dispatch_for(ChangeAuditLoggerActorTypeOp)
-def _render(context: AutogenContext, op: ChangeAuditLoggerActorTypeOp) -> str:
-    c = op.change
-    given = {"existing_type": c.existing, "schema": c.schema, "version": c.version}
-    named = [f"{name}={value!r}" for name, value in given.items() if value is not None]
-    prefix = context.opts.get("alembic_module_prefix") or ""
-    return f"{prefix}change_audit_logger_actor_type({', '.join([repr(c.type), *named])})"
+    def execute(self, operations: Operations) -> None:
+        c = self.change
+        lock(operations, [(c.schema, "transaction")], exclusive=True)
+        run(operations, [render("change_actor_type", c.version, c.schema or default_schema(operations), type=c.type)])
 
 
 def replace_actor_type(
@@ -100,7 +78,7 @@ def replace_actor_type(
 
     :param schema: schema of the log; ``None`` is the default schema of the connection.
     """
-    default = default_schema(connection)
+    default = catalog.default_schema(connection)
     replaced: list[MigrateOperation] = []
     for op in ops:
         if not isinstance(op, ModifyTableOps) or not _is_on_transaction(op, schema, default):
@@ -125,6 +103,6 @@ def _is_on_transaction(op: ModifyTableOps, schema: str | None, default: str) -> 
 
 
 def _ours(connection: Connection, change: Any, schema: str | None) -> ChangeAuditLoggerActorTypeOp:
-    existing = connection.scalar(_EXISTING, {"schema": schema or default_schema(connection)})
+    existing = catalog.actor_type(connection, schema or catalog.default_schema(connection))
     wanted = change.modify_type.compile(dialect=connection.dialect)
-    return ChangeAuditLoggerActorTypeOp(ActorType(wanted, str(existing), schema, CURRENT_VERSION))
+    return ChangeAuditLoggerActorTypeOp(ActorType(wanted, existing, schema, CURRENT_VERSION))

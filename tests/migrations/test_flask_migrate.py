@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import flask_audit_logger
-from tests.alembic.catalog import catalog
-from tests.alembic.project import upgrade_part
+from tests.migrations.catalog import catalog
+from tests.migrations.project import upgrade_part
 from tests.support.server import plain_engine
 
 APP = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import CreateForeignKeyOp, CreateTableOp, DropTableOp, ModifyTableOps
@@ -14,16 +13,15 @@ from sqlalchemy import Connection, ForeignKeyConstraint
 from ..schema.catalog import default_schema, tables_in, unless_default
 from ..schema.objects import LOG_TABLES
 from .actor_type import ChangeAuditLoggerActorTypeOp
-from .execute import lock
-from .old_log.ops import ConvertAuditLoggerLogOp
-from .ops import InitAuditLoggerTriggersOp, RemoveAuditLoggerTriggersOp
+from .from_2.operations import ConvertAuditLoggerLogOp
+from .operations import AuditOperation, InitAuditLoggerTriggersOp, RemoveAuditLoggerTriggersOp, lock, operation
 
 #: Schema and name of a table; the schema is ``None`` for the default one.
 Table = tuple[str | None, str]
 
 
-@Operations.register_operation("lock_audit_logger_tables")
-class LockAuditLoggerTablesOp(MigrateOperation):
+@operation("lock_audit_logger_tables")
+class LockAuditLoggerTablesOp(AuditOperation):
     """Take the locks of a migration before its first operation.
 
     :param tables: those to lock here.
@@ -57,24 +55,15 @@ class LockAuditLoggerTablesOp(MigrateOperation):
     def reverse(self) -> MigrateOperation:
         return LockAuditLoggerTablesOp(self.backward, exclusive=True, backward=self.tables)
 
-    def to_diff_tuple(self) -> tuple[str, tuple[Table, ...]]:
-        return ("lock_audit_logger_tables", self.tables)
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        tables = [name if schema is None else (schema, name) for schema, name in self.tables]
+        return tables, {"exclusive": self.exclusive or None}
 
+    def render(self, context: AutogenContext) -> str | list[str]:
+        return super().render(context) if self.tables else []
 
-@Operations.implementation_for(LockAuditLoggerTablesOp)
-def _lock(operations: Operations, operation: LockAuditLoggerTablesOp) -> None:
-    lock(operations, operation.tables, exclusive=operation.exclusive)
-
-
-@renderers.dispatch_for(LockAuditLoggerTablesOp)
-def _render(context: AutogenContext, op: LockAuditLoggerTablesOp) -> list[str]:
-    if not op.tables:
-        return []
-    prefix = context.opts.get("alembic_module_prefix") or ""
-    arguments = [repr(name if schema is None else (schema, name)) for schema, name in op.tables]
-    if op.exclusive:
-        arguments.append("exclusive=True")
-    return [f"{prefix}lock_audit_logger_tables({', '.join(arguments)})"]
+    def execute(self, operations: Operations) -> None:
+        lock(operations, self.tables, exclusive=self.exclusive)
 
 
 def lock_first(connection: Connection, schemas: set[str | None], ops: list[MigrateOperation]) -> list[MigrateOperation]:

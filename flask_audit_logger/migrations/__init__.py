@@ -1,0 +1,6 @@
+"""The operations of migrations and what autogenerate makes of them. Importing this registers them with Alembic."""
+
+from . import actor_type, autogenerate, locks, only_postgresql, operations, renames
+from .from_2 import operations as operations_from_2
+
+__all__ = ["actor_type", "autogenerate", "locks", "only_postgresql", "operations", "operations_from_2", "renames"]
