@@ -12,11 +12,10 @@ from sqlalchemy import Connection, Engine, MetaData
 from .exceptions import ConfigurationError
 from .health.baseline import baseline
 from .health.status import Finding, check, probe, risks
-from .schema.declared import declaration_of
+from .schema.declared import declaration_of, wanted_triggers
 from .schema.dialects import is_supported, reason
 from .schema.objects import Triggers
-from .schema.tables import audited_tables
-from .schema.wanted import wanted_triggers
+from .schema.table_options import audited_tables
 
 audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
 

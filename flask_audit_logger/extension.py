@@ -26,7 +26,7 @@ from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .registry import Registry
 from .schema.declared import patterns
 from .schema.dialects import is_supported, reason
-from .schema.tables import audited_tables
+from .schema.table_options import audited_tables
 from .settings import CaptureSettings
 from .ui.blueprint import register
 from .ui.options import AuditUI

@@ -16,7 +16,7 @@ from .exceptions import ActorClassError, ConfigurationError
 from .models import AuditModels, bind_actor, make_models
 from .schema import create_all
 from .schema.declared import Declaration, declare, is_declared, undeclare, unwatch, watch
-from .schema.tables import audited_tables
+from .schema.table_options import audited_tables
 
 DEFAULT_ACTOR_CLASS = "User"
 

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, text
 
 from ..exceptions import ConfigurationError
 from ..schema.catalog import default_schema, tables_in
+from ..schema.declared import in_catalog
 from ..schema.objects import Triggers, snapshot
-from ..schema.wanted import in_catalog
 from ..sql import quote_ident
 
 #: Number of blocks (8 kB) per database transaction.

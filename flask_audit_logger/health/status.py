@@ -20,9 +20,8 @@ from ..schema.catalog import (
     triggers_of_other_logs,
     unless_default,
 )
-from ..schema.declared import declaration_of, declared_functions, declared_triggers
+from ..schema.declared import declaration_of, declared_functions, declared_triggers, wanted_triggers
 from ..schema.objects import LOG_TABLES, Triggers
-from ..schema.wanted import wanted_triggers
 from ..sql import quote_ident
 
 # A role can become any role it is a member of, with or without inheriting its rights.

@@ -1,6 +1,6 @@
 """The operations of migrations and what autogenerate makes of them. Importing this registers them with Alembic."""
 
 from . import actor_type, autogenerate, locks, only_postgresql, operations, renames
-from .from_2 import operations as operations_from_2
+from .from_2 import conversion
 
-__all__ = ["actor_type", "autogenerate", "locks", "only_postgresql", "operations", "operations_from_2", "renames"]
+__all__ = ["actor_type", "autogenerate", "conversion", "locks", "only_postgresql", "operations", "renames"]

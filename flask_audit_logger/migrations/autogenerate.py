@@ -28,10 +28,9 @@ from ..schema.catalog import (
     triggers_of_other_logs,
     unless_default,
 )
-from ..schema.declared import Declaration, declaration_of, declared_functions
+from ..schema.declared import Declaration, declaration_of, declared_functions, wanted_triggers
 from ..schema.dialects import is_supported, reason
 from ..schema.objects import Functions, Triggers
-from ..schema.wanted import wanted_triggers
 from .actor_type import replace_actor_type
 from .from_2.detect import convert_old_log, find_old_log, refuse_old_log_elsewhere
 from .locks import lock_first

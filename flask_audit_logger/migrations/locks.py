@@ -13,7 +13,7 @@ from sqlalchemy import Connection, ForeignKeyConstraint
 from ..schema.catalog import default_schema, tables_in, unless_default
 from ..schema.objects import LOG_TABLES
 from .actor_type import ChangeAuditLoggerActorTypeOp
-from .from_2.operations import ConvertAuditLoggerLogOp
+from .from_2.conversion import ConvertAuditLoggerLogOp
 from .operations import AuditOperation, InitAuditLoggerTriggersOp, RemoveAuditLoggerTriggersOp, lock, operation
 
 #: Schema and name of a table; the schema is ``None`` for the default one.

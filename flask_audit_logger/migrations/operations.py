@@ -18,7 +18,7 @@ from ..schema import catalog
 from ..schema.declared import declaration_of
 from ..schema.dialects import is_supported
 from ..schema.objects import DEFAULT_SCHEMA, Functions, Triggers, snapshot
-from ..schema.options import TableOptions
+from ..schema.table_options import TableOptions
 from ..sql import CURRENT_VERSION, VERBS, quote_ident, quote_literal, render
 
 #: Names of arguments in a migration, and of the options they stand for.

@@ -25,8 +25,7 @@ from sqlalchemy.types import (
 
 from ..diff.kinds import ValueKind
 from ..schema.declared import Declaration, declaration_of
-from ..schema.options import TableOptions
-from ..schema.tables import audited_tables, table_options
+from ..schema.table_options import TableOptions, audited_tables, table_options
 from ..sql import VERBS
 from .refs import TableRef
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, text
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, render
 from .objects import DEFAULT_SCHEMA, Functions, Triggers
-from .options import TableOptions
+from .table_options import TableOptions
 
 _FUNCTIONS = text(
     """
@@ -77,6 +77,18 @@ _PARTITIONS = text(
     CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) AS tree
     JOIN pg_catalog.pg_class AS part ON part.oid = tree.relid AND part.oid <> c.oid AND part.relkind <> 'f'
     WHERE n.nspname = :schema AND c.relname = :table AND c.relkind = 'p'
+    """
+)
+
+_TABLES_CALLED = text(
+    """
+    SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_partitioned,
+        root_schema.nspname AS root_schema, root.relname AS root
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_class AS root ON c.relispartition AND root.oid = pg_catalog.pg_partition_root(c.oid)
+    LEFT JOIN pg_catalog.pg_namespace AS root_schema ON root_schema.oid = root.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND c.relname = ANY(CAST(:names AS text[]))
     """
 )
 
@@ -169,6 +181,11 @@ def has_schema(connection: Connection, schema: str) -> bool:
     """Whether there is a schema of that name."""
     query = text("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = :schema)")
     return bool(connection.scalar(query, {"schema": schema}))
+
+
+def tables_called(connection: Connection, names: list[str]) -> list[Row[Any]]:
+    """Schema and name of the tables with one of some names, and of the partitioned table that they belong to."""
+    return list(connection.execute(_TABLES_CALLED, {"names": names}))
 
 
 def partitions_of(connection: Connection, schema: str, table: str) -> list[Row[Any]]:

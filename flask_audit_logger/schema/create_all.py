@@ -9,10 +9,9 @@ from sqlalchemy.schema import CreateSchema
 
 from ..exceptions import ConfigurationError
 from .catalog import default_schema, has_schema, triggers_of_other_logs
-from .declared import declaration_of, declared_functions
+from .declared import declaration_of, declared_functions, wanted_triggers
 from .dialects import is_supported
 from .objects import LOG_TABLES
-from .wanted import wanted_triggers
 
 
 def attach(metadata: MetaData) -> None:

@@ -1,20 +1,22 @@
-"""What should exist: the log that belongs to one MetaData.
+"""What should exist: the log of one MetaData, its functions and its triggers.
 
 It is kept in ``metadata.info``, so that several applications and loggers in one process never see each other.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Connection, MetaData, Table
 
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION
+from .catalog import default_schema, tables_called, unless_default
 from .objects import Functions, Triggers
-from .tables import audited_tables, table_options
+from .table_options import TableOptions, audited_tables, table_options
 
 _INFO_KEY = "audit_logger"
 _COMPLETE_KEY = "audit_logger_complete"
@@ -117,3 +119,47 @@ def declared_triggers(metadata: MetaData) -> list[Triggers]:
         )
         for table in audited_tables(metadata)
     ]
+
+
+def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers]:
+    """The triggers that should exist, named as :func:`~.catalog.existing_triggers` names them.
+
+    A model may stand for a partition of an audited table. That has the triggers of its table, so none of its own.
+
+    :raises ConfigurationError: if such a model asks for other options than its table.
+    """
+    default = default_schema(connection)
+    declared = {(t.schema, t.table): t for t in (in_catalog(t, default) for t in declared_triggers(metadata))}
+    rows = tables_called(connection, [name for _, name in declared])
+    tables = {(unless_default(row.schema, default), row.name): row for row in rows}
+    wanted = []
+    for name, triggers in declared.items():
+        table = tables.get(name)
+        if table is None:
+            wanted.append(triggers)
+            continue
+        triggers = _partitioned(triggers, is_partitioned=table.is_partitioned)
+        root = declared.get((unless_default(table.root_schema, default), table.root))
+        if root is None:
+            wanted.append(triggers)
+        elif _asked_for(root) != _asked_for(triggers):
+            raise ConfigurationError(
+                f"The audited table {triggers.table!r} is a partition of {root.table!r}, so it is logged with the "
+                "options of that one. Give it the same, or don't mark it."
+            )
+    return wanted
+
+
+def in_catalog(triggers: Triggers, default: str) -> Triggers:
+    """The same triggers, named as :func:`~.catalog.existing_triggers` names them."""
+    return dataclasses.replace(triggers, schema=unless_default(triggers.schema, default))
+
+
+def _partitioned(triggers: Triggers, *, is_partitioned: bool) -> Triggers:
+    options = dataclasses.replace(triggers.options, partitioned=is_partitioned)
+    return dataclasses.replace(triggers, options=options)
+
+
+def _asked_for(triggers: Triggers) -> TableOptions:
+    """What the application says; key and partitions are facts of each table."""
+    return dataclasses.replace(triggers.options, key=(), partitioned=False)

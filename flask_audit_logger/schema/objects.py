@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
 from ..sql import FUNCTIONS, GUARD, VERBS, function_signature, quote_ident, quote_literal, render
-from .options import TableOptions
+from .table_options import TableOptions
 
 #: Stands for "no schema was given" where SQL needs a name and no connection can be asked.
 DEFAULT_SCHEMA = "public"

@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateSchema
 
 from flask_audit_logger.models import make_models
 from flask_audit_logger.schema.objects import Functions, Triggers
-from flask_audit_logger.schema.options import TableOptions
+from flask_audit_logger.schema.table_options import TableOptions
 from flask_audit_logger.sql import CURRENT_VERSION
 
 

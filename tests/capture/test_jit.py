@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_audit_logger.schema.objects import Triggers, snapshot
-from flask_audit_logger.schema.options import TableOptions
+from flask_audit_logger.schema.table_options import TableOptions
 from flask_audit_logger.sql import CURRENT_VERSION
 from tests.capture.tables import audited, logged, run
 

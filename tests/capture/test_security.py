@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.schema.objects import Triggers, snapshot
-from flask_audit_logger.schema.options import TableOptions
+from flask_audit_logger.schema.table_options import TableOptions
 from flask_audit_logger.sql import CURRENT_VERSION, FUNCTIONS, function_signature
 from tests.capture.tables import audited, logged, run, short
 from tests.support.server import both_drivers

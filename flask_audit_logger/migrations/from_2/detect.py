@@ -13,7 +13,7 @@ from ...schema.catalog import default_schema, unless_default
 from ...schema.declared import Declaration, declared_triggers
 from ...sql import CURRENT_VERSION
 from ..neighbours import is_on_log
-from .operations import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
+from .conversion import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
 
 _COLUMNS = text(
     """
