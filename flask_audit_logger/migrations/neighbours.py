@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData, Table, Text
 from ..schema.catalog import default_schema, partitions_of, unless_default
 from ..schema.declared import Declaration
 from ..schema.objects import LOG_TABLES, Triggers
-from ..sql import FUNCTIONS, VERBS
+from ..sql import FUNCTIONS, TRIGGER_FUNCTIONS, VERBS
 
 #: Option of a comparison inside another one, whose operations are looked at further.
 INSIDE = "audit_logger_inside"
@@ -151,5 +151,5 @@ def _drops_ours(op: Any) -> bool:
         return False
     signature = str(op.target.signature).replace('"', "")
     if signature in _TRIGGERS:
-        return "audit_logger_capture(" in op.target.definition
+        return any(f"audit_logger_{name}(" in op.target.definition for name in TRIGGER_FUNCTIONS)
     return signature.startswith(_FUNCTIONS)

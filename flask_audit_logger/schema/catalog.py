@@ -35,7 +35,7 @@ _FUNCTIONS = text(
 # encoding of the database, each with a null after it.
 _TRIGGERS = text(
     """
-    SELECT n.nspname, c.relname, c.relispartition, c.relkind, t.tgname, t.tgenabled,
+    SELECT n.nspname, c.relname, c.relispartition, c.relkind, t.tgname, t.tgenabled, p.proname,
         CASE
             WHEN t.tgnargs > 0 AND getdatabaseencoding() = 'SQL_ASCII' THEN args.first
             WHEN t.tgnargs > 0 THEN convert(args.first, getdatabaseencoding(), 'UTF8')
@@ -53,7 +53,8 @@ _TRIGGERS = text(
     CROSS JOIN LATERAL (
         SELECT substring(t.tgargs FOR greatest(position(decode('00', 'hex') IN t.tgargs) - 1, 0)) AS first
     ) AS args
-    WHERE log.nspname = :schema AND p.proname = 'audit_logger_capture' AND p.pronargs = 0 AND NOT t.tgisinternal
+    WHERE log.nspname = :schema AND p.proname IN ('audit_logger_capture', 'audit_logger_truncate') AND p.pronargs = 0
+        AND NOT t.tgisinternal
     ORDER BY n.nspname, c.relname, t.tgname
     """
 )
@@ -64,7 +65,7 @@ _LOGS = text(
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = p.oid
-    WHERE p.proname = 'audit_logger_capture' AND p.pronargs = 0
+    WHERE p.proname IN ('audit_logger_capture', 'audit_logger_truncate') AND p.pronargs = 0
     ORDER BY n.nspname
     """
 )
@@ -114,12 +115,12 @@ _ACTOR_TYPE = text(
     """
 )
 
-#: What a trigger of each verb is: PostgreSQL's bits for when it fires, and its transition tables.
+#: What a trigger of each verb is: its function, PostgreSQL's bits for when it fires, and its transition tables.
 _SHAPES = {
-    "insert": (4, None, "new_table"),
-    "delete": (8, "old_table", None),
-    "update": (16, "old_table", "new_table"),
-    "truncate": (32 | 2, None, None),
+    "insert": ("audit_logger_capture", 4, None, "new_table"),
+    "delete": ("audit_logger_capture", 8, "old_table", None),
+    "update": ("audit_logger_capture", 16, "old_table", "new_table"),
+    "truncate": ("audit_logger_truncate", 32 | 2, None, None),
 }
 
 _VOLATILITY = {"IMMUTABLE": "i", "STABLE": "s", "VOLATILE": "v"}
@@ -311,7 +312,7 @@ def _is_same(row: Row[Any] | None, sql: str) -> bool:
 
 
 def _works(row: Row[Any]) -> bool:
-    shape = (row.tgtype, row.tgoldtable, row.tgnewtable)
+    shape = (row.proname, row.tgtype, row.tgoldtable, row.tgnewtable)
     return row.tgenabled in _ENABLED and row.is_unconditional and _SHAPES.get(_verb(row) or "") == shape
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
-from ..sql import FUNCTIONS, GUARD, VERBS, function_signature, quote_ident, quote_literal, render
+from ..sql import FUNCTIONS, GUARD, TRIGGER_FUNCTIONS, VERBS, function_signature, quote_ident, quote_literal, render
 from .table_options import TableOptions
 
 #: Stands for "no schema was given" where SQL needs a name and no connection can be asked.
@@ -49,10 +49,9 @@ class Functions:
         depend on a trigger function, so CASCADE takes nothing else along.
         """
         schema = self.schema or default_schema
-        return [
-            f"DROP FUNCTION IF EXISTS {function_signature(name, schema)}{' CASCADE' if name == 'capture' else ''}"
-            for name, _ in reversed(FUNCTIONS)
-        ]
+        names = [name for name, _ in reversed(FUNCTIONS)]
+        cascade = dict.fromkeys(TRIGGER_FUNCTIONS, " CASCADE")
+        return [f"DROP FUNCTION IF EXISTS {function_signature(n, schema)}{cascade.get(n, '')}" for n in names]
 
     def _comment(self, name: str, schema: str) -> str:
         comment = f"flask-audit-logger, version {self.version}{_GUARD_COMMENT if name == GUARD else ''}"
@@ -111,7 +110,10 @@ class Triggers:
 
         Only if they are there: DROP TRIGGER IF EXISTS locks out readers even if there is nothing to drop.
         """
-        capture = quote_literal(function_signature("capture", self.audit_schema or default_schema))
+        log = self.audit_schema or default_schema
+        functions = ", ".join(
+            f"to_regprocedure({quote_literal(function_signature(name, log))})" for name in TRIGGER_FUNCTIONS
+        )
         kept = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in self.options.verbs) or "NULL"
         ours = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in VERBS)
         named = quote_literal(table)
@@ -124,7 +126,7 @@ class Triggers:
             "        SELECT tgname, tgrelid::regclass AS tgrelid",
             "        FROM pg_catalog.pg_trigger",
             "        WHERE NOT tgisinternal",
-            f"            AND (tgfoid = {capture}::regprocedure OR tgname IN ({ours}))",
+            f"            AND (tgfoid IN ({functions}) OR tgname IN ({ours}))",
             f"            AND (tgname IN ({kept})) IS NOT TRUE",
             f"            AND (tgrelid = {named}::regclass",
             f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608 - quoted

@@ -20,9 +20,15 @@ FUNCTIONS = (
     ("columns_of", "jsonb, jsonb"),
     ("safe_value", "text, text, bigint, bigint"),
     ("projection", "oid, jsonb, boolean"),
+    ("note", "text, text, text"),
+    ("key_columns", "oid, jsonb"),
     ("capture", ""),
+    ("truncate", ""),
     (GUARD, ""),
 )
+
+#: Those that triggers call.
+TRIGGER_FUNCTIONS = ("capture", "truncate")
 
 _PLACEHOLDER = re.compile("@([a-z_]+)@")
 

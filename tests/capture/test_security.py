@@ -172,6 +172,9 @@ OVERLOADS = (
     "audit_logger_record_key(jsonb, VARIADIC anyarray) RETURNS text",
     "audit_logger_columns_of(json, jsonb) RETURNS jsonb",
     "audit_logger_current_transaction(VARIADIC text[]) RETURNS bigint",
+    "audit_logger_note(VARIADIC text[]) RETURNS bigint",
+    "audit_logger_note(name, name, name) RETURNS bigint",
+    "audit_logger_key_columns(regclass, jsonb) RETURNS text[]",
 )
 
 

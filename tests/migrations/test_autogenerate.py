@@ -220,6 +220,10 @@ TRIGGER_DAMAGE = {
         "CREATE FUNCTION idle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
         "CREATE OR REPLACE TRIGGER audit_logger_insert AFTER INSERT ON users EXECUTE FUNCTION idle()",
     ],
+    "on the function of other verbs": [
+        "CREATE OR REPLACE TRIGGER audit_logger_truncate BEFORE TRUNCATE ON users "
+        """FOR EACH STATEMENT EXECUTE FUNCTION audit_logger_capture('{"key"\\: ["id"]}')"""
+    ],
 }
 
 

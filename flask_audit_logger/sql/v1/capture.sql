@@ -19,9 +19,6 @@ AS $function$
 DECLARE
     options jsonb := coalesce(TG_ARGV[0], '{}');
     is_part boolean := options ?| '{exclude,only}';
-    is_marker boolean;
-    is_parent boolean;
-    note text;
     is_short boolean := coalesce(options ->> 'old_data' = 'changed', false);
     mask jsonb := '{}';
     is_projected boolean;
@@ -37,8 +34,6 @@ DECLARE
     new_count bigint := 0;
     row_size bigint;
     verb text := lower(TG_OP);
-    transaction_id bigint;
-    remembered text;
     row_alias text;
     columns text;
     changes text;
@@ -71,7 +66,7 @@ BEGIN
             SELECT count(*) INTO old_count FROM old_table;
         END IF;
     END IF;
-    IF old_count = 0 AND new_count = 0 AND TG_OP <> 'TRUNCATE' THEN
+    IF old_count = 0 AND new_count = 0 THEN
         RETURN NULL;
     END IF;
 
@@ -85,127 +80,14 @@ BEGIN
         WHERE c.oid = coalesce(pg_partition_root(TG_RELID), TG_RELID);
     END IF;
 
-    IF TG_OP = 'TRUNCATE' THEN
-        is_marker := coalesce(options ->> 'truncate', 'marker') = 'marker';
-        IF options ->> 'truncate' = 'refuse' THEN
-            RAISE EXCEPTION '(audit_logger) TRUNCATE of the audited table %.% is refused', schema_name, table_name
-                USING
-                    ERRCODE = 'object_not_in_prerequisite_state',
-                    HINT = 'Use DELETE, or change the option "truncate" of this table.';
-        ELSIF NOT is_marker THEN
-            -- Rows that we may not read, or not all of them, are no reason to let TRUNCATE fail, nor may they be missing
-            -- unseen. The rows of partitions are logged by their own triggers, if they have them by now.
-            SELECT
-                c.relkind = 'p',
-                CASE
-                    WHEN c.relkind = 'p' THEN EXISTS (
-                        SELECT
-                        FROM pg_partition_tree(c.oid) AS p
-                        WHERE p.isleaf
-                            AND NOT EXISTS (
-                                SELECT
-                                FROM pg_trigger AS t
-                                WHERE t.tgrelid = p.relid
-                                    AND t.tgname = TG_NAME
-                                    AND t.tgenabled <> 'D'
-                            )
-                    )
-                    ELSE NOT has_schema_privilege(c.relnamespace, 'USAGE')
-                        OR NOT has_table_privilege(c.oid, 'SELECT')
-                        OR row_security_active(c.oid)
-                END
-            INTO is_parent, is_marker
-            FROM pg_class AS c
-            WHERE c.oid = TG_RELID;
-            IF is_marker THEN
-                note := 'rows_unread';
-            ELSIF is_parent THEN
-                RETURN NULL;
-            END IF;
-        END IF;
-    END IF;
-
     -- Only these words switch capture off, and they leave a mark; anything else leaves it on.
     IF lower(current_setting('flask_audit_logger.enable_versioning', true)) IN ('false', 'off', 'no', '0') THEN
-        note := 'capture_off';
-    END IF;
-    IF note IS NOT NULL THEN
-        transaction_id := @schema@.audit_logger_current_transaction();
-        remembered := current_setting('flask_audit_logger.transaction');
-        UPDATE @schema@.transaction AS t
-        SET context = t.context || jsonb_build_object(
-            capture.note,
-            coalesce(t.context -> capture.note, '[]') || to_jsonb(concat(capture.schema_name, '.', capture.table_name))
-        )
-        WHERE t.ctid = split_part(capture.remembered, ' ', 1)::tid
-            AND t.id = capture.transaction_id
-            AND NOT coalesce(t.context -> capture.note, '[]') ? concat(capture.schema_name, '.', capture.table_name)
-        RETURNING concat(t.ctid, substr(capture.remembered, strpos(capture.remembered, ' '))) INTO remembered;
-        IF FOUND THEN
-            -- the row has moved
-            PERFORM set_config('flask_audit_logger.transaction', remembered, true);
-        END IF;
-        IF note = 'capture_off' THEN
-            RETURN NULL;
-        END IF;
-    END IF;
-
-    IF is_marker THEN
-        transaction_id := @schema@.audit_logger_current_transaction();
-        -- Whoever empties a partitioned table empties its partitions; their triggers fire after its own. An entry made
-        -- since tells that this is another statement of the same text.
-        IF options ? 'partition' THEN
-            PERFORM
-            FROM @schema@.activity AS a
-            WHERE a.transaction_id = capture.transaction_id
-                AND a.verb = 'truncate'
-                AND a.issued_at = statement_timestamp()
-                AND a.relid <> TG_RELID
-                AND a.relid IN (SELECT p.relid FROM pg_partition_ancestors(TG_RELID) AS p (relid))
-                AND NOT EXISTS (
-                    SELECT
-                    FROM @schema@.activity AS b
-                    WHERE b.transaction_id = a.transaction_id
-                        AND b.id > a.id
-                        AND b.table_name = a.table_name
-                        AND b.schema = a.schema
-                );
-            IF FOUND THEN
-                RETURN NULL;
-            END IF;
-        END IF;
-        INSERT INTO @schema@.activity
-            (schema, table_name, relid, issued_at, native_transaction_id, verb, transaction_id)
-        VALUES (
-            capture.schema_name,
-            capture.table_name,
-            TG_RELID,
-            statement_timestamp(),
-            xact_id,
-            capture.verb,
-            capture.transaction_id
-        );
+        PERFORM @schema@.audit_logger_note('capture_off'::text, schema_name, table_name);
         RETURN NULL;
     END IF;
 
     IF NOT options ? 'key' THEN
-        key_columns := ARRAY(
-            SELECT a.attname
-            FROM pg_index AS i
-            CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
-            JOIN pg_attribute AS a
-                ON a.attrelid = i.indrelid
-                AND a.attnum = k.attnum
-            WHERE i.indrelid = TG_RELID
-                AND i.indisprimary
-            ORDER BY k.position
-        );
-        -- A column that must not be stored can't be part of what is stored as key.
-        IF options -> 'mask' ?| key_columns OR options -> 'exclude' ?| key_columns
-            OR NOT options -> 'only' ?& key_columns
-        THEN
-            key_columns := '{}';
-        END IF;
+        key_columns := @schema@.audit_logger_key_columns(TG_RELID, options);
         only_key := CASE WHEN cardinality(key_columns) = 1 THEN key_columns[1] END;
     ELSIF jsonb_array_length(options -> 'key') = 1 THEN
         only_key := options #>> '{key,0}';
@@ -230,7 +112,7 @@ BEGIN
     -- without loss or error, the row is small (a compressed value unfolds to 255 times its size at most, and an array of
     -- nulls to 32 times that; jsonb ends at 256 MB), and no large value is read only to be left out. Else column by
     -- column, by a statement made for this table.
-    is_projected := TG_OP = 'TRUNCATE' OR coalesce(row_size > 30000, false);
+    is_projected := coalesce(row_size > 30000, false);
     IF is_part AND NOT is_projected THEN
         SELECT c.relkind = 'p' OR c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0
         INTO is_projected
@@ -471,11 +353,6 @@ BEGIN
             SELECT 'delete', to_jsonb(%1$I.*), '{}'::jsonb, NULL::jsonb
             FROM (SELECT %2$s FROM old_table) AS %1$I
             $sql$
-        WHEN TG_OP = 'TRUNCATE' THEN
-            $sql$
-            SELECT 'delete', to_jsonb(%1$I.*), '{}'::jsonb, NULL::jsonb
-            FROM (SELECT %2$s FROM ONLY %3$s) AS %1$I
-            $sql$
         -- Both tables hold their rows in the order in which they were changed, so the n-th old row became the n-th new
         -- row, as long as there are as many of them.
         WHEN old_count = new_count THEN
@@ -502,12 +379,12 @@ BEGIN
                 n.record
             FROM (SELECT to_jsonb(%1$I.*) AS record FROM (SELECT %2$s FROM old_table) AS %1$I) AS o
             FULL JOIN (SELECT to_jsonb(%1$I.*) AS record FROM (SELECT %2$s FROM new_table) AS %1$I) AS n
-                ON %4$I.audit_logger_record_key(o.record, $5) = %4$I.audit_logger_record_key(n.record, $5)
+                ON %3$I.audit_logger_record_key(o.record, $5) = %3$I.audit_logger_record_key(n.record, $5)
             $sql$
     END;
     EXECUTE format(
         $sql$
-        INSERT INTO %4$I.activity (
+        INSERT INTO %3$I.activity (
             schema, table_name, relid, issued_at, native_transaction_id, verb, old_data, changed_data, record_key,
             transaction_id
         )
@@ -520,7 +397,7 @@ BEGIN
             c.verb,
             CASE
                 WHEN c.verb = 'insert' THEN c.old_row
-                WHEN c.verb = 'update' AND $6 THEN %4$I.audit_logger_columns_of(c.changed, c.old_row || $7)
+                WHEN c.verb = 'update' AND $6 THEN %3$I.audit_logger_columns_of(c.changed, c.old_row || $7)
                 WHEN $7 = '{}' THEN c.old_row
                 ELSE c.old_row || $7
             END,
@@ -528,9 +405,9 @@ BEGIN
             CASE
                 WHEN octet_length(c.keyed_row ->> $9) <= 1000 THEN c.keyed_row ->> $9
                 WHEN $5 = '{}' THEN NULL
-                ELSE %4$I.audit_logger_record_key(c.keyed_row, $5)
+                ELSE %3$I.audit_logger_record_key(c.keyed_row, $5)
             END,
-            (SELECT %4$I.audit_logger_current_transaction())
+            (SELECT %3$I.audit_logger_current_transaction())
         FROM (
             SELECT
                 p.verb,
@@ -552,7 +429,6 @@ BEGIN
         $sql$,
         row_alias,
         columns,
-        TG_RELID::regclass,
         @schema_name@
     )
     USING schema_name, table_name, TG_RELID, xact_id, key_columns, is_short, mask, ignored, only_key;

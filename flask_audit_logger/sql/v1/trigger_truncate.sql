@@ -3,4 +3,4 @@
 CREATE OR REPLACE TRIGGER audit_logger_truncate
 BEFORE TRUNCATE ON @table@
 FOR EACH STATEMENT
-EXECUTE FUNCTION @schema@.audit_logger_capture(@options@);
+EXECUTE FUNCTION @schema@.audit_logger_truncate(@options@);
