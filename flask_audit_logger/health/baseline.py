@@ -9,7 +9,6 @@ from sqlalchemy import Engine, text
 
 from ..exceptions import ConfigurationError
 from ..schema.catalog import default_schema, tables_in
-from ..schema.declared import in_catalog
 from ..schema.objects import Triggers, snapshot
 from ..sql import quote_ident
 
@@ -59,8 +58,7 @@ def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
     """
     with engine.connect() as connection:
         default = default_schema(connection)
-        named = in_catalog(triggers, default)
-        if (named.schema, named.table) not in tables_in(connection):
+        if triggers.name(default) not in tables_in(connection):
             raise ConfigurationError(f"There is no table {triggers.table!r} in the database.")
         table = quote_ident(triggers.schema or default, triggers.table)
         leaves = connection.execute(_LEAVES, {"table": table}).all()

@@ -18,9 +18,9 @@ from ..schema.catalog import (
     installed_version,
     tables_in,
     triggers_of_other_logs,
-    unless_default,
 )
 from ..schema.declared import declaration_of, declared_functions, declared_triggers, wanted_triggers
+from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Triggers
 from ..sql import quote_ident
 
@@ -132,10 +132,10 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     default = default_schema(connection)
     log = declaration.schema or default
     there = tables_in(connection)
-    existing = {(f.triggers.schema, f.triggers.table): f for f in existing_triggers(connection, declaration.schema)}
-    elsewhere = {(t.schema, t.table): t for t in triggers_of_other_logs(connection, declaration.schema)}
+    existing = {f.triggers.name(default): f for f in existing_triggers(connection, declaration.schema)}
+    elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, declaration.schema)}
     problems = []
-    if not {(unless_default(log, default), name) for name in LOG_TABLES} <= there:
+    if not {TableName(log, name) for name in LOG_TABLES} <= there:
         problems.append("its tables are missing")
     elif installed_version(connection, log) is None:
         problems.append("its functions are missing")
@@ -143,14 +143,14 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         problems.append("its functions are outdated or were changed")
     found = [Finding(f"log in schema {log}", tuple(problems))]
     for wanted in wanted_triggers(connection, metadata):
-        name = (wanted.schema, wanted.table)
+        name = wanted.name(default)
         differences = tuple(_differences(wanted, existing.pop(name, None)))
         if name in elsewhere:
             differences = (f"its changes are logged in schema {elsewhere[name].audit_schema or default}",)
         missing = differences if name in there else ("the table is missing",)
-        found.append(Finding(".".join(filter(None, name)), missing, wanted))
+        found.append(Finding(name.short(default), missing, wanted))
     note = "no audited model has this table, but its triggers write to the log"
-    return found + [Finding(".".join(filter(None, name)), note=note) for name in existing]
+    return found + [Finding(name.short(default), note=note) for name in existing]
 
 
 def risks(connection: Connection, metadata: MetaData) -> list[str]:

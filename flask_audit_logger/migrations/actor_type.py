@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from ..schema import catalog
 from ..sql import CURRENT_VERSION, render
-from .operations import AuditOperation, default_schema, lock, operation, run
+from .operations import AuditOperation, Table, default_schema, lock, operation, run
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,12 @@ class ChangeAuditLoggerActorTypeOp(AuditOperation):
         c = self.change
         return [c.type], {"existing_type": c.existing, "schema": c.schema, "version": c.version}
 
+    def locks(self) -> tuple[list[Table], bool]:
+        return [(self.change.schema, "transaction")], True
+
     def execute(self, operations: Operations) -> None:
         c = self.change
-        lock(operations, [(c.schema, "transaction")], exclusive=True)
+        lock(operations, *self.locks())
         run(operations, [render("change_actor_type", c.version, c.schema or default_schema(operations), type=c.type)])
 
 

@@ -30,6 +30,7 @@ from ..schema.catalog import (
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions, wanted_triggers
 from ..schema.dialects import is_supported, reason
+from ..schema.names import TableName
 from ..schema.objects import Functions, Triggers
 from .actor_type import replace_actor_type
 from .from_2.detect import convert_old_log, find_old_log, refuse_old_log_elsewhere
@@ -182,15 +183,13 @@ def _compare(
     functions = declared_functions(metadata)
     if functions is not None and not are_current(connection, functions):
         last.append(_functions_op(connection, functions))
-    existing = {
-        (found.triggers.schema, found.triggers.table): found
-        for found in existing_triggers(connection, declaration.schema)
-    }
+    default = default_schema(connection)
+    existing = {found.triggers.name(default): found for found in existing_triggers(connection, declaration.schema)}
     wanted = _wanted(context, connection, metadata, upgrade_ops)
     keep_partitions(connection, wanted, upgrade_ops)
     moved = _in_other_logs(connection, declaration, upgrade_ops)
     for triggers in wanted:
-        name = (triggers.schema, triggers.table)
+        name = triggers.name(default)
         found = existing.pop(name, None)
         if not _is_same(found, triggers):
             previous = moved.get(name) if found is None else found.triggers
@@ -217,13 +216,14 @@ def _former(previous: Triggers | None, wanted: Triggers, connection: Connection)
 
 def _in_other_logs(
     connection: Connection, declaration: Declaration, upgrade_ops: UpgradeOps
-) -> dict[tuple[str | None, str], Triggers]:
+) -> dict[TableName, Triggers]:
     """The triggers of logs that stay; those of a log that is dropped go with it."""
-    dropped = dropped_tables(upgrade_ops, default_schema(connection))
+    default = default_schema(connection)
+    dropped = dropped_tables(upgrade_ops, default)
     return {
-        (triggers.schema, triggers.table): triggers
+        triggers.name(default): triggers
         for triggers in triggers_of_other_logs(connection, declaration.schema)
-        if (triggers.audit_schema, "activity") not in dropped
+        if TableName.resolve("activity", triggers.audit_schema, default) not in dropped
     }
 
 
@@ -242,19 +242,16 @@ def _wanted(
 ) -> list[Triggers]:
     """The triggers that should exist on tables that are there, or about to be, and that the environment looks after."""
     default = default_schema(connection)
-    there = tables_in(connection) | {
-        (unless_default(op.schema, default), op.table_name) for op in upgrade_ops.ops if isinstance(op, CreateTableOp)
-    }
+    made = (op for op in upgrade_ops.ops if isinstance(op, CreateTableOp))
+    there = tables_in(connection) | {TableName.resolve(op.table_name, op.schema, default) for op in made}
     there -= _of_models(context, metadata, default, looked_after=False)
-    return [t for t in wanted_triggers(connection, metadata) if (t.schema, t.table) in there]
+    return [t for t in wanted_triggers(connection, metadata) if t.name(default) in there]
 
 
-def _of_models(
-    context: AutogenContext, metadata: MetaData, default: str, *, looked_after: bool
-) -> set[tuple[str | None, str]]:
+def _of_models(context: AutogenContext, metadata: MetaData, default: str, *, looked_after: bool) -> set[TableName]:
     """The tables of the models, those that the environment looks after or those that it leaves out."""
     return {
-        (unless_default(table.schema, default), table.name)
+        TableName.resolve(table.name, table.schema, default)
         for table in metadata.tables.values()
         if is_looked_after(context, table) is looked_after
     }
@@ -262,7 +259,7 @@ def _of_models(
 
 def _ours_to_remove(
     context: AutogenContext, connection: Connection, metadata: MetaData, upgrade_ops: UpgradeOps
-) -> set[tuple[str | None, str]]:
+) -> set[TableName]:
     """Tables that are models without audit, or about to be dropped. On any other the triggers are somebody else's."""
     default = default_schema(connection)
     return _of_models(context, metadata, default, looked_after=True) | dropped_tables(upgrade_ops, default)
@@ -276,9 +273,9 @@ def _unseen(
     It was ours if all its triggers are on tables of ours.
     """
     ours = _ours_to_remove(context, connection, metadata, upgrade_ops)
-    tables: dict[str, set[tuple[str | None, str]]] = defaultdict(set)
+    tables: dict[str, set[TableName]] = defaultdict(set)
     for triggers in triggers_of_other_logs(connection, None):
-        tables[str(triggers.audit_schema)].add((triggers.schema, triggers.table))
+        tables[str(triggers.audit_schema)].add(triggers.name(default_schema(connection)))
     found: list[MigrateOperation] = []
     for schema, names in tables.items():
         if schema not in schemas and names <= ours:
@@ -297,13 +294,14 @@ def _abandoned(
     dropped = dropped_tables(upgrade_ops, default)
     first: list[MigrateOperation] = []
     last: list[MigrateOperation] = []
-    for schema in sorted({schema for schema, name in dropped if name == "activity"}, key=lambda name: name or ""):
-        version = installed_version(connection, schema or default)
-        if (schema, "transaction") not in dropped or version is None:
+    for name in sorted(table.schema for table in dropped if table.name == "activity"):
+        version = installed_version(connection, name)
+        if TableName(name, "transaction") not in dropped or version is None:
             continue
+        schema = unless_default(name, default)
         first += [RemoveAuditLoggerTriggersOp(found.triggers) for found in existing_triggers(connection, schema)]
         first.append(RemoveAuditLoggerFunctionsOp(Functions(schema=schema, version=version)))
         if schema is not None:
             last.append(RemoveAuditLoggerSchemaOp(schema))
-        restore_collations(upgrade_ops, schema, default)
+        restore_collations(upgrade_ops, name, default)
     return first, last

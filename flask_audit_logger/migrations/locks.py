@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
@@ -11,13 +11,9 @@ from alembic.operations.ops import CreateForeignKeyOp, CreateTableOp, DropTableO
 from sqlalchemy import Connection, ForeignKeyConstraint
 
 from ..schema.catalog import default_schema, tables_in, unless_default
+from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES
-from .actor_type import ChangeAuditLoggerActorTypeOp
-from .from_2.conversion import ConvertAuditLoggerLogOp
-from .operations import AuditOperation, InitAuditLoggerTriggersOp, RemoveAuditLoggerTriggersOp, lock, operation
-
-#: Schema and name of a table; the schema is ``None`` for the default one.
-Table = tuple[str | None, str]
+from .operations import AuditOperation, Table, lock, operation
 
 
 @operation("lock_audit_logger_tables")
@@ -63,7 +59,7 @@ class LockAuditLoggerTablesOp(AuditOperation):
         return super().render(context) if self.tables else []
 
     def execute(self, operations: Operations) -> None:
-        lock(operations, self.tables, exclusive=self.exclusive)
+        lock(operations, self.tables, self.exclusive)
 
 
 def lock_first(connection: Connection, schemas: set[str | None], ops: list[MigrateOperation]) -> list[MigrateOperation]:
@@ -71,52 +67,38 @@ def lock_first(connection: Connection, schemas: set[str | None], ops: list[Migra
 
     :param schemas: the schemas of logs; ``None`` is the default one.
     """
-    ours: set[Table] = set()
-    others: set[Table] = set()
-    is_exclusive = False
-    for op in ops:
-        if isinstance(op, InitAuditLoggerTriggersOp):
-            ours.add((op.triggers.schema, op.triggers.table))
-            is_exclusive |= op.drops_triggers
-        elif isinstance(op, RemoveAuditLoggerTriggersOp):
-            ours.add((op.triggers.schema, op.triggers.table))
-            is_exclusive = True
-        elif isinstance(op, ChangeAuditLoggerActorTypeOp):
-            ours.add((op.change.schema, "transaction"))
-            is_exclusive = True
-        elif isinstance(op, ConvertAuditLoggerLogOp):
-            ours.update(op.old.tables())
-            is_exclusive = True
-        elif isinstance(op, ModifyTableOps | DropTableOp):
-            others |= {(op.schema, op.table_name), *_referred(op)}
-            is_exclusive = True
-        elif isinstance(op, CreateTableOp):
-            others |= {(op.schema, op.table_name), *_referred(op)}
-    if not ours:
-        return ops
     default = default_schema(connection)
-    tables = {(unless_default(schema, default), name) for schema, name in ours | others}
-    dropped = {(unless_default(op.schema, default), op.table_name) for op in ops if isinstance(op, DropTableOp)}
-    forward = _ordered(tables & tables_in(connection), schemas)
-    backward = _ordered(tables - dropped, schemas)
-    first = [LockAuditLoggerTablesOp(forward, exclusive=is_exclusive)] if forward else []
-    return [*first, *ops, LockAuditLoggerTablesOp(backward=backward)]
+    locks = [op.locks() for op in ops if isinstance(op, AuditOperation)]
+    tables = {TableName.resolve(name, schema, default) for locked, _ in locks for schema, name in locked}
+    if not tables:
+        return ops
+    for op in ops:
+        if isinstance(op, CreateTableOp | ModifyTableOps | DropTableOp):
+            tables |= {TableName.resolve(name, schema, default) for schema, name in _locked_by(op)}
+    is_exclusive = any(exclusive for _, exclusive in locks)
+    is_exclusive |= any(isinstance(op, ModifyTableOps | DropTableOp) for op in ops)
+    logs = {schema or default for schema in schemas}
+    gone = {TableName.resolve(op.table_name, op.schema, default) for op in ops if isinstance(op, DropTableOp)}
+    before = _arguments(tables & tables_in(connection), logs, default)
+    after = _arguments(tables - gone, logs, default)
+    first = [LockAuditLoggerTablesOp(before, exclusive=is_exclusive)] if before else []
+    return [*first, *ops, LockAuditLoggerTablesOp(backward=after)]
 
 
-def _referred(op: MigrateOperation) -> set[Table]:
-    """The tables to which a new foreign key refers; PostgreSQL locks them, too."""
+def _locked_by(op: CreateTableOp | ModifyTableOps | DropTableOp) -> Iterator[Table]:
+    """The tables that one of Alembic's operations locks: its own, and those to which a new foreign key refers."""
+    yield op.schema, op.table_name
     if isinstance(op, CreateTableOp):
-        keys = [part for part in op.columns if isinstance(part, ForeignKeyConstraint)]
-        return {(key.referred_table.schema, key.referred_table.name) for key in keys}
-    made = [part for part in op.ops if isinstance(part, CreateForeignKeyOp)] if isinstance(op, ModifyTableOps) else []
-    return {(part.kw.get("referent_schema"), part.referent_table) for part in made}
+        for key in op.columns:
+            if isinstance(key, ForeignKeyConstraint):
+                yield key.referred_table.schema, key.referred_table.name
+    elif isinstance(op, ModifyTableOps):
+        for part in op.ops:
+            if isinstance(part, CreateForeignKeyOp):
+                yield part.kw.get("referent_schema"), part.referent_table
 
 
-def _ordered(tables: Iterable[Table], schemas: set[str | None]) -> list[Table]:
+def _arguments(tables: Iterable[TableName], logs: Collection[str], default: str) -> list[Table]:
     """One order for all migrations. Writers lock an audited table first and then the log, so the log comes last."""
-
-    def position(table: Table) -> tuple[bool, str, str]:
-        schema, name = table
-        return (name in LOG_TABLES and schema in schemas, schema or "", name)
-
-    return sorted(tables, key=position)
+    ordered = sorted(tables, key=lambda table: (table.name in LOG_TABLES and table.schema in logs, table))
+    return [(unless_default(table.schema, default), table.name) for table in ordered]

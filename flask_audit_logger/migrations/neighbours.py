@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from alembic.autogenerate import produce_migrations
@@ -12,8 +13,9 @@ from alembic.operations import MigrateOperation
 from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from sqlalchemy import Connection, MetaData, Table, Text
 
-from ..schema.catalog import default_schema, partitions_of, unless_default
+from ..schema.catalog import default_schema, partitions_of
 from ..schema.declared import Declaration
+from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Triggers
 from ..sql import FUNCTIONS, TRIGGER_FUNCTIONS, VERBS
 
@@ -42,19 +44,18 @@ def is_looked_after(context: AutogenContext, table: Table, *, reflected: bool = 
     return context.run_object_filters(table, table.name, "table", reflected, None)
 
 
-def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[tuple[str | None, str]]:
-    """The tables that a migration drops by schema and name; the schema is ``None`` for the default one."""
-    return {
-        (unless_default(op.schema, default), op.table_name) for op in upgrade_ops.ops if isinstance(op, DropTableOp)
-    }
+def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[TableName]:
+    """The tables that a migration drops."""
+    drops = (op for op in upgrade_ops.ops if isinstance(op, DropTableOp))
+    return {TableName.resolve(op.table_name, op.schema, default) for op in drops}
 
 
-def restore_collations(upgrade_ops: UpgradeOps, schema: str | None, default: str) -> None:
+def restore_collations(upgrade_ops: UpgradeOps, schema: str, default: str) -> None:
     """Let the log that a downgrade makes again sort as it did: SQLAlchemy before 2.1 doesn't reflect a collation."""
     for position, op in enumerate(upgrade_ops.ops):
         if not isinstance(op, DropTableOp) or op.table_name != "activity":
             continue
-        if unless_default(op.schema, default) == schema:
+        if (op.schema or default) == schema:
             table = op.to_table()
             for name in ("table_name", "record_key"):
                 if name in table.c:
@@ -125,19 +126,21 @@ def keep_partitions(connection: Connection, audited: list[Triggers], upgrade_ops
     default = default_schema(connection)
     dropped = dropped_tables(upgrade_ops, default)
     kept = {
-        (row.schema, row.name): triggers.table
+        partition: triggers.table
         for triggers in audited
-        if (triggers.schema, triggers.table) not in dropped
-        for row in partitions_of(connection, triggers.schema or default, triggers.table)
-        if (unless_default(row.schema, default), row.name) in dropped
+        if triggers.name(default) not in dropped
+        for partition in partitions_of(connection, triggers.name(default))
+        if partition in dropped
     }
-    for (_, name), table in sorted(kept.items()):
-        _log.info("Kept partition %r of the audited table %r", name, table)
+    for partition, table in sorted(kept.items()):
+        _log.info("Kept partition %r of the audited table %r", partition.name, table)
     upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if not _is_on(op, kept, default)]
 
 
-def _is_on(op: MigrateOperation, tables: Any, default: str) -> bool:
-    return isinstance(op, DropTableOp | ModifyTableOps) and (op.schema or default, op.table_name) in tables
+def _is_on(op: MigrateOperation, tables: Collection[TableName], default: str) -> bool:
+    if not isinstance(op, DropTableOp | ModifyTableOps):
+        return False
+    return TableName.resolve(op.table_name, op.schema, default) in tables
 
 
 def leave_alone(upgrade_ops: UpgradeOps) -> None:

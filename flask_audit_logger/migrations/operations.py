@@ -17,6 +17,7 @@ from sqlalchemy import MetaData, text
 from ..schema import catalog
 from ..schema.declared import declaration_of
 from ..schema.dialects import is_supported
+from ..schema.names import TableName
 from ..schema.objects import DEFAULT_SCHEMA, Functions, Triggers, snapshot
 from ..schema.table_options import TableOptions
 from ..sql import CURRENT_VERSION, VERBS, quote_ident, quote_literal, render
@@ -32,6 +33,10 @@ COLUMN_ARGUMENTS = {
 _OPTION_ARGUMENTS = {option: argument for argument, option in COLUMN_ARGUMENTS.items()}
 
 
+#: Schema and name of a table as an operation has them; the schema may be ``None`` for the default one.
+Table = tuple[str | None, str]
+
+
 class AuditOperation(MigrateOperation):
     """Base of our operations."""
 
@@ -41,6 +46,10 @@ class AuditOperation(MigrateOperation):
     def execute(self, operations: Operations) -> Any:
         """Run the statements, or write them into the script of ``--sql``; what it returns is what the call returns."""
         raise NotImplementedError
+
+    def locks(self) -> tuple[list[Table], bool]:
+        """The tables that the operation locks, and whether readers are locked out, too."""
+        return [], False
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """The arguments by position and by name, as a migration has them; a name whose value is None is left out."""
@@ -99,14 +108,14 @@ def run(operations: Operations, statements: Iterable[str]) -> None:
             operations.execute(text(statement.replace(":", "\\:")))
 
 
-def lock(operations: Operations, tables: Iterable[tuple[str | None, str]], *, exclusive: bool) -> None:
+def lock(operations: Operations, tables: Iterable[Table], exclusive: bool) -> None:
     """Take the locks of an operation; see ``lock_tables.sql``. Those that the migration has already cost nothing.
 
-    :param tables: schema and name; the schema may be ``None`` for the default one.
     :param exclusive: whether readers are locked out, too.
     """
     default = default_schema(operations)
-    names = ", ".join(quote_literal(quote_ident(schema or default, name)) for schema, name in tables)
+    quoted = [TableName.resolve(name, schema, default).quoted for schema, name in tables]
+    names = ", ".join(map(quote_literal, quoted))
     mode = "ACCESS EXCLUSIVE" if exclusive else "SHARE ROW EXCLUSIVE"
     run(operations, [render("lock_tables", 1, default, tables=names, mode=mode)])
 
@@ -293,10 +302,9 @@ class InitAuditLoggerTriggersOp(AuditOperation):
         triggers = Triggers(table_name, schema, audit_schema, version or 1, options)
         return operations.invoke(cls(triggers, is_of_old_migration=version is None))
 
-    @property
-    def drops_triggers(self) -> bool:
-        """Whether a trigger may go, of a verb that is not captured: that locks out readers, too."""
-        return set(self.triggers.options.verbs) != set(VERBS)
+    def locks(self) -> tuple[list[Table], bool]:
+        # the trigger of a verb that is not captured may have to go
+        return [(self.triggers.schema, self.triggers.table)], set(self.triggers.options.verbs) != set(VERBS)
 
     def reverse(self) -> MigrateOperation:
         if self.previous is not None:
@@ -312,7 +320,7 @@ class InitAuditLoggerTriggersOp(AuditOperation):
     def execute(self, operations: Operations) -> None:
         triggers = self.triggers
         default = default_schema(operations)
-        lock(operations, [(triggers.schema, triggers.table)], exclusive=self.drops_triggers)
+        lock(operations, *self.locks())
         if self.is_of_old_migration:
             triggers = replace(triggers, audit_schema=triggers.audit_schema or declared_schema(operations))
             run(operations, [_unless_old_log(triggers.create(default), triggers.audit_schema or default)])
@@ -370,8 +378,11 @@ class RemoveAuditLoggerTriggersOp(AuditOperation):
         named = {"schema": self.triggers.schema, "partitioned": self.triggers.options.partitioned or None}
         return [self.triggers.table], named
 
+    def locks(self) -> tuple[list[Table], bool]:
+        return [(self.triggers.schema, self.triggers.table)], True
+
     def execute(self, operations: Operations) -> None:
-        lock(operations, [(self.triggers.schema, self.triggers.table)], exclusive=True)
+        lock(operations, *self.locks())
         run(operations, self.triggers.drop(default_schema(operations)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, render
+from .names import TableName
 from .objects import DEFAULT_SCHEMA, Functions, Triggers
 from .table_options import TableOptions
 
@@ -81,7 +83,7 @@ _PARTITIONS = text(
     """
 )
 
-_TABLES_CALLED = text(
+_PARTITIONING = text(
     """
     SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_partitioned,
         root_schema.nspname AS root_schema, root.relname AS root
@@ -127,7 +129,7 @@ _VOLATILITY = {"IMMUTABLE": "i", "STABLE": "s", "VOLATILE": "v"}
 
 _TABLES = text(
     """
-    SELECT CASE WHEN n.nspname <> :default THEN n.nspname END AS schema, c.relname AS name
+    SELECT n.nspname, c.relname
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p')
@@ -168,6 +170,18 @@ class ExistingTriggers:
     is_complete: bool = True
 
 
+@dataclass(frozen=True)
+class Partitioning:
+    """How a table has to do with partitions.
+
+    :param is_partitioned: whether it has partitions.
+    :param root: the partitioned table on top, if the table is a partition.
+    """
+
+    is_partitioned: bool
+    root: TableName | None
+
+
 def default_schema(connection: Connection) -> str:
     """The schema in which a name without schema is."""
     return connection.dialect.default_schema_name or DEFAULT_SCHEMA
@@ -184,14 +198,22 @@ def has_schema(connection: Connection, schema: str) -> bool:
     return bool(connection.scalar(query, {"schema": schema}))
 
 
-def tables_called(connection: Connection, names: list[str]) -> list[Row[Any]]:
-    """Schema and name of the tables with one of some names, and of the partitioned table that they belong to."""
-    return list(connection.execute(_TABLES_CALLED, {"names": names}))
+def partitioning(connection: Connection, names: Iterable[TableName]) -> dict[TableName, Partitioning]:
+    """What is known of some tables; those that don't exist are missing."""
+    rows = connection.execute(_PARTITIONING, {"names": [table.name for table in names]})
+    return {
+        TableName(row.schema, row.name): Partitioning(
+            row.is_partitioned, None if row.root is None else TableName(row.root_schema, row.root)
+        )
+        for row in rows
+    }
 
 
-def partitions_of(connection: Connection, schema: str, table: str) -> list[Row[Any]]:
-    """Schema and name of each partition of a table, on all levels."""
-    return list(connection.execute(_PARTITION_NAMES, {"schema": schema, "table": table}))
+def partitions_of(connection: Connection, table: TableName) -> list[TableName]:
+    """The partitions of a table, on all levels."""
+    return [
+        TableName(*row) for row in connection.execute(_PARTITION_NAMES, {"schema": table.schema, "table": table.name})
+    ]
 
 
 def actor_type(connection: Connection, schema: str) -> str:
@@ -204,10 +226,9 @@ def creators_in(connection: Connection, schema: str) -> list[str]:
     return list(connection.scalars(_CREATORS, {"schema": schema}))
 
 
-def tables_in(connection: Connection) -> set[tuple[str | None, str]]:
-    """All tables by schema and name; the schema is ``None`` for those in the default schema."""
-    rows = connection.execute(_TABLES, {"default": default_schema(connection)})
-    return {(row.schema, row.name) for row in rows}
+def tables_in(connection: Connection) -> set[TableName]:
+    """All tables."""
+    return {TableName(*row) for row in connection.execute(_TABLES)}
 
 
 def installed_version(connection: Connection, schema: str) -> int | None:
@@ -244,26 +265,27 @@ def existing_triggers(connection: Connection, audit_schema: str | None) -> list[
     version = installed_version(connection, audit_schema or default)
     if version is None:
         return []
-    on_partitions: dict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
-    by_table: dict[tuple[str, str], list[Row[Any]]] = defaultdict(list)
+    on_partitions: dict[TableName, list[Row[Any]]] = defaultdict(list)
+    by_table: dict[TableName, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(_TRIGGERS, {"schema": audit_schema or default}):
         if row.relispartition and _argument(row).get("partition"):
-            on_partitions[row.root_schema, row.root_table].append(row)
+            on_partitions[TableName(row.root_schema, row.root_table)].append(row)
         else:
-            by_table[row.nspname, row.relname].append(row)
+            by_table[TableName(row.nspname, row.relname)].append(row)
     found = []
-    for (schema, table), rows in by_table.items():
+    for table, rows in by_table.items():
         partitioned = rows[0].relkind == "p"
         triggers = Triggers(
-            table=table,
-            schema=unless_default(schema, default),
+            table=table.name,
+            schema=unless_default(table.schema, default),
             audit_schema=audit_schema,
             version=version,
             options=_options([row for row in rows if _works(row)], partitioned=partitioned),
         )
-        partitions = connection.scalar(_PARTITIONS, {"schema": schema, "table": table}) if partitioned else 0
+        counted = {"schema": table.schema, "table": table.name}
+        partitions = connection.scalar(_PARTITIONS, counted) if partitioned else 0
         is_complete = len(rows) == len(triggers.options.verbs) and _are_alike(
-            on_partitions[schema, table], triggers.options, partitions or 0
+            on_partitions[table], triggers.options, partitions or 0
         )
         found.append(ExistingTriggers(triggers, is_complete))
     return found

@@ -53,10 +53,10 @@ def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> No
         return  # create_all() was asked for other tables only
     default = default_schema(connection)
     _run(connection, functions.create(default))
-    elsewhere = {(t.schema, t.table): t for t in triggers_of_other_logs(connection, functions.schema)}
+    elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, functions.schema)}
     for triggers in wanted_triggers(connection, metadata):
         if existing.has_table(triggers.table, schema=triggers.schema):
-            other = elsewhere.get((triggers.schema, triggers.table))
+            other = elsewhere.get(triggers.name(default))
             if other is not None:
                 raise ConfigurationError(
                     f"Changes of {triggers.table!r} are logged in schema {other.audit_schema or default!r}, and no "

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, Table
 
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION
-from .catalog import default_schema, tables_called, unless_default
+from .catalog import default_schema, partitioning, unless_default
 from .objects import Functions, Triggers
 from .table_options import TableOptions, audited_tables, table_options
 
@@ -129,9 +129,8 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
     :raises ConfigurationError: if such a model asks for other options than its table.
     """
     default = default_schema(connection)
-    declared = {(t.schema, t.table): t for t in (in_catalog(t, default) for t in declared_triggers(metadata))}
-    rows = tables_called(connection, [name for _, name in declared])
-    tables = {(unless_default(row.schema, default), row.name): row for row in rows}
+    declared = {t.name(default): in_catalog(t, default) for t in declared_triggers(metadata)}
+    tables = partitioning(connection, declared)
     wanted = []
     for name, triggers in declared.items():
         table = tables.get(name)
@@ -139,7 +138,7 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
             wanted.append(triggers)
             continue
         triggers = _partitioned(triggers, is_partitioned=table.is_partitioned)
-        root = declared.get((unless_default(table.root_schema, default), table.root))
+        root = None if table.root is None else declared.get(table.root)
         if root is None:
             wanted.append(triggers)
         elif _asked_for(root) != _asked_for(triggers):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
-from ..sql import FUNCTIONS, GUARD, TRIGGER_FUNCTIONS, VERBS, function_signature, quote_ident, quote_literal, render
+from ..sql import FUNCTIONS, GUARD, TRIGGER_FUNCTIONS, VERBS, function_signature, quote_literal, render
+from .names import TableName
 from .table_options import TableOptions
 
 #: Stands for "no schema was given" where SQL needs a name and no connection can be asked.
@@ -76,7 +77,7 @@ class Triggers:
 
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make the triggers of the captured verbs and drop those of the others."""
-        table = self._name(default_schema)
+        table = self.name(default_schema).quoted
         statements = [self._drop_others(table, default_schema)]
         statements += [self._create_one(verb, table, default_schema, partition=False) for verb in self.options.verbs]
         if self.options.partitioned:
@@ -88,13 +89,14 @@ class Triggers:
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that drop the triggers, if they are there."""
-        statements = [self._drop_one(verb, self._name(default_schema)) for verb in VERBS]
+        statements = [self._drop_one(verb, self.name(default_schema).quoted) for verb in VERBS]
         if self.options.partitioned:
             statements += [self._on_partitions(self._drop_one(verb, "%s"), default_schema) for verb in VERBS]
         return statements
 
-    def _name(self, default_schema: str) -> str:
-        return quote_ident(self.schema or default_schema, self.table)
+    def name(self, default_schema: str = DEFAULT_SCHEMA) -> TableName:
+        """The table, with its schema."""
+        return TableName.resolve(self.table, self.schema, default_schema)
 
     def _create_one(self, verb: str, table: str, default_schema: str, *, partition: bool) -> str:
         options = quote_literal(self.options.argument(partition=partition))
@@ -140,7 +142,7 @@ class Triggers:
 
     def _on_partitions(self, statement: str, default_schema: str) -> str:
         """Run a statement, in which ``%s`` stands for the table, on each partition that can have such triggers."""
-        table = quote_literal(self._name(default_schema))
+        table = quote_literal(self.name(default_schema).quoted)
         escaped = quote_literal(statement.replace("%", "%%").replace("%%s", "%s", 1))
         return (  # names and statement are quoted
             "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"  # noqa: S608 - quoted
@@ -168,7 +170,7 @@ def snapshot(
         "snapshot",
         triggers.version,
         triggers.audit_schema or default_schema,
-        table=quote_literal(quote_ident(triggers.schema or default_schema, triggers.table)),
+        table=quote_literal(triggers.name(default_schema).quoted),
         options=quote_literal(triggers.options.argument()),
         leaf="NULL" if leaf is None else quote_literal(leaf),
         first_block="NULL" if first_block is None else str(first_block),

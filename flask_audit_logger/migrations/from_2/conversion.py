@@ -17,7 +17,7 @@ from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import text
 
 from ...sql import quote_ident, quote_literal, render
-from ..operations import AuditOperation, declared_schema, default_schema, lock, operation, run
+from ..operations import AuditOperation, Table, declared_schema, default_schema, lock, operation, run
 
 #: Rows of one UPDATE: some seconds of work.
 BATCH = 50_000
@@ -53,17 +53,16 @@ class OldLog:
     statements: tuple[str, ...]
     version: int
 
-    def tables(self) -> list[tuple[str | None, str]]:
-        """Schema and name of what a conversion locks: the tables that the log has entries of, and its own two."""
-        audited: list[tuple[str | None, str]] = [(schema, table) for schema, table, _ in self.record_keys]
-        return [*audited, (self.schema, "activity"), (self.schema, "transaction")]
-
 
 class _LogOp(AuditOperation):
     """An operation on a whole log, written with one argument per line."""
 
     def __init__(self, old: OldLog) -> None:
         self.old = old
+
+    def locks(self) -> tuple[list[Table], bool]:
+        audited: list[Table] = [(schema, table) for schema, table, _ in self.old.record_keys]
+        return [*audited, (self.old.schema, "activity"), (self.old.schema, "transaction")], True
 
     def render(self, context: AutogenContext) -> str:
         prefix = context.opts.get("alembic_module_prefix") or ""
@@ -117,7 +116,7 @@ class ConvertAuditLoggerLogOp(_LogOp):
     def execute(self, operations: Operations) -> None:
         old = self.old
         schema = old.schema or default_schema(operations)
-        lock(operations, old.tables(), exclusive=True)
+        lock(operations, *self.locks())
         run(operations, [_sql("convert_structure", old, schema)])
         run(operations, [f"DROP OPERATOR IF EXISTS {operator}" for operator in old.operators])
         run(operations, [f"DROP FUNCTION IF EXISTS {function}" for function in old.functions])
@@ -162,7 +161,7 @@ class RestoreAuditLoggerLogOp(_LogOp):
 
     def execute(self, operations: Operations) -> None:
         old = self.old
-        lock(operations, old.tables(), exclusive=True)
+        lock(operations, *self.locks())
         is_postgresql_audit = old.origin.startswith("postgresql-audit")
         back = _sql(
             "convert_back",

@@ -9,8 +9,9 @@ from alembic.operations.ops import AlterColumnOp, DropColumnOp, ModifyTableOps
 from sqlalchemy import Connection, MetaData, text
 
 from ...exceptions import ConfigurationError
-from ...schema.catalog import default_schema, unless_default
+from ...schema.catalog import default_schema
 from ...schema.declared import Declaration, declared_triggers
+from ...schema.names import TableName
 from ...sql import CURRENT_VERSION
 from ..neighbours import is_on_log
 from .conversion import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
@@ -107,7 +108,7 @@ _TRIGGERS = text(
 
 _ELSEWHERE = text(
     """
-    SELECT log.nspname AS log, CASE WHEN n.nspname <> :default THEN n.nspname END AS schema, c.relname AS name
+    SELECT log.nspname AS log, n.nspname AS schema, c.relname AS name
     FROM pg_catalog.pg_trigger AS t
     JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
     JOIN pg_catalog.pg_namespace AS log ON log.oid = p.pronamespace
@@ -174,9 +175,9 @@ def refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declara
     :raises ConfigurationError: if it logs one of our tables.
     """
     default = default_schema(connection)
-    audited = {(unless_default(t.schema, default), t.table) for t in declared_triggers(metadata)}
-    for row in connection.execute(_ELSEWHERE, {"default": default, "schema": declaration.schema or default}):
-        origin = _origin(connection, row.log) if (row.schema, row.name) in audited else None
+    audited = {t.name(default) for t in declared_triggers(metadata)}
+    for row in connection.execute(_ELSEWHERE, {"schema": declaration.schema or default}):
+        origin = _origin(connection, row.log) if TableName(row.schema, row.name) in audited else None
         if origin is not None:
             raise ConfigurationError(
                 f"{origin} logs changes of {row.name!r} in schema {row.log!r}. Let the AuditLogger have that schema "
