@@ -79,19 +79,18 @@ def pgettext(context: str, text: str, **values: Any) -> str:
     return str(_filled(language().texts.pgettext(context, text), text, values))
 
 
-def lazy_gettext(text: str) -> str:
-    """A text that is translated whenever it is read: for what is written once for all requests, such as a label."""
-    return text if flask_babel is None else cast(str, _lazy(text))
+if flask_babel is not None:
 
-
-def _lazy(text: str) -> Any:
-    class LazyText(flask_babel.LazyString):  # type: ignore[misc]  # Flask-Babel has no types
-        """A text of ours. Flask-Babel takes a lazy text for HTML; a translation is none."""
+    class _LazyText(flask_babel.LazyString):  # type: ignore[misc]  # Flask-Babel has no types
+        """A text that is translated when read. Flask-Babel's own calls itself HTML, which no translation is."""
 
         def __html__(self) -> str:
             return escape(str(self))
 
-    return LazyText(gettext, text)
+
+def lazy_gettext(text: str) -> str:
+    """A text that is translated whenever it is read: for what is written once for all requests, such as a label."""
+    return text if flask_babel is None else cast(str, _LazyText(gettext, text))
 
 
 def marked(text: str) -> str:
