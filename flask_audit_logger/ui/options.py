@@ -25,13 +25,13 @@ logger = logging.getLogger("flask_audit_logger.ui")
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks at the pages.
+    """The user who looks at the pages.
 
     :param id: key of the user.
-    :param label: how the user is called.
-    :param timezone: IANA name of the zone in which times are shown, or a ``ZoneInfo``; ``None``, and what is no zone,
-        for ``AUDIT_UI_TIMEZONE``.
-    :param locale: language of the pages, such as ``de`` or ``de_AT``; ``None`` for the one that Flask-Babel selects.
+    :param label: name of the user.
+    :param timezone: IANA name of the time zone for the pages, or a ``ZoneInfo``; for ``None`` and unknown names
+        ``AUDIT_UI_TIMEZONE`` applies.
+    :param locale: language of the pages, such as ``de`` or ``de_AT``; ``None`` for Flask-Babel's choice.
     """
 
     id: str
@@ -42,10 +42,10 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Label:
-    """How a record or an actor is called.
+    """Name of a record or an actor.
 
-    :param text: shown, always escaped.
-    :param url: a page of the application about it; only a path (``/products/42``) or an http(s) URL is linked.
+    :param text: the name; always escaped.
+    :param url: its page in the application; only a path (``/products/42``) or an http(s) URL becomes a link.
     :param deleted: whether it no longer exists.
     """
 
@@ -64,7 +64,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Preset:
-    """A search the application offers above the filters.
+    """A search offered above the filters.
 
     :param name: text of the link.
     :param filters: parameters of the list, such as ``{"table": "products", "col": ["price"]}``.
@@ -76,14 +76,14 @@ class Preset:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the application's own on the list of changes and in exports.
+    """An additional column of the list of changes and of exports.
 
-    Both functions get the whole activity, also what its viewer may not see; they decide what they show of it.
+    Both functions get the whole activity, including values hidden from the viewer; they decide what to show.
 
     :param name: in exports.
     :param title: above the column of the list.
-    :param cell: ``(activity) -> value`` for the list, shown as text; ``None``: the list does not have the column.
-    :param export: ``(activity) -> value`` for exports, where ``None`` is nothing; ``None``: exports do not have it.
+    :param cell: ``(activity) -> value`` for the list, shown as text; ``None`` leaves the column out of the list.
+    :param export: ``(activity) -> value`` for exports; ``None`` leaves the column out of exports.
     """
 
     name: str
@@ -94,9 +94,9 @@ class Column:
 
 @dataclass(frozen=True)
 class RevertPolicy:
-    """How values are put back; without one, they can't be.
+    """Allow values to be put back.
 
-    :param reason_required: whether whoever does it has to say why.
+    :param reason_required: whether a reason must be given.
     """
 
     reason_required: bool = True
@@ -104,14 +104,14 @@ class RevertPolicy:
 
 @dataclass(frozen=True)
 class ViewEvent:
-    """Somebody read a page of the log, or tried to.
+    """A page of the log was read or refused.
 
-    :param action: what the permission callback was asked for.
-    :param target: what the permission callback was asked about.
+    :param action: the action that the permission callback got.
+    :param target: the target that it got.
     :param filters: the parameters of the address.
-    :param status: of the response: 200, or 403 for an attempt that was refused.
-    :param rows: rows that a list showed or an export holds; ``None`` for other pages.
-    :param address: of the client, as the application sees it.
+    :param status: of the response: 200, or 403 for a refused attempt.
+    :param rows: number of rows of a list or an export; ``None`` for other pages.
+    :param address: client address, as the application sees it.
     """
 
     viewer: Viewer | None
@@ -147,7 +147,7 @@ class Audited(Protocol):
 
 
 def asked(name: str, call: Callable[[], T], otherwise: T) -> T:
-    """What a hook of the application answers; one that fails is logged and takes no page with it.
+    """Result of a hook of the application; a failing hook is logged and does not fail the page.
 
     :param name: which hook of :class:`AuditUI`, for the message.
     """
@@ -160,43 +160,43 @@ def asked(name: str, call: Callable[[], T], otherwise: T) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditUI:
-    """The pages of the log and everything an application can say about them.
+    """The options of the pages.
 
-    Without ``permission`` every page is refused to everybody.
+    Without ``permission`` every page answers 403.
 
-    :param permission: ``(action, target) -> bool | Response``. Only ``True`` lets somebody in. Actions are ``list``,
-        ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and what the pages offer besides; the target is a
+    :param permission: ``(action, target) -> bool | Response``. Only ``True`` grants access. Actions are ``list``,
+        ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and others (see ``docs/ui.md``); the target is a
         :class:`RecordRef`, the position of a change (``transaction_id`` and ``activity_id``), the id of a transaction,
         an actor's id as text, or ``None``. A link is shown only if its page would open.
     :param viewer: ``() -> Viewer | None``; by default the user of Flask-Login.
-    :param scope: ``(select, viewer) -> select``, put on every select of activities; may use the columns of
+    :param scope: ``(select, viewer) -> select``, applied to every select of activities; may use the columns of
         ``audit_logger.activity_cls``. A record's present row is in the scope while its newest change is. Return the
         select itself for a viewer who may see everything.
-    :param can_see_column: ``(table, column, viewer) -> bool``; what it refuses is shown as changed, value hidden. The
+    :param can_see_column: ``(table, column, viewer) -> bool``; of a refused column only the fact of a change is shown. The
         table is ``transaction`` for ``client_addr`` and ``user_agent``.
-    :param mask: ``table.column`` whose values are never shown, whoever looks.
-    :param actor_labels: ``(set of ids) -> {id: Label}``; called once for a page.
-    :param record_labels: ``(set of RecordRef) -> {RecordRef: Label}``; called once for a page, for records in the
+    :param mask: ``table.column`` names whose values are hidden from every viewer.
+    :param actor_labels: ``(set of ids) -> {id: Label}``; called once per page.
+    :param record_labels: ``(set of RecordRef) -> {RecordRef: Label}``; called once per page, for records in the
         viewer's scope.
     :param table_label: ``(table) -> str | None``.
     :param column_label: ``(table, column) -> str | None``.
-    :param naming_columns: for a table the columns that name its records, best first.
-    :param important_columns: for a table the columns that are shown first.
+    :param naming_columns: by table, the columns that name its records, best first.
+    :param important_columns: by table, the columns to show first.
     :param formatters: ``{(table, column): value -> str}``.
-    :param foreign_keys: which columns point to other records: ``"auto"`` for those that the models say, or all of them
+    :param foreign_keys: columns that refer to other records: ``"auto"`` for those of the models, or all of them
         as ``{(table, column): table}``.
     :param related_records: ``(RecordRef) -> [Label]``; links shown on the page of a record.
-    :param extra_columns: columns of the application's own on the list and in exports.
-    :param describe: ``(activity) -> str | None``; a sentence shown above the changes, never instead of them.
+    :param extra_columns: additional columns of the list and of exports.
+    :param describe: ``(activity) -> str | None``; a sentence shown above the changes.
     :param suggest_actors: ``() -> {id: name}``, offered by the filter; by default the actors in the log.
     :param presets: searches offered above the filters.
-    :param on_view: told of every page that was read or refused; the same one again within a minute is not reported.
+    :param on_view: called for every page that was read or refused; not for a repetition within a minute.
     :param view_log_required: answer 503 instead of the page if ``on_view`` fails.
-    :param revert: lets who has the permission ``revert`` put values back; the application needs a ``SECRET_KEY``.
+    :param revert: allow viewers with the permission ``revert`` to put values back; needs a ``SECRET_KEY``.
     :param csp_nonce: ``() -> str``, the nonce of the application's Content-Security-Policy.
     :param layout: the template that the pages extend.
     :param name: of the blueprint.
-    :param url_prefix: where the pages are.
+    :param url_prefix: path of the pages.
     """
 
     STANDALONE = "audit/layout.html"
