@@ -173,8 +173,7 @@ class AuditUI:
         ``audit_logger.activity_cls``. A record's present row is in the scope while its newest change is. Return the
         select itself for a viewer who may see everything.
     :param can_see_column: ``(table, column, viewer) -> bool``; of a refused column the pages show only that it
-        changed. The
-        table is ``transaction`` for ``client_addr`` and ``user_agent``.
+        changed. The table is ``transaction`` for ``client_addr`` and ``user_agent``.
     :param mask: ``table.column`` names whose values are hidden from every viewer.
     :param actor_labels: ``(set of ids) -> {id: Label}``; called once per page.
     :param record_labels: ``(set of RecordRef) -> {RecordRef: Label}``; called once per page, for records in the
