@@ -9,9 +9,11 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
+from flask import g
 from flask_login import UserMixin, login_user
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -144,6 +146,8 @@ class Attempt:
         self.is_committed = False
         self.actor: int | None = None
         self.is_request = False
+        #: Whether the actor of this write is said by ``context()``.
+        self.is_said = False
         self._tokens = itertools.count(1)
 
     @contextmanager
@@ -223,8 +227,10 @@ class Attempt:
         if self.random.random() < 0.3:
             other = self.random.choice([None, *USERS])
             with self.app.audit_logger.context(actor=other, reason="on behalf"):
+                self.is_said = True
                 yield other
         else:
+            self.is_said = not self.is_request
             yield self.actor
 
     def _write(self) -> None:
@@ -235,15 +241,21 @@ class Attempt:
         if len(self.rows) > MAX_OWN_ROWS:
             kinds = [self._delete_many]
         with self._acting() as actor:
-            entries = self.random.choice(kinds)(actor)
+            entries = self._seen(actor, self.random.choice(kinds)(actor))
         if entries:
             self.expected.statements.append(entries)
 
     def _mark(self) -> None:
         with self._acting() as actor:
             self.session.execute(sa.insert(self.models.marks).values(id=self.expected.number))
-        number = self.expected.number
-        self.expected.statements.append([Entry("insert", "marks", str(number), {}, {"id": number}, actor)])
+            number = self.expected.number
+            mark = Entry("insert", "marks", str(number), {}, {"id": number}, actor)
+            self.expected.statements.append(self._seen(actor, [mark]))
+
+    def _seen(self, actor: int | None, entries: list[Entry]) -> list[Entry]:
+        """What the log has of a write: nobody, if no session asked who acts by then."""
+        is_known = self.is_said or actor is None or "_login_user" in g
+        return entries if is_known else [replace(entry, actor=None) for entry in entries]
 
     def _token(self) -> str:
         return f"{self.expected.number}.{next(self._tokens)}"
@@ -388,12 +400,11 @@ class Attempt:
         values = {"id": id_, "owner": self.worker.number, "token": token}
         self.rows[id_] = token
         with self._acting() as actor:
-            self.expected.statements.append(
-                [
-                    Entry("insert", "marks", str(number), {}, {"id": number}, actor),
-                    Entry("insert", "items", str(id_), {}, values, actor),
-                ]
-            )
+            entries = [
+                Entry("insert", "marks", str(number), {}, {"id": number}, actor),
+                Entry("insert", "items", str(id_), {}, values, actor),
+            ]
+            self.expected.statements.append(self._seen(actor, entries))
             engine = self.app.db.engine.execution_options(isolation_level="AUTOCOMMIT")
             with engine.connect() as connection:
                 self.was_committing = True
