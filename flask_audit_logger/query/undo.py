@@ -49,7 +49,7 @@ def undo_script(
     for row in rows:
         try:
             if row.id in unreached:
-                raise CannotUndo("the record is gone, or out of what you may see")
+                raise CannotUndo("the record is gone, or not visible to you")
             statement = undo(row, find(row.table), hidden)
         except CannotUndo as reason:
             record = "" if row.record_key is None else f", record {_told(row.record_key)}"
@@ -89,21 +89,21 @@ def _key(info: TableInfo, row: ActivityRow) -> tuple[str, ...]:
     except LookupError:
         found = ()
     if not found or len(found) != len(info.key):
-        raise CannotUndo("the record has no key, or another one now")
+        raise CannotUndo("the record has no key, or its key has changed")
     return found
 
 
 def _check(row: ActivityRow, info: TableInfo, touched: set[str], hidden: Callable[[TableRef, str], bool]) -> None:
     whole = row.verb != "update"
     if any(hidden(row.table, name) for name in touched | (set(info.columns) if whole else set())):
-        raise CannotUndo("it has values that are masked or hidden from you")
+        raise CannotUndo("some of its values are masked or hidden from you")
     if row.verb == "delete" and info.excluded:
         raise CannotUndo("the log does not have all its columns")
     values = [data.get(name) for data in (row.old_data, row.changed_data) for name in touched]
     if any(isinstance(value, dict) and _MARK in value for value in values):
-        raise CannotUndo("it has values that the log could not store as they were")
+        raise CannotUndo("the log could not store the exact values")
     if not touched <= set(info.columns):
-        raise CannotUndo("a column of it is gone")
+        raise CannotUndo("a column no longer exists")
     if row.verb == "update" and not touched <= set(row.old_data):
         raise CannotUndo("its old values are not in the log")
 

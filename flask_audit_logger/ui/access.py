@@ -85,7 +85,7 @@ def _answer(visit: Visit, name: str, target: Any = None) -> Any:
 #: The same viewer reading the same address within so many seconds is one view.
 MERGED_SECONDS = 60
 
-#: So many recent views are remembered.
+#: Maximum number of remembered views.
 REMEMBERED = 1000
 
 

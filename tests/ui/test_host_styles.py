@@ -64,6 +64,8 @@ def test_the_text_follows_the_size_that_the_reader_asks_of_the_browser(shop, chr
             browser = chromium.browser_type.launch(executable_path=CHROMIUM, args=switches)
             page, _ = tab(browser)
             page.goto(f"{address}/audit/")
-            sizes.append(page.evaluate("parseFloat(getComputedStyle(document.querySelector('.audit td')).fontSize)"))
+            sizes.append(
+                page.evaluate("parseFloat(getComputedStyle(document.querySelector('.audit-rows td')).fontSize)")
+            )
             browser.close()
     assert sizes[1] == 1.5 * sizes[0] and sizes[0] >= 13

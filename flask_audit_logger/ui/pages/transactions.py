@@ -95,7 +95,7 @@ class SameShown:
 
 @dataclass(frozen=True)
 class TallyShown:
-    """So many rows of a table were changed in one way."""
+    """A number of rows of a table with the same change."""
 
     table: TableShown
     verb: str
@@ -319,12 +319,12 @@ def undo_file(visit: Visit, transaction_id: int) -> Any:
     visit.rows = count.number
     sight = visit.sight
     remarks = [
-        f"Takes transaction {transaction_id} back, newest change first. Made {visit.clock.now.isoformat()}.",
+        f"Reverts transaction {transaction_id}, newest change first. Created {visit.clock.now.isoformat()}.",
         "This changes nothing: it ends with ROLLBACK. Read it, try it, then replace ROLLBACK by COMMIT.",
-        "A row that was changed since is left as it is: UPDATE 0 or DELETE 0.",
+        "Rows that have changed since stay as they are: UPDATE 0 or DELETE 0.",
     ]
     if count.is_capped:
-        remarks.append(f"CUT: only the newest {number(UNDO_ROWS)} changes are taken back, the older ones are not.")
+        remarks.append(f"INCOMPLETE: this script reverts only the newest {number(UNDO_ROWS)} changes.")
 
     def stream() -> Iterator[str]:
         with reading:
