@@ -88,6 +88,16 @@ def test_what_the_code_says_beats_the_request(blog):
     assert transaction.context == {"method": "GET", "path": "(batch)", "ticket": 7, "tags": ["a"], "when": "1"}
 
 
+def test_what_the_code_says_beats_the_request_where_both_say_it(blog):
+    """A job that runs inside a request may say which method and user agent it stands for."""
+    said = blog.audit_logger.context(method="BATCH", user_agent="importer/2")
+    with blog.app.test_request_context("/", headers={"User-Agent": "curl"}), said:
+        blog.db.session.add(blog.models.Tag(name="x"))
+        blog.db.session.commit()
+    (transaction,) = blog.transactions()
+    assert (transaction.context["method"], transaction.context["user_agent"]) == ("BATCH", "importer/2")
+
+
 class Unprintable:
     def __str__(self):
         raise RuntimeError

@@ -157,6 +157,12 @@ def test_who_may_not_read_may_not_put_back(shop):
     assert shop.get(path_of(change_of(shop, "price")), user=CLEO).status_code == 403
 
 
+def test_who_may_only_read_is_offered_nothing_to_put_back(new_shop):
+    shop = make_history(new_shop(revert=RevertPolicy(), permission=lambda action, target: action != "revert"))
+    for path in ("/record/products/42", f"/activity/{change_of(shop, 'price').id}"):
+        assert "Put back" not in shop.page(path), path
+
+
 def test_versions_that_do_not_exist_are_not_found(shop):
     for query in ["", "to=1", "to=abc", "to=99999999999999999999", "to=1&side=x", "side=before"]:
         shop.page(f"/record/products/42/revert?{query}", 404)

@@ -315,6 +315,14 @@ def test_oldest_and_newest_are_the_ends(new_shop):
     assert 'rel="next"' not in html and 'rel="prev"' in html
 
 
+def test_a_list_that_fills_its_page_has_no_next_one(new_shop):
+    shop = new_shop()
+    shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1, 25) i")
+    assert 'rel="next"' not in shop.page("/?limit=25&period=all&table=products")
+    shop.sql("INSERT INTO products (id) VALUES (26)")
+    assert 'rel="next"' in shop.page("/?limit=25&period=all&table=products")
+
+
 def test_a_count_stops_at_its_cap(new_shop):
     shop = new_shop(config={"AUDIT_UI_COUNT_CAP": 100})
     shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1, 101) i")
