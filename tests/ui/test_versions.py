@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -156,3 +157,12 @@ def test_a_table_that_is_gone_still_has_its_history(shop):
     shop.sql("DROP TABLE products")
     assert "<h1>Blue mug, large</h1>" in shop.page("/record/products/42")
     shop.page("/record/products/42/compare?to=now", 404)
+
+
+def test_the_versions_picked_on_the_page_of_a_record_are_compared(shop):
+    """What the form of the page sends is what the comparison reads."""
+    html = shop.page("/record/products/42")
+    picked = [re.findall(rf'name="{name}" value="([^"]*)"', html) for name in ("from", "to")]
+    assert len(picked[0]) == len(picked[1]) > 2
+    compared = text_of(shop.page(f"/record/products/42/compare?from={picked[0][-1]}&to={picked[1][0]}"))
+    assert "What differs" in compared and "price 10.00 12.50" in compared
