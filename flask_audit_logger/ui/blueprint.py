@@ -44,7 +44,7 @@ ROUTES = (
     ("/activity/<audit_change:change>", "activity", activities.detail_page),
     ("/activity/<audit_change:change>/value/<audit_text:column>", "value", activities.value_file),
     ("/record/<audit_table:table>/<audit_key:key>", "record", record.history_page),
-    ("/record/<audit_table:table>/<audit_key:key>/at", "record_at", as_of.at_page),
+    ("/record/<audit_table:table>/<audit_key:key>/at", "as_of", as_of.at_page),
     ("/record/<audit_table:table>/<audit_key:key>/compare", "compare", compare.compare_page),
     ("/transactions", "transactions", transactions.list_page),
     ("/export", "export", export.options_page),

@@ -203,9 +203,9 @@ class Links:
         """The history of a record."""
         return self._record("record", record, _anchor=RESULTS if anchor else None, **(filters or {}))
 
-    def record_at(self, record: RecordRef, **filters: Any) -> str:
+    def as_of(self, record: RecordRef, **filters: Any) -> str:
         """A record as of a time, or right after a change."""
-        return self._record("record_at", record, **filters)
+        return self._record("as_of", record, **filters)
 
     def compare(self, record: RecordRef, **filters: Any) -> str:
         """Two versions of a record."""

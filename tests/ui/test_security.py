@@ -51,7 +51,7 @@ def addresses(shop, **values):
     values["change"] = shop.address(values["activity_id"])
     queries = {
         "value": "?side=new",
-        "record_at": "?time=2100-01-01",
+        "as_of": "?time=2100-01-01",
         "revert": f"?to={values['change']}&side=before",
     }
     adapter, found = shop.application.app.url_map.bind("localhost"), []

@@ -16,6 +16,7 @@ from ...i18n import gettext, number
 from ...query.activities import (
     Neighbours,
     Search,
+    count_activities,
     find_activities,
     get_activity,
     list_activities,
@@ -30,10 +31,10 @@ from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..presenter import Presenter
 from ..shown import ActivityShown, Crumb, Fact, ListPage, Option, Page, TableShown, ValueShown
-from ..templating import crumbs, render
+from ..templating import render
 from ..urls import Links
 from ..visit import Visit
-from .base import actor_choices, counted, frame, open_search, page_title, sentence, transaction_facts, viewer_name
+from .base import actor_choices, counted, frame, head, open_search, sentence, transaction_facts
 from .breakdown import FacetShown, HistogramShown, facets_shown, histogram_shown
 
 
@@ -97,7 +98,7 @@ def list_page(visit: Visit) -> Any:
             page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
-            count = counted(log, search, page, visit.settings.count_cap)
+            count = counted(page, lambda: count_activities(log, search, visit.settings.count_cap))
     with_panels = request.args.get("panels") == "1" and not parsed.errors
     visit.rows = len(page.rows) if page else 0
     names = dict(actors)
@@ -141,12 +142,9 @@ def detail_page(visit: Visit, change: Cursor) -> Any:
     if shown.record:
         steps.append(Crumb(shown.record.label, shown.record.href))
     heading = gettext("%(record)s: %(verb)s", record=name, verb=shown.verb_word)
+    title = gettext("%(heading)s – change %(id)s", heading=heading, id=row.id)
     context = ActivityPage(
-        title=page_title(visit, gettext("%(heading)s – change %(id)s", heading=heading, id=row.id)),
-        heading=heading,
-        crumbs=crumbs(visit, *steps, Crumb(gettext("Change %(id)s", id=row.id))),
-        zone=visit.clock.name,
-        viewer=viewer_name(visit),
+        **head(visit, title, heading, *steps, Crumb(gettext("Change %(id)s", id=row.id))),
         activity=shown,
         facts=_facts(visit, row),
         unchanged=tuple(_unchanged(presenter, row)),
@@ -206,7 +204,7 @@ def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option,
                 gettext("Compare with the newest version"), links.compare(record, **{"from": row.cursor, "to": "last"})
             )
         )
-    found.append(Option(gettext("State after this change"), links.record_at(record, change=row.cursor)))
+    found.append(Option(gettext("State after this change"), links.as_of(record, change=row.cursor)))
     if row.verb in ("update", "delete") and in_reach and visit.can_revert(record):
         columns = row.changed_columns if row.verb == "update" else ()
         found.append(Option(gettext("Put back …"), links.revert(record, row.cursor, "before", *columns)))

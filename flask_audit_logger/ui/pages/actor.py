@@ -10,10 +10,9 @@ from typing import Any
 from flask import abort
 
 from ...i18n import VERB_NAMES, calendar, gettext, number
-from ...query.activities import find_activities
+from ...query.activities import count_activities, find_activities
 from ...query.actors import Work, acted_as, addresses, sighting, work
 from ...query.criteria import Criteria
-from ...query.errors import ReadTimeout, translated
 from ...query.reader import Log
 from ...query.refs import RecordRef, TableRef
 from ...query.rows import TransactionRow
@@ -24,7 +23,7 @@ from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown
 from ..templating import message, render
 from ..visit import Visit
-from .base import counted, frame, open_search, sentence
+from .base import counted, frame, open_search, sentence, unless_slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
             page, search = find_activities(log, parsed.criteria, parsed.paging)
             presenter.learn(log, page.rows)
             done = work(log, search, visit.clock.zone_name)
-            count = counted(log, search, page, visit.settings.count_cap)
+            count = counted(page, lambda: count_activities(log, search, visit.settings.count_cap))
 
     def link(args: Any, anchor: bool = False) -> str:
         return visit.links.actor(actor_id, args, anchor=anchor)
@@ -119,12 +118,7 @@ def _only_as_others(presenter: Presenter, log: Log, actor_id: str | None) -> Any
     """The page of somebody who changed nothing under their own name, but under those of others."""
     visit, known = presenter.visit, None
     if actor_id is not None:
-        try:
-            with translated():
-                log.limit(visit.settings.panel_timeout_ms)
-                known = acted_as(log, actor_id)
-        except ReadTimeout:
-            pass
+        known = unless_slow(lambda: acted_as(log, actor_id), log, visit.settings.panel_timeout_ms)
     if known is None:
         abort(404)
     shown = presenter.actor(TransactionRow(0, None, visit.clock.now, actor_id, known.label, None, None, None))

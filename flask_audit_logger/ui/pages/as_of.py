@@ -16,12 +16,12 @@ from ...query.standings import Standing, Which, begun_by, exactly, first_after, 
 from ...settings import is_zone
 from ..access import action
 from ..presenter import MANY, Presenter
-from ..shown import ActivityShown, Crumb, CurrentValue, Page, RecordShown, TableShown
-from ..templating import crumbs, render
+from ..shown import ActivityShown, CurrentValue, Page, RecordShown, TableShown
+from ..templating import render
 from ..times import known_zone, typed_time
 from ..urls import change_of
 from ..visit import Visit
-from .base import more_columns, page_title, record_name, viewer_name
+from .base import head, more_columns, record_name, steps_to
 from .record import Note, end_notes, find_origin, incomplete, set_by, without_history
 
 
@@ -29,7 +29,7 @@ from .record import Note, end_notes, find_origin, incomplete, set_by, without_hi
 class SnapshotPage(Page):
     """A record as of a time."""
 
-    template = "audit/record_at.html"
+    template = "audit/as_of.html"
 
     record: RecordShown
     table: TableShown
@@ -67,21 +67,13 @@ def at_page(visit: Visit, record: RecordRef) -> Any:
     shown, shown_table = presenter.record(record, then), presenter.table(record.table)
     name = record_name(shown, shown_table)
     heading = gettext("%(record)s as of %(time)s", record=name, time=asked.text(visit))
+    here = gettext("As of %(time)s", time=asked.text(visit))
     context = SnapshotPage(
-        title=page_title(visit, heading),
-        heading=heading,
-        crumbs=crumbs(
-            visit,
-            Crumb(shown_table.label, shown_table.href),
-            Crumb(shown.label, shown.href),
-            Crumb(gettext("As of %(time)s", time=asked.text(visit))),
-        ),
-        zone=visit.clock.name,
-        viewer=viewer_name(visit),
+        **head(visit, heading, heading, *steps_to(shown, shown_table, here)),
         record=shown,
         table=shown_table,
         notes=_notes(visit, record, found) if asked.error is None else (),
-        action=visit.links.record_at(record),
+        action=visit.links.as_of(record),
         typed=asked.typed,
         typed_zone=asked.zone,
         error=asked.error,
@@ -171,4 +163,4 @@ def _at(visit: Visit, record: RecordRef, version: Cursor | None) -> str | None:
     if version is None:
         return None
     # not by its time: the changes of one statement have the same
-    return visit.links.record_at(record, change=version)
+    return visit.links.as_of(record, change=version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import request
 from werkzeug.datastructures import MultiDict
@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from ...diff.show import visible
 from ...diff.values import dump
 from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
-from ...query.activities import Count, Search, count_activities
+from ...query.activities import Count
 from ...query.actors import known_actors
 from ...query.errors import ReadTimeout, translated
 from ...query.paging import Page
@@ -26,6 +26,7 @@ from ..times import PERIOD_WORDS
 from ..urls import NOBODY
 from ..visit import Visit
 
+T = TypeVar("T")
 #: Most actors that the filter offers as a list.
 OFFERED_ACTORS = 100
 
@@ -50,6 +51,27 @@ def open_search(visit: Visit, rules: SearchRules) -> ParsedSearch:
     return parse(visit, request.args, request.query_string, rules)
 
 
+def head(visit: Visit, title: str, heading: str, *steps: Crumb) -> dict[str, Any]:
+    """The head of every page.
+
+    :param title: what the page is; where it belongs is added.
+    :param steps: the breadcrumb below the list.
+    """
+    whole = gettext("%(page)s – Audit", page=visible(title))
+    return {
+        "title": f"{whole} – {visit.settings.home[0]}" if visit.settings.home else whole,
+        "heading": visible(heading),
+        "crumbs": crumbs(visit, *steps),
+        "zone": visit.clock.name,
+        "viewer": visible(visit.viewer.label or visit.viewer.id) if visit.viewer else None,
+    }
+
+
+def steps_to(record: RecordShown, table: TableShown, here: str) -> tuple[Crumb, ...]:
+    """The breadcrumb of a page about a record."""
+    return Crumb(table.label, table.href), Crumb(record.label, record.href), Crumb(here)
+
+
 def frame(
     visit: Visit,
     parsed: ParsedSearch,
@@ -68,11 +90,7 @@ def frame(
     names = dict(actors)
     form = parsed.form
     return {
-        "title": page_title(visit, title),
-        "heading": visible(heading),
-        "crumbs": crumbs(visit, *steps),
-        "zone": visit.clock.name,
-        "viewer": viewer_name(visit),
+        **head(visit, title, heading, *steps),
         "ignored": parsed.ignored,
         "form": form,
         "action": link({}),
@@ -93,12 +111,6 @@ def is_all(page: Page[Any]) -> bool:
     return bool(page.rows) and not page.has_newer and not page.has_older
 
 
-def page_title(visit: Visit, text: str) -> str:
-    """Title of a page: what it is, where it belongs."""
-    title = gettext("%(page)s – Audit", page=visible(text))
-    return f"{title} – {visit.settings.home[0]}" if visit.settings.home else title
-
-
 def more_columns(number: int) -> str | None:
     """That a page does not show all columns."""
     if number <= 0:
@@ -106,25 +118,28 @@ def more_columns(number: int) -> str | None:
     return ngettext("%(number)s more column is not shown.", "%(number)s more columns are not shown.", number)
 
 
-def viewer_name(visit: Visit) -> str | None:
-    """How the viewer is called, for print."""
-    return visible(visit.viewer.label or visit.viewer.id) if visit.viewer else None
-
-
 def record_name(record: RecordShown, table: TableShown) -> str:
     """A record by its name, or by its table and key."""
     return record.label if record.is_named else f"{table.label} {record.label}"
 
 
-def counted(log: Log, search: Search, page: Page[Any], cap: int) -> Count | None:
-    """Count what matches; ``None`` if that takes too long. Nothing can be read afterwards."""
-    if is_all(page):
-        return Count(len(page.rows))
+def unless_slow(read: Callable[[], T], log: Log | None = None, timeout_ms: int = 0) -> T | None:
+    """What a read finds, or ``None`` if it takes too long. Nothing can be read afterwards.
+
+    :param log: gets a time limit of its own for this read.
+    """
     try:
         with translated():
-            return count_activities(log, search, cap)
+            if log is not None:
+                log.limit(timeout_ms)
+            return read()
     except ReadTimeout:
         return None
+
+
+def counted(page: Page[Any], count: Callable[[], Count]) -> Count | None:
+    """How many rows match; ``None`` if counting takes too long. Nothing can be read afterwards."""
+    return Count(len(page.rows)) if is_all(page) else unless_slow(count)
 
 
 def actor_choices(visit: Visit, log: Log) -> list[tuple[str, str]]:

@@ -93,9 +93,9 @@ def panel(visit: Visit, name: str) -> Any:
     if name not in ("facets", "histogram") or parsed.errors:
         abort(404)
     if name == "facets":
-        html = fragment(visit, "audit/_facets.html", facets=facets_shown(visit, parsed))
+        html = fragment(visit, "audit/_breakdown_facets.html", facets=facets_shown(visit, parsed))
     else:
-        html = fragment(visit, "audit/_histogram.html", chart=histogram_shown(visit, parsed))
+        html = fragment(visit, "audit/_breakdown_chart.html", chart=histogram_shown(visit, parsed))
     return Response(html, content_type="text/html; charset=utf-8")
 
 

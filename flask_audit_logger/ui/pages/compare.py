@@ -18,12 +18,12 @@ from ...query.scope import with_row
 from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
 from ..access import action
 from ..presenter import MANY, Presenter
-from ..shown import ActorShown, Change, Crumb, Page, RecordShown, ValueShown
-from ..templating import crumbs, render
+from ..shown import ActorShown, Change, Page, RecordShown, ValueShown
+from ..templating import render
 from ..times import Moment
 from ..urls import change_of
 from ..visit import Visit
-from .base import more_columns, page_title, record_name, viewer_name
+from .base import head, more_columns, record_name, steps_to
 from .record import find_origin, incomplete, without_history
 
 
@@ -107,16 +107,10 @@ def compare_page(visit: Visit, record: RecordRef) -> Any:
     def link(**values: Any) -> str:
         return visit.links.compare(record, **{**wanted, **({"all": "1"} if show_all else {}), **values})
 
+    title = gettext("%(record)s: %(from)s and %(to)s", **{"record": name, "from": before.name, "to": after.name})
+    heading = gettext("%(record)s: two versions", record=name)
     context = ComparePage(
-        title=page_title(
-            visit, gettext("%(record)s: %(from)s and %(to)s", **{"record": name, "from": before.name, "to": after.name})
-        ),
-        heading=gettext("%(record)s: two versions", record=name),
-        crumbs=crumbs(
-            visit, Crumb(shown_table.label, shown_table.href), Crumb(shown.label, shown.href), Crumb(gettext("Compare"))
-        ),
-        zone=visit.clock.name,
-        viewer=viewer_name(visit),
+        **head(visit, title, heading, *steps_to(shown, shown_table, gettext("Compare"))),
         record=shown,
         before=_shown(presenter, before, "from", link),
         after=_shown(presenter, after, "to", link),

@@ -9,9 +9,9 @@ from ...i18n import gettext, joined
 from ..access import action
 from ..presenter import Presenter
 from ..shown import Crumb, Page, TableShown
-from ..templating import crumbs, render
+from ..templating import render
 from ..visit import Visit
-from .base import page_title, viewer_name
+from .base import head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,7 @@ def help_page(visit: Visit) -> Any:
     """What can be searched for, what the signs mean, and what is logged of each table."""
     presenter = Presenter(visit)
     context = HelpPage(
-        title=page_title(visit, gettext("Help")),
-        heading=gettext("Help"),
-        crumbs=crumbs(visit, Crumb(gettext("Help"))),
-        zone=visit.clock.name,
-        viewer=viewer_name(visit),
+        **head(visit, gettext("Help"), gettext("Help"), Crumb(gettext("Help"))),
         tables=tuple((presenter.table(info.ref), _recorded(visit, info)) for info in visit.catalog.audited),
     )
     return render(visit, context)

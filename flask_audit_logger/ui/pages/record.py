@@ -14,7 +14,6 @@ from ...diff import ValueKind, as_text
 from ...diff.show import visible
 from ...i18n import CHANGES, amount, gettext, marked
 from ...query.activities import Count
-from ...query.errors import ReadTimeout, translated
 from ...query.live import Drift, drift
 from ...query.paging import Page
 from ...query.reader import Log
@@ -30,7 +29,7 @@ from ..shown import ActivityShown, Crumb, CurrentValue, ListPage, Option, Record
 from ..templating import message, render
 from ..times import Clock
 from ..visit import Visit
-from .base import actor_choices, frame, is_all, more_columns, open_search, record_name
+from .base import actor_choices, counted, frame, is_all, more_columns, open_search, record_name, unless_slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ def history_page(visit: Visit, record: RecordRef) -> Any:
         ),
         related=presenter.related(record) if found.newest.has_row else (),
         chart=_chart(visit, record, parsed, page, found.standing),
-        at_action=visit.links.record_at(record),
+        at_action=visit.links.as_of(record),
         compare_action=visit.links.compare(record) if can_compare else "",
     )
     return render(visit, context, 400 if parsed.errors else 200)
@@ -155,10 +154,8 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
     info = visit.catalog.get(record.table)
     found = drift(log, info, record, last) if info and visit.may("live", record) else Drift("none")
     count: Count | None = None
-    if page is not None and is_all(page):
-        count = Count(len(page.rows))
-    elif page is not None and found.kind != "unknown":
-        count = _counted(log, record, parsed, visit.settings.count_cap)
+    if page is not None and (is_all(page) or found.kind != "unknown"):
+        count = counted(page, lambda: count_versions(log, record, parsed.criteria, visit.settings.count_cap))
     return History(standing, page, found, count, newest)
 
 
@@ -172,14 +169,6 @@ def _origin(visit: Visit, log: Log, record: RecordRef, found: History | None) ->
     if begins and found.drift.kind != "unknown":  # nothing can be read after a failure
         return find_origin(visit, log, record, after=found.standing.since)
     return None
-
-
-def _counted(log: Log, record: RecordRef, parsed: ParsedSearch, cap: int) -> Count | None:
-    try:
-        with translated():
-            return count_versions(log, record, parsed.criteria, cap)
-    except ReadTimeout:
-        return None
 
 
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
@@ -285,12 +274,7 @@ def find_origin(visit: Visit, log: Log, record: RecordRef, after: int = 0) -> Ac
     key = visit.catalog.key(record.table)
     if not key or not all(visit.sight.can_see(record.table, name) for name in key):
         return None
-    try:
-        with translated():
-            log.limit(visit.settings.panel_timeout_ms)
-            return renamed_from(log, record, key, after)
-    except ReadTimeout:
-        return None
+    return unless_slow(lambda: renamed_from(log, record, key, after), log, visit.settings.panel_timeout_ms)
 
 
 def origin_note(visit: Visit, origin: ActivityRow) -> Note:

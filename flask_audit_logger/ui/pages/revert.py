@@ -27,11 +27,11 @@ from ...query.tables import TableInfo
 from ..access import action
 from ..forms import TranslatedMeta
 from ..presenter import Presenter
-from ..shown import Change, Crumb, Page, RecordShown
-from ..templating import crumbs, render
+from ..shown import Change, Page, RecordShown
+from ..templating import render
 from ..urls import change_of
 from ..visit import Visit
-from .base import page_title, record_name, viewer_name
+from .base import head, record_name, steps_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,16 +274,7 @@ def _preview(
     side = request.args.get("side", "before")
     assert visit.ui.revert is not None  # noqa: S101 - the view answers 404 without it
     page = RevertPage(
-        title=page_title(visit, heading),
-        heading=heading,
-        crumbs=crumbs(
-            visit,
-            Crumb(shown_table.label, shown_table.href),
-            Crumb(shown.label, shown.href),
-            Crumb(gettext("Put back")),
-        ),
-        zone=visit.clock.name,
-        viewer=viewer_name(visit),
+        **head(visit, heading, heading, *steps_to(shown, shown_table, gettext("Put back"))),
         record=shown,
         source=gettext("before change %(id)s", id=version.id)
         if side == "before"

@@ -11,9 +11,8 @@ from flask import Response, abort, request, stream_with_context
 
 from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
-from ...query.activities import Count, Search, batches, count_activities, list_activities
+from ...query.activities import Search, batches, count_activities, list_activities
 from ...query.criteria import Criteria
-from ...query.errors import ReadTimeout, translated
 from ...query.paging import Cursor, Paging
 from ...query.reader import Log
 from ...query.refs import TableRef
@@ -37,7 +36,7 @@ from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown
 from ..templating import render
 from ..times import Moment
 from ..visit import Visit
-from .base import actor_choices, frame, in_words, is_all, open_search, transaction_facts
+from .base import actor_choices, counted, frame, in_words, open_search, transaction_facts, unless_slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +135,7 @@ def list_page(visit: Visit) -> Any:
             tables = tally_tables(log, [row.id for row in page.rows], TALLIED)
             presenter.learn_actors(row.actor_id for row in page.rows)
             shown = tuple(_row(presenter, row, tables.get(row.id, [])) for row in page.rows)
-            count = Count(len(page.rows)) if is_all(page) else _counted(log, search, wanted, visit.settings.count_cap)
+            count = counted(page, lambda: count_transactions(log, search, wanted, visit.settings.count_cap))
     heading = gettext("Transactions")
     if not parsed.errors:
         heading = in_words(visit, parsed, amount(count, TRANSACTIONS), dict(actors))
@@ -232,25 +231,14 @@ def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableRef,
     )
 
 
-def _counted(log: Log, search: Search, wanted: TransactionCriteria, cap: int) -> Count | None:
-    try:
-        with translated():
-            return count_transactions(log, search, wanted, cap)
-    except ReadTimeout:
-        return None
-
-
 def _same(
     presenter: Presenter, log: Log, transaction_id: int, summary: Summary
 ) -> tuple[tuple[SameShown, ...], str | None]:
     """What was done to many rows alike. The last read of the page: it may be given up."""
     if not any(tally.verb == "update" and tally.number > 1 for tally in summary.tallies):
         return (), None
-    try:
-        with translated():
-            log.limit(SAME_TIMEOUT_MS)
-            found = same_changes(log, transaction_id)
-    except ReadTimeout:
+    found = unless_slow(lambda: same_changes(log, transaction_id), log, SAME_TIMEOUT_MS)
+    if found is None:
         return (), gettext("Too many changes to group.")
     # how many rows have a hidden value in common is not for everybody to know
     can_see = presenter.visit.sight.can_see
