@@ -314,4 +314,4 @@ class AuditLogger:
             self._listeners.add(listener)
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
             self._said_unsupported = True
-            logger.warning("Nothing is audited: %s", reason(engine))
+            logger.warning("Auditing is off: %s", reason(engine))

@@ -16,7 +16,7 @@ from tests.migrations.conftest import make_project, project, release  # noqa: F4
 from tests.migrations.project import Project, downgrade_part, upgrade_part
 from tests.support.models import AUDITED, Models
 
-REASON = "the audit log needs PostgreSQL, and this database is sqlite"
+REASON = "an audit log needs PostgreSQL; this database is sqlite, so its changes are not logged"
 USERS = {"audit": {"exclude": ["hair_color"]}, "columns": ["name", "hair_color"]}
 PATHS = (
     "/audit/",
@@ -65,6 +65,24 @@ def test_an_application_works_as_without_us(create_app, sqlite_url, schema):
         assert tables_in(sqlite_url) == set()
 
 
+def test_nobody_is_asked_who_acts(create_app, sqlite_url):
+    """Neither a callback nor Flask-Login: no user is loaded that the application has not asked for."""
+    asked = []
+    app = create_app(
+        sqlite_url, get_actor_id=lambda: asked.append("id"), get_client_addr=lambda: asked.append("address")
+    )
+    app.app.login_manager.request_loader(lambda request: asked.append("user"))
+    with app.app.test_request_context(headers={"X-Test-User": "1"}):
+        session = app.db.session
+        session.add(app.models.User(id=1, name="Ann"))
+        session.flush()
+        session.execute(sa.update(app.models.User).values(age=1))
+        session.bulk_save_objects([app.models.User(id=2, name="Ben")])
+        session.commit()
+        session.remove()
+    assert asked == []
+
+
 def test_create_all_without_looking_first(create_app, sqlite_url):
     app = create_app(sqlite_url, create_all=False)
     with app.app.app_context():
@@ -80,7 +98,7 @@ def test_it_is_said_once(create_app, sqlite_url, caplog):
             with app.app.app_context():
                 app.db.session.execute(sa.text("DELETE FROM users"))
                 app.db.session.commit()
-    assert [record.getMessage() for record in caplog.records] == [f"Nothing is audited: {REASON}: no change is logged"]
+    assert [record.getMessage() for record in caplog.records] == [f"Auditing is off: {REASON}"]
 
 
 @pytest.mark.parametrize("is_default_sqlite", [False, True])

@@ -1,4 +1,4 @@
-"""Which databases can have a log: PostgreSQL. On any other one everything of ours does nothing."""
+"""Which databases can have a log: those of PostgreSQL. On any other database the package does nothing."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def is_supported(bind: Connection | Engine | Any) -> bool:
 
 
 def reason(bind: Connection | Engine | Any) -> str:
-    """Why a database has no log, as a sentence without its full stop."""
-    return f"the audit log needs PostgreSQL, and this database is {bind.dialect.name}: no change is logged"
+    """Why a database has no log, for use inside a message."""
+    return f"an audit log needs PostgreSQL; this database is {bind.dialect.name}, so its changes are not logged"

@@ -14,6 +14,9 @@ from flask_audit_logger import AuditLogger
 from flask_audit_logger.ui import AuditUI
 from tests.support.models import declare_blog
 
+# psycopg warns of a connection that nobody closed; here that is what the application does.
+pytestmark = pytest.mark.filterwarnings("ignore:.* was deleted while still open:ResourceWarning")
+
 
 def test_applications_of_a_module_level_logger_are_not_kept_alive(database_url):
     """50 x create_app() as a test suite does it: no engine and no connection is left when the applications are gone."""
