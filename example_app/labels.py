@@ -7,7 +7,8 @@ from typing import Any
 from flask import url_for
 from sqlalchemy import inspect, select, tuple_
 
-from flask_audit_logger.query.refs import RecordRef, TableRef
+from flask_audit_logger.query.refs import RecordRef
+from flask_audit_logger.schema.names import TableName
 from flask_audit_logger.ui import Label
 
 from .extensions import db
@@ -25,7 +26,7 @@ PAGES = {
     "supplier_prices": SupplierPrice,
     "users": User,
 }
-_BY_TABLE = {TableRef(model.__table__.schema or "public", model.__table__.name): page for page, model in PAGES.items()}
+_BY_TABLE = {TableName(model.__table__.schema or "public", model.__table__.name): page for page, model in PAGES.items()}
 
 
 def record_labels(refs: set[RecordRef]) -> dict[RecordRef, Label]:
@@ -36,7 +37,7 @@ def record_labels(refs: set[RecordRef]) -> dict[RecordRef, Label]:
     return labels
 
 
-def _labels_of(table: TableRef, refs: list[RecordRef]) -> dict[RecordRef, Label]:
+def _labels_of(table: TableName, refs: list[RecordRef]) -> dict[RecordRef, Label]:
     page = _BY_TABLE[table]
     columns = inspect(PAGES[page]).primary_key
     by_key = {key: ref for ref in refs if (key := _key(columns, ref)) is not None}

@@ -10,13 +10,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Select, Text, cast, extract, func, literal, select, true
 
-from .activities import Search
+from ..schema.names import TableName
 from .criteria import Criteria, actor_value, of_transaction
-from .feed import feed
+from .feed import Search, feed
 from .paging import Paging
 from .reader import Log
-from .refs import TableRef
-from .transactions import Tally
+from .summaries import Tally
 
 #: So many transactions or activities are looked at for addresses and sums.
 LOOKED_AT = 10_000
@@ -114,10 +113,10 @@ def work(log: Log, search: Search, zone: str) -> Work:
     local = func.timezone(literal(zone, Text), seen.c.t_issued_at)
     what = [seen.c.schema, seen.c.table_name, seen.c.verb]
     when = [cast(extract(part, local), Integer) for part in ("isodow", "hour")]
-    changes: Counter[tuple[TableRef, str]] = Counter()
+    changes: Counter[tuple[TableName, str]] = Counter()
     hours: Counter[tuple[int, int]] = Counter()
     for schema, table, verb, weekday, hour, times in log.all(select(*what, *when, func.count()).group_by(*what, *when)):
-        changes[TableRef(schema, table), verb] += times
+        changes[TableName(schema, table), verb] += times
         if weekday is not None:
             hours[weekday - 1, hour] += times
     tallies = [Tally(table, verb, times) for (table, verb), times in changes.items()]

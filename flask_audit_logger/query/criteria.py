@@ -31,8 +31,8 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from ..diff.values import JSON_NULL_MARK, dump
 from ..models import AuditModels
+from ..schema.names import TableName
 from .reader import Log
-from .refs import TableRef
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
 NO_ACTOR = None
@@ -62,7 +62,7 @@ class Criteria:
     :param searchable: if given, column filters match in these tables only: what may be seen of others is not known.
     """
 
-    tables: tuple[TableRef, ...] = ()
+    tables: tuple[TableName, ...] = ()
     record_key: str | None = None
     verbs: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
@@ -76,8 +76,8 @@ class Criteria:
     until: dt.datetime | None = None
     transactions: tuple[int, ...] = ()
     requests: tuple[str, ...] = ()
-    hidden: frozenset[tuple[TableRef, str]] = frozenset()
-    searchable: tuple[TableRef, ...] = ()
+    hidden: frozenset[tuple[TableName, str]] = frozenset()
+    searchable: tuple[TableName, ...] = ()
 
     @property
     def is_timed(self) -> bool:
@@ -97,27 +97,27 @@ class Criteria:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class IdRange:
     """First and last transaction id of a period: numbers, or the scalar selects that find them."""
 
     low: Any
     high: Any
 
 
-def bounds_of(log: Log, criteria: Criteria) -> Bounds | None:
+def id_range(log: Log, criteria: Criteria) -> IdRange | None:
     """Find the transaction ids a period spans; ``None`` if there is no transaction in it."""
     row = log.first(_span(log.models, criteria))
-    return None if row is None or row[0] is None else Bounds(row[0], row[1])
+    return None if row is None or row[0] is None else IdRange(row[0], row[1])
 
 
-def lookup_of(models: AuditModels, criteria: Criteria) -> Bounds:
+def id_range_lookup(models: AuditModels, criteria: Criteria) -> IdRange:
     """The same ids as selects within another statement, which has no rows if there is no transaction in the period.
 
     A page read this way keeps its plan, which follows the index until the page is full. Sums do not: the planner takes
     a range it can't see for a short one.
     """
     span = _span(models, criteria).cte("span")
-    return Bounds(select(span.c.low).scalar_subquery(), select(span.c.high).scalar_subquery())
+    return IdRange(select(span.c.low).scalar_subquery(), select(span.c.high).scalar_subquery())
 
 
 def _span(models: AuditModels, criteria: Criteria) -> Select[Any]:
@@ -141,7 +141,7 @@ def joined(models: AuditModels, criteria: Criteria) -> FromClause:
     return models.activity.join(models.transaction, link, isouter=not criteria.needs_transaction)
 
 
-def conditions(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+def conditions(models: AuditModels, criteria: Criteria, bounds: IdRange | None) -> list[ColumnElement[bool]]:
     """Everything the criteria ask of an activity and its transaction."""
     return [*of_activity(models, criteria, bounds), *of_transaction(models, criteria, bounds)]
 
@@ -164,7 +164,7 @@ def actor_value(models: AuditModels, text: str) -> Any:
     return text
 
 
-def of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+def of_activity(models: AuditModels, criteria: Criteria, bounds: IdRange | None) -> list[ColumnElement[bool]]:
     """What the criteria ask of an activity."""
     a = models.activity.c
     found: list[ColumnElement[bool]] = []
@@ -184,7 +184,7 @@ def of_activity(models: AuditModels, criteria: Criteria, bounds: Bounds | None) 
     return found
 
 
-def tables_of(models: AuditModels, tables: Sequence[TableRef]) -> ColumnElement[bool]:
+def tables_of(models: AuditModels, tables: Sequence[TableName]) -> ColumnElement[bool]:
     """That an activity is of one of some tables."""
     a = models.activity.c
     if len({table.schema for table in tables}) == 1:
@@ -223,7 +223,7 @@ def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElem
     return and_(True, *found)
 
 
-def of_transaction(models: AuditModels, criteria: Criteria, bounds: Bounds | None) -> list[ColumnElement[bool]]:
+def of_transaction(models: AuditModels, criteria: Criteria, bounds: IdRange | None) -> list[ColumnElement[bool]]:
     """What the criteria ask of a transaction."""
     t = models.transaction.c
     found: list[ColumnElement[bool]] = []

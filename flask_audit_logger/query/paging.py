@@ -70,7 +70,7 @@ class Paging:
 
 
 @dataclass(frozen=True)
-class Page(Generic[T]):
+class Slice(Generic[T]):
     """Rows in the order wanted, and whether there is more on either side."""
 
     rows: tuple[T, ...]
@@ -133,12 +133,12 @@ def edge(column: ColumnElement[int], paging: Paging) -> list[ColumnElement[bool]
     return [] if paging.after is None else [column >= paging.after.transaction_id]
 
 
-def page_of(rows: Sequence[T], paging: Paging) -> Page[T]:
+def slice_of(rows: Sequence[T], paging: Paging) -> Slice[T]:
     """Cut the extra row off and put the rest into the order of the page."""
     more = len(rows) > paging.limit
     kept = list(rows[: paging.limit])
     if paging.reads_down == paging.oldest_first:
         kept.reverse()
     if paging.reads_down:
-        return Page(tuple(kept), has_newer=paging.before is not None, has_older=more)
-    return Page(tuple(kept), has_newer=more, has_older=paging.after not in (None, ORIGIN))
+        return Slice(tuple(kept), has_newer=paging.before is not None, has_older=more)
+    return Slice(tuple(kept), has_newer=more, has_older=paging.after not in (None, ORIGIN))

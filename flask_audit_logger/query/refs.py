@@ -1,11 +1,22 @@
-"""Names of what the log speaks about: a table, and one record of it."""
+"""Names of records, and the keys of records as the log writes them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import Column
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import Float, Numeric
+
+from ..schema.names import TableName
+
+__all__ = ["RecordRef", "TableName", "key_components", "key_text", "stored_key"]
 
 #: Bytes of the longest key that is stored as it is; what a longer one begins with instead.
 LONGEST_KEY = 1000
@@ -13,21 +24,10 @@ HASHED = "sha256:"
 
 
 @dataclass(frozen=True, order=True)
-class TableRef:
-    """A table as the log names it: always with its schema."""
-
-    schema: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
-
-
-@dataclass(frozen=True, order=True)
 class RecordRef:
     """One record: its table and its key as stored in ``activity.record_key``."""
 
-    table: TableRef
+    table: TableName
     key: str
 
     @property
@@ -66,3 +66,56 @@ def key_components(key: str) -> tuple[str, ...]:
         ):
             return tuple(parts)
     return (key,)
+
+
+def key_text(value: Any, column: Column[Any] | None) -> str:
+    """A value of a key column as PostgreSQL writes it into JSON, in UTC as the log has it.
+
+    :param value: as the models have it: a member of an enum, a ``Decimal`` …; a text is taken as the database has it.
+    :param column: the declared column, if there is one; it says how the value gets into the database.
+    """
+    sent = value if column is None or isinstance(value, str) else _sent(value, column)
+    if isinstance(sent, str):
+        return sent
+    if isinstance(sent, bool):
+        return "true" if sent else "false"
+    if isinstance(sent, (bytes, bytearray, memoryview)):
+        return "\\x" + bytes(sent).hex()
+    if isinstance(sent, (dt.datetime, dt.time)):
+        return _clock_text(sent)
+    if isinstance(sent, (int, float, Decimal)):
+        return _number_text(sent, column)
+    return sent.isoformat() if isinstance(sent, dt.date) else str(sent)
+
+
+def _sent(value: Any, column: Column[Any]) -> Any:
+    """What SQLAlchemy sends to the database."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
+    process = column.type.dialect_impl(dialect).bind_processor(dialect)
+    try:
+        return value if process is None else process(value)
+    except (LookupError, TypeError, ValueError):
+        return value  # it is already written as in the database
+
+
+def _clock_text(moment: dt.datetime | dt.time) -> str:
+    if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
+        moment = moment.astimezone(dt.UTC)
+    offset = moment.strftime("%z")
+    text = moment.replace(tzinfo=None).isoformat()
+    text = text.rstrip("0") if moment.microsecond else text
+    return f"{text}{offset[:3]}:{offset[3:]}" if offset else text
+
+
+def _number_text(number: int | float | Decimal, column: Column[Any] | None) -> str:
+    exact = Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+    kind = column.type if column is not None else None
+    if not exact.is_finite():
+        return str(exact)
+    if isinstance(kind, Numeric) and not isinstance(kind, Float) and kind.scale is not None:
+        try:
+            exact = exact.quantize(Decimal(1).scaleb(-kind.scale), ROUND_HALF_UP)
+        except InvalidOperation:
+            return format(exact, "f")
+    text = format(exact, "f")
+    return text.removesuffix(".0") if isinstance(number, float) else text

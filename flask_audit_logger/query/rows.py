@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, literal, select
 
 from ..diff.values import Value, load, value_of
 from ..models import AuditModels
+from ..schema.names import TableName
 from .paging import Cursor
-from .refs import RecordRef, TableRef
+from .refs import RecordRef
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ActivityRow:
     """One change. On lists ``old_data`` holds only the columns that are shown there."""
 
     id: int
-    table: TableRef
+    table: TableName
     record_key: str | None
     verb: str
     issued_at: dt.datetime
@@ -157,7 +158,7 @@ def read_activity(row: Any) -> ActivityRow:
     """Make an activity of a row with both sets of columns."""
     return ActivityRow(
         id=row.id,
-        table=TableRef(row.schema, row.table_name),
+        table=TableName(row.schema, row.table_name),
         record_key=row.record_key,
         verb=row.verb,
         issued_at=row.issued_at,

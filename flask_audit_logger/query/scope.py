@@ -14,14 +14,14 @@ from sqlalchemy import func, literal, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
-from .names import asked_records, key_columns
+from ..schema.names import TableName
 from .reader import Log
-from .records import is_end, renamed_to
-from .refs import RecordRef, TableRef, stored_key
+from .records import asked_records, is_end, key_columns, renamed_to
+from .refs import RecordRef, stored_key
 from .rows import ActivityRow
 
 #: Names of the columns of a table's key.
-KeyOf = Callable[[TableRef], Sequence[str]]
+KeyOf = Callable[[TableName], Sequence[str]]
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from sqlalchemy.types import (
 
 from ..diff.kinds import ValueKind
 from ..schema.declared import Declaration, declaration_of
+from ..schema.names import TableName
 from ..schema.table_options import TableOptions, audited_tables, table_options
 from ..sql import VERBS
-from .refs import TableRef
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ColumnInfo:
     #: Whether its values are names of records, so that to reckon with them means nothing.
     is_name: bool = False
     #: Table and column a single-column foreign key points to.
-    target: tuple[TableRef, str] | None = None
+    target: tuple[TableName, str] | None = None
     #: Whether the value is made by the database from other columns.
     is_generated: bool = False
     #: Whether the database numbers the rows and takes no other number.
@@ -53,7 +53,7 @@ class ColumnInfo:
 class TableInfo:
     """A table as the models declare it today."""
 
-    ref: TableRef
+    ref: TableName
     columns: Mapping[str, ColumnInfo]
     key: tuple[str, ...]
     table: Table
@@ -93,7 +93,7 @@ class TableCatalog:
     ) -> None:
         self.default_schema = default_schema
         self._references = references
-        self._tables: dict[TableRef, TableInfo] = {}
+        self._tables: dict[TableName, TableInfo] = {}
         for metadata in metadatas:
             declaration = declaration_of(metadata)
             audited = set(audited_tables(metadata)) if declaration is not None else set()
@@ -101,21 +101,21 @@ class TableCatalog:
                 info = _table_info(table, default_schema, declaration if table in audited else None)
                 self._tables.setdefault(info.ref, info)
 
-    def get(self, ref: TableRef) -> TableInfo | None:
+    def get(self, ref: TableName) -> TableInfo | None:
         """What the models say about a table, if they know it."""
         return self._tables.get(ref)
 
-    def column(self, ref: TableRef, name: str) -> ColumnInfo | None:
+    def column(self, ref: TableName, name: str) -> ColumnInfo | None:
         """What the models say about a column, if they know it."""
         table = self._tables.get(ref)
         return None if table is None else table.columns.get(name)
 
-    def key(self, ref: TableRef) -> tuple[str, ...]:
+    def key(self, ref: TableName) -> tuple[str, ...]:
         """Names of the columns of a table's key, if the models know it."""
         table = self._tables.get(ref)
         return () if table is None else table.key
 
-    def target(self, ref: TableRef, name: str) -> TableRef | None:
+    def target(self, ref: TableName, name: str) -> TableName | None:
         """The table that a column points to."""
         if self._references is None:
             column = self.column(ref, name)
@@ -123,13 +123,13 @@ class TableCatalog:
         found = self._references.get((self.text(ref), name)) or self._references.get((str(ref), name))
         return None if found is None else self.ref(found)
 
-    def ordered(self, ref: TableRef, names: Iterable[str]) -> list[str]:
+    def ordered(self, ref: TableName, names: Iterable[str]) -> list[str]:
         """Column names in the order of the table."""
         table = self._tables.get(ref)
         return list(names) if table is None else table.ordered(names)
 
     @property
-    def refs(self) -> tuple[TableRef, ...]:
+    def refs(self) -> tuple[TableName, ...]:
         """All tables that the models know."""
         return tuple(self._tables)
 
@@ -139,18 +139,18 @@ class TableCatalog:
         found = [table for table in self._tables.values() if table.is_audited]
         return tuple(sorted(found, key=lambda t: (t.ref.schema != self.default_schema, t.ref.schema, t.ref.name)))
 
-    def ref(self, text: str) -> TableRef:
+    def ref(self, text: str) -> TableName:
         """Read ``table`` or ``schema.table``.
 
         A name with a dot that is a table of the default schema means that table.
         """
-        plain = TableRef(self.default_schema, text)
+        plain = TableName(self.default_schema, text)
         if plain in self._tables or "." not in text:
             return plain
         schema, _, name = text.partition(".")
-        return TableRef(schema, name)
+        return TableName(schema, name)
 
-    def text(self, ref: TableRef) -> str:
+    def text(self, ref: TableName) -> str:
         """The shortest text that :meth:`ref` reads as this table."""
         if ref.schema == self.default_schema and self.ref(ref.name) == ref:
             return ref.name
@@ -161,7 +161,7 @@ def _table_info(table: Table, default_schema: str, declaration: Declaration | No
     options = TableOptions() if declaration is None else _options(table, declaration)
     stored = options.only if options.only is not None else tuple(column.name for column in table.columns)
     return TableInfo(
-        ref=TableRef(table.schema or default_schema, table.name),
+        ref=TableName(table.schema or default_schema, table.name),
         columns={column.name: _column_info(column, default_schema) for column in table.columns},
         key=tuple(column.name for column in table.primary_key.columns),
         table=table,
@@ -197,7 +197,7 @@ def _has_no_default(column: Column[Any]) -> bool:
     return column.default is None and column.server_default is None and column.identity is None
 
 
-def _target(column: Column[Any], default_schema: str) -> tuple[TableRef, str] | None:
+def _target(column: Column[Any], default_schema: str) -> tuple[TableName, str] | None:
     # the target is read from the text of the key: resolving it would fail for a table that is not declared (yet)
     for key in column.foreign_keys:
         if key.constraint is not None and len(key.constraint.elements) > 1:
@@ -205,7 +205,7 @@ def _target(column: Column[Any], default_schema: str) -> tuple[TableRef, str] | 
         parts = key.target_fullname.split(".")
         if len(parts) >= 2:
             schema = ".".join(parts[:-2]) or default_schema
-            return TableRef(schema, parts[-2]), parts[-1]
+            return TableName(schema, parts[-2]), parts[-1]
     return None
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..diff import as_text
 from ..diff.values import dump
+from ..schema.names import TableName
 from ..sql import quote_ident, quote_literal
-from .live import key_of
+from .drift import key_of
 from .reader import SETTINGS
-from .refs import TableRef
 from .rows import ActivityRow
 from .tables import TableInfo
 
@@ -27,8 +27,8 @@ class CannotUndo(ValueError):
 
 def undo_script(
     rows: Iterable[ActivityRow],
-    find: Callable[[TableRef], TableInfo | None],
-    hidden: Callable[[TableRef, str], bool],
+    find: Callable[[TableName], TableInfo | None],
+    hidden: Callable[[TableName, str], bool],
     remarks: Collection[str] = (),
     *,
     unreached: Collection[int] = (),
@@ -60,7 +60,7 @@ def undo_script(
     yield "ROLLBACK;\n"
 
 
-def undo(row: ActivityRow, info: TableInfo | None, hidden: Callable[[TableRef, str], bool]) -> str:
+def undo(row: ActivityRow, info: TableInfo | None, hidden: Callable[[TableName, str], bool]) -> str:
     """The statement that takes one change back, if the row is still as the change left it; empty for a snapshot.
 
     :raises CannotUndo: saying why not.
@@ -93,7 +93,7 @@ def _key(info: TableInfo, row: ActivityRow) -> tuple[str, ...]:
     return found
 
 
-def _check(row: ActivityRow, info: TableInfo, touched: set[str], hidden: Callable[[TableRef, str], bool]) -> None:
+def _check(row: ActivityRow, info: TableInfo, touched: set[str], hidden: Callable[[TableName, str], bool]) -> None:
     whole = row.verb != "update"
     if any(hidden(row.table, name) for name in touched | (set(info.columns) if whole else set())):
         raise CannotUndo("some of its values are masked or hidden from you")
@@ -151,7 +151,7 @@ def _populated(info: TableInfo, data: dict[str, Any]) -> str:
 
 
 def _table(info: TableInfo) -> str:
-    return quote_ident(info.ref.schema, info.ref.name)
+    return info.ref.quoted
 
 
 def _columns(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Response, current_app, request
 
-from ..query.errors import unavailable_translated
+from ..query.reader import unavailable_translated
 from .options import ViewEvent
 from .templating import not_signed_in, refused, unlogged
 from .visit import Visit, current_visit

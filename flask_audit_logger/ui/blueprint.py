@@ -10,9 +10,9 @@ from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
 from ..exceptions import ConfigurationError
-from ..query.errors import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, LogUnsupported, ReadTimeout
 from ..query.paging import MAX_ID
-from ..query.refs import RecordRef, TableRef, stored_key
+from ..query.reader import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, LogUnsupported, ReadTimeout
+from ..query.refs import RecordRef, TableName, stored_key
 from ..settings import PageSettings
 from .access import guard, report_view
 from .embed import audit_actor_url, audit_recent_changes, audit_record_url, audit_stylesheet
@@ -119,7 +119,7 @@ def find_record(_endpoint: str | None, values: dict[str, Any] | None) -> None:
     """Give a page the record in place of its table and key."""
     if values and "table" in values and "key" in values:
         schema, name = values.pop("table")
-        table = TableRef(schema or current_visit().catalog.default_schema, name)
+        table = TableName(schema or current_visit().catalog.default_schema, name)
         values["record"] = RecordRef(table, stored_key(values.pop("key")))
 
 

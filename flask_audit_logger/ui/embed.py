@@ -9,11 +9,10 @@ from typing import Any
 from markupsafe import Markup
 
 from ..exceptions import ConfigurationError, NotInitializedError
-from ..query.errors import LogUnsupported, ReadError
-from ..query.keys import key_text
 from ..query.paging import Paging
+from ..query.reader import LogUnsupported, ReadError
 from ..query.records import versions
-from ..query.refs import RecordRef, stored_key
+from ..query.refs import RecordRef, key_text, stored_key
 from .presenter import Presenter
 from .templating import NOT_POSTGRESQL, file_hash, fragment
 from .visit import Visit, find_site, visit_to

@@ -13,8 +13,8 @@ from wtforms import ValidationError
 from ..diff.show import visible
 from ..i18n import KIND_NAMES, VERB_NAMES, gettext, lazy_gettext
 from ..query.criteria import ColumnValue, Criteria, scalars
-from ..query.paging import ORIGIN, Cursor, Page, Paging
-from ..query.refs import TableRef, stored_key
+from ..query.paging import ORIGIN, Cursor, Paging, Slice
+from ..query.refs import TableName, stored_key
 from ..query.tables import TableInfo
 from .forms import MAX_LENGTH, FilterForm, actor_of, network
 from .shown import ONE_PAGE, Chip, Pager
@@ -110,7 +110,7 @@ def _check_column(visit: Visit, form: FilterForm, name: str) -> None:
         raise ValidationError(gettext("There is no searchable column %(value)s.", value=repr(name)))
 
 
-def _hidden(visit: Visit, tables: Collection[TableRef], names: Collection[str]) -> frozenset[tuple[TableRef, str]]:
+def _hidden(visit: Visit, tables: Collection[TableName], names: Collection[str]) -> frozenset[tuple[TableName, str]]:
     return frozenset((ref, name) for ref in tables for name in names if not visit.sight.can_see(ref, name))
 
 
@@ -164,7 +164,7 @@ def _checked_actor(visit: Visit, text: str) -> str | None:
     return actor
 
 
-def _record_key(visit: Visit, tables: Sequence[TableRef], text: str) -> str:
+def _record_key(visit: Visit, tables: Sequence[TableName], text: str) -> str:
     """A key as in a link, or a one-column key as people type it, in which a comma is a comma."""
     try:
         components = decode_key(text)
@@ -259,7 +259,7 @@ def _as_typed(instant: dt.datetime, zone: dt.tzinfo) -> str:
     return text if typed_time(text, zone) == instant else instant.isoformat(timespec="seconds")
 
 
-def pager(parsed: ParsedSearch, page: Page[Any] | None, link: Any, cursor: Any) -> Pager:
+def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any) -> Pager:
     """Addresses of the pages around one.
 
     :param page: ``None`` if the search can't be run.

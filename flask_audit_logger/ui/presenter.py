@@ -12,9 +12,9 @@ from ..diff.kinds import settled
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value, as_value
 from ..i18n import VERB_NAMES, VERB_WORDS, gettext
-from ..query.names import Named, Names, names_of
 from ..query.reader import Log
-from ..query.refs import RecordRef, TableRef, stored_key
+from ..query.records import Named, Names, names_of
+from ..query.refs import RecordRef, TableName, stored_key
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.scope import with_row
 from .options import Column, Label, asked
@@ -199,7 +199,7 @@ class Presenter:
 
     def compared(
         self,
-        table: TableRef,
+        table: TableName,
         column: str,
         before: Value,
         after: Value,
@@ -228,7 +228,7 @@ class Presenter:
         )
 
     def value(
-        self, table: TableRef, column: str, value: Value, activity_id: int | None = None, *, brief: bool = False
+        self, table: TableName, column: str, value: Value, activity_id: int | None = None, *, brief: bool = False
     ) -> ValueShown:
         """One value of a column, as far as the viewer may see it.
 
@@ -245,7 +245,7 @@ class Presenter:
             target=self._target(self.visit.catalog.target(table, column), seen, activity_id),
         )
 
-    def table(self, table: TableRef) -> TableShown:
+    def table(self, table: TableName) -> TableShown:
         """A table with the link to its activities."""
         return TableShown(self.visit.table_label(table), self.visit.catalog.text(table), self.visit.links.table(table))
 
@@ -288,7 +288,7 @@ class Presenter:
             host_url=label_now.safe_url if label_now else None,
         )
 
-    def ordered(self, table: TableRef, columns: Iterable[str], row: ActivityRow | None = None) -> list[str]:
+    def ordered(self, table: TableName, columns: Iterable[str], row: ActivityRow | None = None) -> list[str]:
         """Columns with the important ones first, then in the order of the table.
 
         :param row: an activity on a list: of a new or deleted record only what says something is kept.
@@ -305,7 +305,7 @@ class Presenter:
         telling = [name for name in ordered if name not in key and self._tells(table, name, data.get(name))]
         return telling or ordered
 
-    def _tells(self, table: TableRef, column: str, data: Any) -> bool:
+    def _tells(self, table: TableName, column: str, data: Any) -> bool:
         """Whether a value of a new or deleted record is worth a place on a list."""
         return data not in (None, "", [], {}) and as_value(data) != MASKED and self.visit.sight.can_see(table, column)
 
@@ -337,7 +337,7 @@ class Presenter:
             return "none", gettext("Not recorded"), hint
         return "none", gettext("Not recorded"), None
 
-    def targets(self, table: TableRef, values: Iterable[tuple[str, Value]]) -> list[RecordRef]:
+    def targets(self, table: TableName, values: Iterable[tuple[str, Value]]) -> list[RecordRef]:
         """The records that values of foreign keys point to, as far as the viewer may see them."""
         found = []
         for column, value in values:
@@ -347,17 +347,17 @@ class Presenter:
                 found += [ref] if ref is not None else []
         return found
 
-    def _target_ref(self, table: TableRef, value: Value) -> RecordRef | None:
+    def _target_ref(self, table: TableName, value: Value) -> RecordRef | None:
         info = self.visit.catalog.get(table)
         if info is None or not info.is_audited or len(info.key) != 1 or not value.known:
             return None
         return RecordRef(table, stored_key([str(value.data)])) if isinstance(value.data, (str, int)) else None
 
-    def _target(self, table: TableRef | None, value: Value, activity_id: int | None = None) -> RecordShown | None:
+    def _target(self, table: TableName | None, value: Value, activity_id: int | None = None) -> RecordShown | None:
         ref = self._target_ref(table, value) if table is not None else None
         return self.record(ref, activity_id) if ref is not None else None
 
-    def _formatted(self, table: TableRef, column: str, value: Value) -> str | None:
+    def _formatted(self, table: TableName, column: str, value: Value) -> str | None:
         name = self.visit.catalog.text(table)
         formatter = self.visit.ui.formatters.get((name, column))
         if formatter is None or not value.known:

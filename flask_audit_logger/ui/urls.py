@@ -10,7 +10,7 @@ from flask import url_for
 from werkzeug.routing import BaseConverter, ValidationError
 
 from ..query.paging import Cursor
-from ..query.refs import RecordRef, TableRef
+from ..query.refs import RecordRef, TableName
 from ..query.tables import TableCatalog
 from .times import ABSOLUTE, has_offset
 
@@ -191,7 +191,7 @@ class Links:
         """The list of activities."""
         return self._url("activities", _anchor=RESULTS if anchor else None, **(filters or {}))
 
-    def table(self, table: TableRef) -> str:
+    def table(self, table: TableName) -> str:
         """The activities of a table."""
         return self.activities({"table": self._catalog.text(table)})
 

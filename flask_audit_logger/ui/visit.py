@@ -16,9 +16,9 @@ from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value
 from ..exceptions import ConfigurationError
 from ..query.criteria import actor_value
-from ..query.names import NAMING_COLUMNS
 from ..query.reader import AuditReader, checked_scope, everything
-from ..query.refs import RecordRef, TableRef
+from ..query.records import NAMING_COLUMNS
+from ..query.refs import RecordRef, TableName
 from ..query.tables import TableCatalog
 from ..settings import PageSettings
 from .options import Audited, AuditUI, Viewer, asked
@@ -42,20 +42,20 @@ class Sight:
         self._mask = frozenset(mask)
         self._rule = rule
         self._viewer = viewer
-        self._known: dict[tuple[TableRef, str], bool] = {}
+        self._known: dict[tuple[TableName, str], bool] = {}
 
-    def can_see(self, table: TableRef, column: str) -> bool:
+    def can_see(self, table: TableName, column: str) -> bool:
         """Whether values of a column are shown and may be searched for."""
         key = (table, column)
         if key not in self._known:
             self._known[key] = self._decide(table, column)
         return self._known[key]
 
-    def value(self, table: TableRef, column: str, value: Value) -> Value:
+    def value(self, table: TableName, column: str, value: Value) -> Value:
         """A value, or the mask. Not even whether it is null shows through; only that it was not logged."""
         return value if value == ABSENT or self.can_see(table, column) else MASKED
 
-    def row(self, table: TableRef, row: dict[str, object]) -> dict[str, object]:
+    def row(self, table: TableName, row: dict[str, object]) -> dict[str, object]:
         """A whole row for machines, with the same marks that the trigger writes for masked columns."""
         marked = {"audit_logger": "masked"}
         return {column: value if self.can_see(table, column) else marked for column, value in row.items()}
@@ -64,7 +64,7 @@ class Sight:
         """Whether a column of the transaction table, such as ``client_addr``, is shown."""
         return f"transaction.{name}" not in self._mask and self._allows("transaction", name)
 
-    def _decide(self, table: TableRef, column: str) -> bool:
+    def _decide(self, table: TableName, column: str) -> bool:
         if names_in_mask(self._catalog, table, column) & self._mask:
             return False
         info = self._catalog.get(table)
@@ -83,7 +83,7 @@ def humanized(name: str) -> str:
     return words[:1].upper() + words[1:] if words else name
 
 
-def names_in_mask(catalog: TableCatalog, table: TableRef, column: str) -> set[str]:
+def names_in_mask(catalog: TableCatalog, table: TableName, column: str) -> set[str]:
     """How ``AuditUI(mask=…)`` may name a column."""
     return {f"{catalog.text(table)}.{column}", f"{table}.{column}"}
 
@@ -238,7 +238,7 @@ class Visit:
         """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""
         return self.may("download_binary", record) if kind is ValueKind.BINARY else shown.is_cut
 
-    def table_label(self, table: TableRef) -> str:
+    def table_label(self, table: TableName) -> str:
         """How a table is called."""
         hook, name = self.ui.table_label, self.catalog.text(table)
         given = asked("table_label", lambda: hook(name), None) if hook is not None else None
@@ -247,13 +247,13 @@ class Visit:
         is_default = table.schema == self.catalog.default_schema
         return visible(humanized(table.name) if is_default else f"{humanized(table.name)} ({table.schema})")
 
-    def column_label(self, table: TableRef, column: str) -> str:
+    def column_label(self, table: TableName, column: str) -> str:
         """How a column is called: its own name, unless the application has a better one."""
         hook, name = self.ui.column_label, self.catalog.text(table)
         given = asked("column_label", lambda: hook(name, column), None) if hook is not None else None
         return visible(str(given or column))
 
-    def naming_columns(self, table: TableRef) -> Sequence[str]:
+    def naming_columns(self, table: TableName) -> Sequence[str]:
         """The columns that name a record of a table, if the viewer may see them."""
         given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
         return [column for column in given if self.sight.can_see(table, column)]

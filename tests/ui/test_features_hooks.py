@@ -9,7 +9,8 @@ import json
 import pytest
 
 from flask_audit_logger.exceptions import ConfigurationError
-from flask_audit_logger.query.refs import RecordRef, TableRef
+from flask_audit_logger.query.refs import RecordRef
+from flask_audit_logger.schema.names import TableName
 from flask_audit_logger.ui import Column, Label
 from tests.ui.shop import ANN, make_history, text_of
 
@@ -59,7 +60,7 @@ def test_related_records_are_linked_on_the_page_of_a_record(new_shop):
 
     shop = make_history(new_shop(related_records=related))
     html = shop.page("/record/products/42")
-    assert asked == [RecordRef(TableRef("public", "products"), "42")]
+    assert asked == [RecordRef(TableName("public", "products"), "42")]
     assert '<a href="/orders?product=42"><bdi>Orders of this mug</bdi></a>' in html
     assert "javascript:" not in html and "<img" not in html and "U+202E" in html
 

@@ -7,9 +7,10 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.query.names import names_of
 from flask_audit_logger.query.reader import AuditReader
-from flask_audit_logger.query.refs import RecordRef, TableRef
+from flask_audit_logger.query.records import names_of
+from flask_audit_logger.query.refs import RecordRef
+from flask_audit_logger.schema.names import TableName
 from flask_audit_logger.ui import AuditUI, Label
 from tests.support.server import both_drivers
 from tests.ui.shop import ANN, BOB, CLEO, Shop, declare_shop, links, make_shop, may_read, text_of
@@ -400,7 +401,7 @@ def test_a_table_that_is_emptied_all_the_time_costs_no_more(more):
         " FROM activity, generate_series(1, 2000) WHERE table_name = 'categories' AND record_key = '1'"
     )
     more.sql("ANALYZE activity")
-    first, table = ids_of(more, "categories")[0], TableRef("public", "categories")
+    first, table = ids_of(more, "categories")[0], TableName("public", "categories")
     records = {RecordRef(table, str(number)): first for number in range(1, 51)}
     with more.application.app.app_context():
         reader = AuditReader(more.db.engine, more.application.audit_logger.models)

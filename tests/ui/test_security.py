@@ -19,9 +19,9 @@ import sqlalchemy as sa
 import flask_audit_logger
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query import reader
-from flask_audit_logger.query.errors import LogUnavailable
+from flask_audit_logger.query.put_back import put_back
+from flask_audit_logger.query.reader import LogUnavailable
 from flask_audit_logger.query.refs import RecordRef
-from flask_audit_logger.query.revert import put_back
 from flask_audit_logger.ui import AuditUI, Label, Preset, RevertPolicy
 from flask_audit_logger.ui.pages import revert
 from flask_audit_logger.ui.pages.export import cell

@@ -13,7 +13,8 @@ from ...diff import ValueKind, as_text
 from ...diff.show import visible
 from ...diff.values import dump
 from ...i18n import gettext, number
-from ...query.activities import (
+from ...query.criteria import Criteria
+from ...query.feed import (
     Neighbours,
     Search,
     count_activities,
@@ -23,7 +24,6 @@ from ...query.activities import (
     neighbours_in_record,
     neighbours_in_transaction,
 )
-from ...query.criteria import Criteria
 from ...query.paging import Cursor, Paging
 from ...query.rows import ActivityRow
 from ...query.scope import newest_change

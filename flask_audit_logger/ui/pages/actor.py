@@ -10,13 +10,13 @@ from typing import Any
 from flask import abort
 
 from ...i18n import VERB_NAMES, calendar, gettext, number
-from ...query.activities import count_activities, find_activities
 from ...query.actors import Work, acted_as, addresses, sighting, work
 from ...query.criteria import Criteria
+from ...query.feed import count_activities, find_activities
 from ...query.reader import Log
-from ...query.refs import RecordRef, TableRef
+from ...query.refs import RecordRef, TableName
 from ...query.rows import TransactionRow
-from ...query.transactions import Tally
+from ...query.summaries import Tally
 from ..access import action
 from ..filters import SearchRules, changed, pager
 from ..presenter import Presenter
@@ -139,7 +139,7 @@ def _own_record(visit: Visit, actor_id: str | None) -> tuple[Option, ...]:
     table = getattr(visit.audit_logger.actor_cls, "__table__", None)
     if actor_id is None or table is None:
         return ()
-    ref = TableRef(table.schema or visit.catalog.default_schema, table.name)
+    ref = TableName(table.schema or visit.catalog.default_schema, table.name)
     info = visit.catalog.get(ref)
     if info is None or not info.is_audited:
         return ()

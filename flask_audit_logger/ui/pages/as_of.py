@@ -11,8 +11,8 @@ from flask import abort, request
 from ...i18n import gettext
 from ...query.paging import Cursor
 from ...query.reader import Log
+from ...query.record_states import ChangePoint, RecordState, begun_by, exactly, first_after, record_states
 from ...query.refs import RecordRef
-from ...query.standings import Standing, Which, begun_by, exactly, first_after, standings
 from ...settings import is_zone
 from ..access import action
 from ..presenter import MANY, Presenter
@@ -101,7 +101,7 @@ class Asked:
     typed: str
     zone: str
     moment: dt.datetime | None
-    found: Standing | None
+    found: RecordState | None
     error: str | None = None
 
     def text(self, visit: Visit) -> str:
@@ -116,7 +116,7 @@ def _asked(visit: Visit, log: Log, record: RecordRef) -> Asked:
     typed, zone = request.args.get("time", "").strip(" "), request.args.get("tz") or visit.clock.name
     if "change" in request.args:
         change = change_of(request.args["change"])
-        found = _standing(visit, log, record, exactly(log, change)) if change is not None and not typed else None
+        found = _state_of(visit, log, record, exactly(log, change)) if change is not None and not typed else None
         if found is None:
             abort(404)
         return Asked(typed, zone, found.version.issued_at, found)
@@ -124,7 +124,7 @@ def _asked(visit: Visit, log: Log, record: RecordRef) -> Asked:
         moment = _typed(typed[:100], zone) if typed else visit.clock.now
     except ValueError as problem:
         return Asked(typed, zone, None, None, str(problem))
-    return Asked(typed, zone, moment, _standing(visit, log, record, begun_by(log, moment)))
+    return Asked(typed, zone, moment, _state_of(visit, log, record, begun_by(log, moment)))
 
 
 def _typed(text: str, zone: str) -> dt.datetime:
@@ -135,7 +135,7 @@ def _typed(text: str, zone: str) -> dt.datetime:
     return start if start == end else end - dt.timedelta(microseconds=1)
 
 
-def _notes(visit: Visit, record: RecordRef, found: Standing | None) -> tuple[Note, ...]:
+def _notes(visit: Visit, record: RecordRef, found: RecordState | None) -> tuple[Note, ...]:
     if found is None:
         return ((gettext("This record did not exist yet, or the log does not go back that far."), None),)
     notes = end_notes(visit, record, found.version)
@@ -146,15 +146,15 @@ def _notes(visit: Visit, record: RecordRef, found: Standing | None) -> tuple[Not
     return (*notes, *([(text, None)] if text else []))
 
 
-def _standing(visit: Visit, log: Log, record: RecordRef, which: Which) -> Standing | None:
-    return standings(log, record, which, key=visit.catalog.key(record.table))[0]
+def _state_of(visit: Visit, log: Log, record: RecordRef, which: ChangePoint) -> RecordState | None:
+    return record_states(log, record, which, key=visit.catalog.key(record.table))[0]
 
 
-def _columns(presenter: Presenter, found: Standing) -> list[str]:
+def _columns(presenter: Presenter, found: RecordState) -> list[str]:
     return presenter.ordered(found.version.table, found.row) if found.row else []
 
 
-def _value(presenter: Presenter, found: Standing, column: str) -> CurrentValue:
+def _value(presenter: Presenter, found: RecordState, column: str) -> CurrentValue:
     now = presenter.value(found.version.table, column, found.value(column), found.version.id)
     return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
 

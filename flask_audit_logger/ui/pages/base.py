@@ -12,11 +12,10 @@ from werkzeug.datastructures import MultiDict
 from ...diff.show import visible
 from ...diff.values import dump
 from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
-from ...query.activities import Count
 from ...query.actors import known_actors
-from ...query.errors import ReadTimeout, translated
-from ...query.paging import Page
-from ...query.reader import Log
+from ...query.feed import Count
+from ...query.paging import Slice
+from ...query.reader import Log, ReadTimeout, translated
 from ...query.rows import TransactionRow
 from ..filters import ParsedSearch, SearchRules, chips, parse, pinned
 from ..options import asked
@@ -106,7 +105,7 @@ def frame(
     }
 
 
-def is_all(page: Page[Any]) -> bool:
+def is_all(page: Slice[Any]) -> bool:
     """Whether a page has every row there is, so that nothing needs to be counted."""
     return bool(page.rows) and not page.has_newer and not page.has_older
 
@@ -137,7 +136,7 @@ def unless_slow(read: Callable[[], T], log: Log | None = None, timeout_ms: int =
         return None
 
 
-def counted(page: Page[Any], count: Callable[[], Count]) -> Count | None:
+def counted(page: Slice[Any], count: Callable[[], Count]) -> Count | None:
     """How many rows match; ``None`` if counting takes too long. Nothing can be read afterwards."""
     return Count(len(page.rows)) if is_all(page) else unless_slow(count)
 

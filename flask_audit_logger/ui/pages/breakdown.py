@@ -9,10 +9,10 @@ from flask import Response, abort
 
 from ...diff.show import visible
 from ...i18n import VERB_NAMES, calendar, gettext, lazy_gettext, ngettext, number
-from ...query.activities import Search
-from ...query.errors import ReadTimeout
-from ...query.panels import FACETS, Facet, FacetValue, facet, histogram
-from ...query.refs import TableRef
+from ...query.facets import FACETS, Facet, FacetValue, facet, histogram
+from ...query.feed import Search
+from ...query.reader import ReadTimeout
+from ...query.refs import TableName
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, added, changed, without
 from ..presenter import Presenter
@@ -172,7 +172,7 @@ def _value(presenter: Presenter, name: str, value: FacetValue) -> tuple[str, str
     """How a value is called, and its parameter."""
     key = value.key[0]
     if name == "table":
-        ref = TableRef(str(value.key[0]), str(value.key[1]))
+        ref = TableName(str(value.key[0]), str(value.key[1]))
         return presenter.visit.table_label(ref), presenter.visit.catalog.text(ref)
     if name == "verb":
         return str(VERB_NAMES.get(str(key), str(key))), str(key)

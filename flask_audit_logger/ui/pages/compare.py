@@ -10,12 +10,12 @@ from flask import abort, request
 from ...diff import differs
 from ...diff.values import value_of
 from ...i18n import gettext, marked, ngettext
-from ...query.live import live_row
+from ...query.drift import live_row
 from ...query.reader import Log
+from ...query.record_states import NEWEST, OLDEST, ChangePoint, RecordState, exactly, record_states
 from ...query.refs import RecordRef
 from ...query.rows import ActivityRow
 from ...query.scope import with_row
-from ...query.standings import NEWEST, OLDEST, Standing, Which, exactly, standings
 from ..access import action
 from ..presenter import MANY, Presenter
 from ..shown import ActorShown, Change, Page, RecordShown, ValueShown
@@ -63,12 +63,12 @@ class Side:
 
     name: str
     row: dict[str, Any]
-    standing: Standing | None = None
+    state: RecordState | None = None
 
     @property
     def version(self) -> ActivityRow | None:
         """The change, unless this is the row as it is now."""
-        return self.standing.version if self.standing is not None else None
+        return self.state.version if self.state is not None else None
 
     @property
     def id(self) -> int | None:
@@ -77,7 +77,7 @@ class Side:
 
     def knows(self, column: str) -> bool:
         """Whether the value of a column is known, or that there is none."""
-        return self.standing is None or column in self.row or not self.standing.is_incomplete
+        return self.state is None or column in self.row or not self.state.is_incomplete
 
 
 @action("compare")
@@ -132,7 +132,7 @@ def compare_page(visit: Visit, record: RecordRef) -> Any:
 def _compare_notes(sides: dict[str, Side], hidden: int, *shown: list[str]) -> tuple[str, ...]:
     """What the page doesn't say: of how many columns, and why."""
     notes = [more_columns(sum(max(0, len(names) - MANY) for names in shown))]
-    notes += dict.fromkeys(incomplete(side.standing) for side in sides.values() if side.standing is not None)
+    notes += dict.fromkeys(incomplete(side.state) for side in sides.values() if side.state is not None)
     if hidden:
         notes.append(
             ngettext(
@@ -148,21 +148,21 @@ def _sides(visit: Visit, log: Log, record: RecordRef, wanted: dict[str, str]) ->
     """The two versions; none if the record has no history, 404 if there is no such change that the viewer may see."""
     texts = [text for text in wanted.values() if text != "now"] or ["last"]
     changes, key = (_change(log, text) for text in texts), visit.catalog.key(record.table)
-    found = dict(zip(texts, standings(log, record, *changes, key=key), strict=True))
-    if any(standing is None for standing in found.values()):
+    found = dict(zip(texts, record_states(log, record, *changes, key=key), strict=True))
+    if any(state is None for state in found.values()):
         return {} if {"first", "last"}.issuperset(texts) else abort(404)
     sides = {}
     for name, text in wanted.items():
-        standing = found.get(text)
+        state = found.get(text)
         if text == "now":
-            known = next(standing for standing in found.values() if standing is not None)
+            known = next(state for state in found.values() if state is not None)
             sides[name] = Side(gettext("now"), _live(visit, log, record, known))
-        elif standing is not None:
-            sides[name] = Side(gettext("change %(id)s", id=standing.version.id), standing.row or {}, standing)
+        elif state is not None:
+            sides[name] = Side(gettext("change %(id)s", id=state.version.id), state.row or {}, state)
     return sides
 
 
-def _change(log: Log, text: str) -> Which:
+def _change(log: Log, text: str) -> ChangePoint:
     if text in ("first", "last"):
         return OLDEST if text == "first" else NEWEST
     wanted = change_of(text)
@@ -171,7 +171,7 @@ def _change(log: Log, text: str) -> Which:
     return exactly(log, wanted)
 
 
-def _live(visit: Visit, log: Log, record: RecordRef, known: Standing) -> dict[str, Any]:
+def _live(visit: Visit, log: Log, record: RecordRef, known: RecordState) -> dict[str, Any]:
     info = visit.catalog.get(record.table)
     if info is None or not visit.may("live", record):
         abort(404)
@@ -189,11 +189,11 @@ def _targets(presenter: Presenter, record: RecordRef, sides: Any) -> list[Record
 
 
 def _shown(presenter: Presenter, side: Side, name: str, link: Any) -> ComparedSide:
-    visit, version, standing = presenter.visit, side.version, side.standing
-    if version is None or standing is None:
+    visit, version, state = presenter.visit, side.version, side.state
+    if version is None or state is None:
         return ComparedSide(gettext("The current row"), None, None, None)
-    older, newer = standing.older, standing.newer
-    text = marked("Deleted by change %(id)s") if standing.is_deleted else marked("After change %(id)s")
+    older, newer = state.older, state.newer
+    text = marked("Deleted by change %(id)s") if state.is_deleted else marked("After change %(id)s")
     if version.verb == "snapshot":
         text = marked("Recorded by snapshot %(id)s")
     return ComparedSide(

@@ -16,7 +16,7 @@ from flask import Response, request, stream_with_context
 from ...diff import as_text
 from ...diff.values import ABSENT, Value, dump
 from ...i18n import gettext, number
-from ...query.activities import Count, Search, batches, count_activities
+from ...query.feed import Count, Search, batches, count_activities
 from ...query.paging import Paging
 from ...query.reader import Log
 from ...query.rows import ActivityRow, TransactionRow

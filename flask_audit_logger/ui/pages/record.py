@@ -13,15 +13,15 @@ from flask import abort
 from ...diff import ValueKind, as_text
 from ...diff.show import visible
 from ...i18n import CHANGES, amount, gettext, marked
-from ...query.activities import Count
-from ...query.live import Drift, drift
-from ...query.paging import Page
+from ...query.drift import Drift, drift
+from ...query.feed import Count
+from ...query.paging import Slice
 from ...query.reader import Log
+from ...query.record_states import NEWEST, RecordState, record_states
 from ...query.records import count_versions, renamed_from, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.scope import Newest, newest_change
-from ...query.standings import NEWEST, Standing, standings
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, pager
 from ..presenter import MANY, Presenter
@@ -71,8 +71,8 @@ FIXED = ("table", "key", "tx", "req", "sort")
 class History:
     """What the page of a record is made of."""
 
-    standing: Standing
-    page: Page[ActivityRow] | None
+    state: RecordState
+    page: Slice[ActivityRow] | None
     drift: Drift
     count: Count | None
     newest: Newest
@@ -81,7 +81,7 @@ class History:
     def is_whole(self) -> bool:
         """Whether the page shows how the record came into being, not another one that had its key."""
         made = (row for row in self.page.rows if row.verb in ("insert", "snapshot")) if self.page else ()
-        return any(row.id > self.standing.since for row in made)
+        return any(row.id > self.state.since for row in made)
 
 
 @action("record")
@@ -97,7 +97,7 @@ def history_page(visit: Visit, record: RecordRef) -> Any:
         return without_history(visit, presenter, record, origin)
     if origin is not None and found.drift.kind == "unlogged":  # it was not made unseen, it got this key
         found = replace(found, drift=Drift("none"))
-    last, page = found.standing.version, found.page
+    last, page = found.state.version, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
 
     def link(args: Any, anchor: bool = False) -> str:
@@ -119,7 +119,7 @@ def history_page(visit: Visit, record: RecordRef) -> Any:
         record=shown,
         table=shown_table,
         status=_status(presenter, last),
-        status_kind="deleted" if found.standing.is_deleted else "exists",
+        status_kind="deleted" if found.state.is_deleted else "exists",
         key_parts=_key_parts(visit, record),
         current=tuple(current),
         never_changed=tuple(never),
@@ -130,10 +130,10 @@ def history_page(visit: Visit, record: RecordRef) -> Any:
             *end_notes(visit, record, last, page.rows if page else ()),
             *((origin_note(visit, origin),) if origin is not None else ()),
             *drift_notes(visit, record, found.drift),
-            *((text, None) for text in (more_columns(unshown), incomplete(found.standing)) if text),
+            *((text, None) for text in (more_columns(unshown), incomplete(found.state)) if text),
         ),
         related=presenter.related(record) if found.newest.has_row else (),
-        chart=_chart(visit, record, parsed, page, found.standing),
+        chart=_chart(visit, record, parsed, page, found.state),
         at_action=visit.links.as_of(record),
         compare_action=visit.links.compare(record) if can_compare else "",
     )
@@ -143,12 +143,12 @@ def history_page(visit: Visit, record: RecordRef) -> Any:
 def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
     """Everything the page needs. What may fail comes last, as nothing can be read after it."""
     visit = presenter.visit
-    (standing,) = standings(log, record, NEWEST, key=visit.catalog.key(record.table))
-    if standing is None:
+    (state,) = record_states(log, record, NEWEST, key=visit.catalog.key(record.table))
+    if state is None:
         return None
-    last = standing.version
+    last = state.version
     page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
-    rows = [*(page.rows if page else ()), last, *standing.touched.values(), *standing.later.values()]
+    rows = [*(page.rows if page else ()), last, *state.touched.values(), *state.later.values()]
     presenter.learn(log, rows, [record])
     newest = newest_change(log, record, visit.catalog.key)
     info = visit.catalog.get(record.table)
@@ -156,7 +156,7 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
     count: Count | None = None
     if page is not None and (is_all(page) or found.kind != "unknown"):
         count = counted(page, lambda: count_versions(log, record, parsed.criteria, visit.settings.count_cap))
-    return History(standing, page, found, count, newest)
+    return History(state, page, found, count, newest)
 
 
 def _origin(visit: Visit, log: Log, record: RecordRef, found: History | None) -> ActivityRow | None:
@@ -164,10 +164,10 @@ def _origin(visit: Visit, log: Log, record: RecordRef, found: History | None) ->
     if found is None:
         return find_origin(visit, log, record)
     if found.drift.kind == "unlogged":
-        return find_origin(visit, log, record, after=found.standing.version.id)
+        return find_origin(visit, log, record, after=found.state.version.id)
     begins = found.page is not None and is_all(found.page) and not found.is_whole
     if begins and found.drift.kind != "unknown":  # nothing can be read after a failure
-        return find_origin(visit, log, record, after=found.standing.since)
+        return find_origin(visit, log, record, after=found.state.since)
     return None
 
 
@@ -197,16 +197,16 @@ def _values(
     presenter: Presenter, record: RecordRef, found: History, link: Any
 ) -> tuple[list[CurrentValue], list[CurrentValue], int]:
     """The values a record has now: those that were changed since it was made, the others, and how many aren't shown."""
-    visit, table, standing = presenter.visit, record.table, found.standing
-    is_renamed = renamed_to(standing.version, visit.catalog.key(table)) is not None
+    visit, table, state = presenter.visit, record.table, found.state
+    is_renamed = renamed_to(state.version, visit.catalog.key(table)) is not None
     can_revert = found.newest.is_seen and not is_renamed and visit.can_revert(record)
 
     def shown(column: str) -> CurrentValue:
-        setter = standing.setter(column)
+        setter = state.setter(column)
         is_change = setter is not None and setter.verb == "update"
         can_see = visit.sight.can_see(table, column)
         return CurrentValue(
-            now=presenter.value(table, column, standing.value(column), brief=True),
+            now=presenter.value(table, column, state.value(column), brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
             **set_by(presenter, setter),
             revert_href=visit.links.revert(record, setter.cursor, "before", column)
@@ -215,8 +215,8 @@ def _values(
             history_href=link({"col": column}, True) if can_see else "",
         )
 
-    columns = presenter.ordered(table, standing.row or {})
-    changed = {name for name in columns if standing.is_changed(name)}
+    columns = presenter.ordered(table, state.row or {})
+    changed = {name for name in columns if state.is_changed(name)}
     first = [name for name in columns if name in changed][:MANY]
     others = [name for name in columns if name not in changed][: MANY - len(first)]
     unshown = len(columns) - len(first) - len(others)
@@ -224,7 +224,7 @@ def _values(
 
 
 def _chart(
-    visit: Visit, record: RecordRef, parsed: ParsedSearch, page: Page[ActivityRow] | None, standing: Standing
+    visit: Visit, record: RecordRef, parsed: ParsedSearch, page: Slice[ActivityRow] | None, state: RecordState
 ) -> SparklineShown | None:
     """The course of the one column that is asked for, if it is a number that means something."""
     columns = parsed.form.col.data or []
@@ -233,7 +233,7 @@ def _chart(
         return None
     if visit.catalog.target(record.table, info.name) is not None:
         return None
-    end = standing.version.issued_at if standing.is_deleted else visit.clock.now
+    end = state.version.issued_at if state.is_deleted else visit.clock.now
     until = page.rows[0].issued_at if page.has_newer else end
     label = visit.column_label(record.table, info.name)
     return sparkline(label, info.name, page.rows, visit.clock, until)
@@ -255,9 +255,9 @@ def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
     }
 
 
-def incomplete(standing: Standing) -> str | None:
+def incomplete(state: RecordState) -> str | None:
     """That the log has only some of the columns."""
-    if not standing.is_incomplete:
+    if not state.is_incomplete:
         return None
     return gettext("The log has only the changed columns; the values of the others are unknown.")
 

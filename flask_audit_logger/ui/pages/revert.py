@@ -14,15 +14,14 @@ from wtforms.csrf.session import SessionCSRF
 from ...diff import as_text
 from ...diff.show import visible
 from ...i18n import gettext, lazy_gettext, marked
-from ...query.errors import Conflict, Refused
-from ...query.live import key_of
-from ...query.reader import Log
+from ...query.drift import key_of
+from ...query.put_back import MADE, LiveRow, PlannedColumn, plan, put_back, read_in_scope, read_live
+from ...query.reader import Conflict, Log, Refused
+from ...query.record_states import NEWEST, exactly, record_states
 from ...query.records import last_version, renamed_to
 from ...query.refs import RecordRef, stored_key
-from ...query.revert import MADE, LiveRow, PlannedColumn, plan, put_back, read_in_scope, read_live
 from ...query.rows import ActivityRow
 from ...query.scope import with_row
-from ...query.standings import NEWEST, exactly, standings
 from ...query.tables import TableInfo
 from ..access import action
 from ..forms import TranslatedMeta
@@ -141,7 +140,7 @@ def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef)
     wanted, side = change_of(request.args.get("to", "")), request.args.get("side", "before")
     if wanted is None or side not in ("before", "after"):
         abort(404)
-    found, newest = standings(log, record, exactly(log, wanted), NEWEST, key=info.key)
+    found, newest = record_states(log, record, exactly(log, wanted), NEWEST, key=info.key)
     if found is None or newest is None:
         abort(404)
     target = found.version.state_before if side == "before" else found.row

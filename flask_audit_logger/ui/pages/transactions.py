@@ -11,14 +11,14 @@ from flask import Response, abort, request, stream_with_context
 
 from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
-from ...query.activities import Search, batches, count_activities, list_activities
 from ...query.criteria import Criteria
+from ...query.feed import Search, batches, count_activities, list_activities
 from ...query.paging import Cursor, Paging
 from ...query.reader import Log
-from ...query.refs import TableRef
+from ...query.refs import TableName
 from ...query.rows import ActivityRow, TransactionRow
 from ...query.scope import out_of_reach
-from ...query.transactions import (
+from ...query.summaries import (
     Summary,
     TransactionCriteria,
     count_transactions,
@@ -213,7 +213,7 @@ def _wanted(parsed: ParsedSearch) -> TransactionCriteria:
     return TransactionCriteria(parsed.criteria, path=form["path"].data or None, minimum=int(minimum) if minimum else 0)
 
 
-def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableRef, int]]) -> TransactionShown:
+def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableName, int]]) -> TransactionShown:
     visit = presenter.visit
     total = sum(rows for _, rows in tables)
     request = " ".join(part for part in (row.said("method"), row.said("path")) if part)

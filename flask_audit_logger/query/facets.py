@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 
-from .activities import Search
 from .actors import newest_label
 from .criteria import Criteria, conditions
+from .feed import Search
 from .reader import Log
 
 #: Most bars of a histogram, and values of a facet.

@@ -46,7 +46,7 @@ LAST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Which:
+class ChangePoint:
     """Which change of a record is meant: the last one under some conditions, one by its id, or the oldest."""
 
     conditions: tuple[ColumnElement[bool], ...] = ()
@@ -55,7 +55,7 @@ class Which:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RecordState:
     """A record right after a change.
 
     :param version: the change, with its whole old row; or that its table was emptied.
@@ -114,22 +114,24 @@ class Standing:
         return found is not None and (found.verb == "update" or self.setter(column) is None)
 
 
-NEWEST = Which()
+NEWEST = ChangePoint()
 #: The oldest that the log still has.
-OLDEST = Which(is_oldest=True)
+OLDEST = ChangePoint(is_oldest=True)
 
 
-def exactly(log: Log, change: Cursor) -> Which:
+def exactly(log: Log, change: Cursor) -> ChangePoint:
     """A change by its address, if it is one of the record."""
-    return Which((log.models.activity.c.id <= change.activity_id,), exactly=change)
+    return ChangePoint((log.models.activity.c.id <= change.activity_id,), exactly=change)
 
 
-def begun_by(log: Log, moment: dt.datetime) -> Which:
+def begun_by(log: Log, moment: dt.datetime) -> ChangePoint:
     """The last change that began at this time or before it."""
-    return Which((log.models.activity.c.issued_at <= moment,))
+    return ChangePoint((log.models.activity.c.issued_at <= moment,))
 
 
-def standings(log: Log, record: RecordRef, *changes: Which, key: Sequence[str] = ()) -> list[Standing | None]:
+def record_states(
+    log: Log, record: RecordRef, *changes: ChangePoint, key: Sequence[str] = ()
+) -> list[RecordState | None]:
     """How the record stood after each of some changes, in one statement; ``None`` where there is no such change.
 
     :param changes: each named by what is above.
@@ -154,16 +156,16 @@ def standings(log: Log, record: RecordRef, *changes: Which, key: Sequence[str] =
     source = a.join(entry, entry.c.id == a.c.id).join(wanted, wanted.c.place == entry.c.place)
     source = source.outerjoin(t, a.c.transaction_id == t.c.id)
     rows = log.all(log.activities(*columns, source=source).order_by(wanted.c.place, entry.c.name.nulls_first()))
-    found: list[Standing | None] = [None] * len(changes)
+    found: list[RecordState | None] = [None] * len(changes)
     for row in rows:
-        activity, standing = read_activity(row), found[row.place]
+        activity, state = read_activity(row), found[row.place]
         if row.column is None:
             older, newer = Cursor.read(row.older), Cursor.read(row.newer)
-            found[row.place] = Standing(activity, since=row.since, older=older, newer=newer)
-        elif standing is not None and row.is_later:
-            standing.later[row.column] = activity
-        elif standing is not None:
-            standing.touched[row.column] = _without_absent(activity)
+            found[row.place] = RecordState(activity, since=row.since, older=older, newer=newer)
+        elif state is not None and row.is_later:
+            state.later[row.column] = activity
+        elif state is not None:
+            state.touched[row.column] = _without_absent(activity)
     return found
 
 
@@ -174,7 +176,7 @@ def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> Curs
     return Cursor.read(log.scalar(statement if moment is None else statement.where(a.issued_at > moment)))
 
 
-def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence[str]) -> CTE:
+def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Sequence[str]) -> CTE:
     """For each change its id, since when and until when the record lived, and the changes before and after.
 
     The changes of the record and those of its whole table are looked for apart, each by a step in the index of records.
@@ -227,7 +229,7 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[Which], key: Sequence
     ).cte("wanted")
 
 
-def _id_of(log: Log, record: RecordRef, which: Which, key: Sequence[str]) -> Select[Any]:
+def _id_of(log: Log, record: RecordRef, which: ChangePoint, key: Sequence[str]) -> Select[Any]:
     a = log.models.activity.c
     if which.is_oldest:
         return log.activities(a.id).where(*is_record(log, record)).order_by(a.id).limit(1)

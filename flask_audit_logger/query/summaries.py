@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Subquery, func, literal, select, true
 
-from .activities import Count, Search, capped
+from ..schema.names import TableName
 from .criteria import Criteria, conditions
-from .paging import Page, Paging, edge, page_of, paged
+from .feed import Count, Search, capped
+from .paging import Paging, Slice, edge, paged, slice_of
 from .reader import Log
-from .refs import TableRef
 from .rows import (
     ActivityRow,
     TransactionRow,
@@ -32,7 +32,7 @@ SUMMARY_LINES = 200
 class Tally:
     """How many rows of a table were changed in one way."""
 
-    table: TableRef
+    table: TableName
     verb: str
     number: int
     columns: tuple[str, ...] = ()
@@ -64,15 +64,6 @@ class TransactionCriteria:
     criteria: Criteria
     path: str | None = None
     minimum: int = 0
-
-
-@dataclass(frozen=True)
-class ListedTransaction:
-    """A transaction with the number of rows it changed in each table, counted up to a cap."""
-
-    transaction: TransactionRow
-    tables: tuple[tuple[TableRef, int], ...]
-    rows: Count
 
 
 def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[TransactionRow | None, Summary]:
@@ -107,7 +98,7 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
     rows = log.all(statement)
     tallies = [
         Tally(
-            table=TableRef(row.schema, row.table_name),
+            table=TableName(row.schema, row.table_name),
             verb=row.verb,
             number=row.number,
             columns=tuple(row.columns or ()) if row.verb == "update" else (),
@@ -159,10 +150,10 @@ def same_changes(log: Log, transaction_id: int, limit: int = 10, cap: int = SUMM
     return [SameChange(read_activity(row), row.number) for row in log.all(statement)]
 
 
-def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Page[TransactionRow]:
+def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Slice[TransactionRow]:
     """One page of transactions, by id: that is the order of time."""
     if search.is_empty:
-        return Page((), has_newer=False, has_older=False)
+        return Slice((), has_newer=False, has_older=False)
     t = log.models.transaction
     large = _large(log, search, wanted, paging)
     source = t if large is None else large.join(t, large.c.transaction_id == t.c.id)
@@ -170,10 +161,10 @@ def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, pag
     order = () if large is None else (large.c.transaction_id,)
     rows = log.all(paged(statement, paging, t.c.id, ends=("transaction_id",), order=order))
     found = [read_transaction(row) for row in rows]
-    return page_of([row for row in found if row is not None], paging)
+    return slice_of([row for row in found if row is not None], paging)
 
 
-def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, list[tuple[TableRef, int]]]:
+def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, list[tuple[TableName, int]]]:
     """For each transaction the number of rows it changed in each table, looking at ``cap`` rows of each at most."""
     if not ids:
         return {}
@@ -192,9 +183,9 @@ def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, lis
         .group_by(t.id, few.c.schema, few.c.table_name)
         .order_by(t.id, func.count().desc(), few.c.table_name)
     )
-    found: dict[int, list[tuple[TableRef, int]]] = {}
+    found: dict[int, list[tuple[TableName, int]]] = {}
     for transaction_id, schema, table, number in log.all(statement):
-        found.setdefault(transaction_id, []).append((TableRef(schema, table), number))
+        found.setdefault(transaction_id, []).append((TableName(schema, table), number))
     return found
 
 
@@ -284,7 +275,7 @@ _NO_TRANSACTION: dict[str, Any] = {
 
 def _together(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
     """Add up what differs only in the columns of inserts and deletes."""
-    found: dict[tuple[TableRef, str, tuple[str, ...]], int] = {}
+    found: dict[tuple[TableName, str, tuple[str, ...]], int] = {}
     for tally in tallies:
         key = (tally.table, tally.verb, tally.columns)
         found[key] = found.get(key, 0) + tally.number
