@@ -12,7 +12,7 @@ import pytest
 from flask_audit_logger.ui import Viewer
 from flask_audit_logger.ui.times import Clock, period_bounds
 from tests.ui.shop import ANN, BOB, make_history, text_of
-from tests.ui.test_features_pin import pin
+from tests.ui.test_filter_pin import pin
 
 BERLIN = {"AUDIT_UI_TIMEZONE": "Europe/Berlin"}
 PAGES = ("/", "/record/products/42", "/transactions", "/export", "/panel/histogram", "/help")
