@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 
-from .actors import newest_label
 from .criteria import Criteria, conditions
 from .feed import Search
 from .reader import Log
+from .sightings import newest_label
 
 #: Most bars of a histogram, and values of a facet.
 MOST_BARS = 60

@@ -7,11 +7,11 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.query.actors import LOOKED_AT, work
 from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.feed import Search, find_activities
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.reader import AuditReader
+from flask_audit_logger.query.sightings import LOOKED_AT, work
 from flask_audit_logger.schema.names import TableName
 from tests.ui.shop import ANN, BOB, make_shop
 

@@ -10,12 +10,12 @@ from typing import Any
 from flask import abort
 
 from ...i18n import VERB_NAMES, calendar, gettext, number
-from ...query.actors import Work, acted_as, addresses, sighting, work
 from ...query.criteria import Criteria
 from ...query.feed import count_activities, find_activities
 from ...query.reader import Log
 from ...query.refs import RecordRef, TableName
 from ...query.rows import TransactionRow
+from ...query.sightings import Work, acted_as, addresses, sighting, work
 from ...query.summaries import Tally
 from ..access import action
 from ..filters import SearchRules, changed, pager

@@ -12,11 +12,11 @@ from werkzeug.datastructures import MultiDict
 from ...diff.show import visible
 from ...diff.values import dump
 from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
-from ...query.actors import known_actors
 from ...query.feed import Count
 from ...query.paging import Slice
 from ...query.reader import Log, ReadTimeout, translated
 from ...query.rows import TransactionRow
+from ...query.sightings import known_actors
 from ..filters import ParsedSearch, SearchRules, chips, parse, pinned
 from ..options import asked
 from ..shown import Crumb, Fact, RecordShown, TableShown
