@@ -168,7 +168,10 @@ class Attribution:
             # The answer itself writes. Who that is, is not known yet.
             return make_stamp(Actor(), None, self._said(frame), is_captured=frame.is_captured)
         scope = _scope.get()
-        answers = scope.answers if scope is not None and scope.holds else self._answers(frame, None)
+        if scope is not None and not scope.holds:
+            # Of a flush that never began: a listener of the application stopped it.
+            _scope.set(scope := None)
+        answers = scope.answers if scope is not None else self._answers(frame, None)
         facts = {**(self._ask(lambda: request_facts(self._redact)) or {}), **self._said(frame)}
         actor = frame.actor if frame.has_actor else answers.actor
         if actor is None:

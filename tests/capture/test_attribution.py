@@ -13,6 +13,7 @@ from flask import g
 from flask_login import current_user, login_user
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from flask_audit_logger import AuditLogger
 from flask_audit_logger.ui import AuditUI
 from tests.capture.statements import statements
 from tests.support.apps import logged_in_as
@@ -503,6 +504,34 @@ def test_a_callback_that_queries(create_app, many):
         session.commit()
     names = [(a.changed_data["name"], a.transaction.actor_id) for a in app.activities(table_name="tags")]
     assert names == [("Grace", 1), ("Grace", 1), ("Ada", 2), ("Ada", 2), ("unknown", None)]
+
+
+def test_what_a_callback_said_before_a_flush_that_did_not_happen(create_app):
+    """A listener of the application may stop a flush; what follows is not by whoever was asked about for it."""
+
+    class Stopped(Exception):
+        pass
+
+    def stop(session, *args):
+        if g.name == "Grace":
+            raise Stopped
+
+    app = with_grace(create_app())
+    app.audit_logger.detach()
+    AuditLogger(
+        app.db, get_actor_id=lambda: app.db.session.scalar(sa.select(app.models.User.id).filter_by(name=g.name))
+    ).init_app(app.app)
+    session = app.db.session
+    sa.event.listen(session, "before_flush", stop)
+    with app.app.test_request_context("/"):
+        g.name = "Grace"
+        session.add(app.models.Tag(name="x"))
+        with pytest.raises(Stopped):
+            session.flush()
+        g.name = "somebody else"
+        with app.db.engine.begin() as connection:
+            connection.execute(sa.insert(app.models.Tag), {"name": "y"})
+    assert actors(app, table_name="tags") == [NOBODY]
 
 
 def test_a_callback_that_needs_no_database_is_asked_everywhere(create_app):
