@@ -6,7 +6,7 @@
 #                      without those that depend on no version), and the tests of migrations on the releases of
 #                      Alembic between them that call us differently
 #   make test-long     what takes longer than it is often worth: rows of a gigabyte, servers that are killed again and
-#                      again, ten minutes of torture; docs/decisions/test_runs.md has the last result
+#                      again, ten minutes of torture; docs/decisions/torture.md has the last result
 #   make mutants       small wrong changes of the package, each of which a test must notice
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0

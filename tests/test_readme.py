@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ def test_a_configuration_key_is_documented_once(key, default, meaning):
     assert meaning in row
     shown = f'"{default}"' if isinstance(default, str) else default
     assert isinstance(default, tuple) or f"| `{shown}` |" in row
+
+
+def test_the_files_that_the_architecture_names_exist():
+    package = ROOT / "flask_audit_logger"
+    named = re.findall(
+        r"`((?:[\w]+/)*\w+(?:\.py|\.sql|/))`", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    )
+    assert len(named) > 50
+    assert [
+        name
+        for name in named
+        if not (package / name).exists() and name != "tests/schema/" and not (ROOT / name).exists()
+    ] == []
 
 
 def test_the_periods_of_a_setting_are_those_of_the_filter():

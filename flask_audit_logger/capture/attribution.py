@@ -1,4 +1,6 @@
-"""Who acts and from where, at the moment of a write. Never an error, and never a guess.
+"""Who acts and from where, at the moment of a write.
+
+Never an error, and never a guess.
 
 The application is asked in its own session, right before the session writes (:meth:`Attribution.asked` and
 :meth:`Attribution.ask_before_flush`). Everywhere else, as on a connection of the engine, only what is known without the

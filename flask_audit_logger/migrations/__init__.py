@@ -1,4 +1,7 @@
-"""The operations of migrations and what autogenerate makes of them. Importing this registers them with Alembic."""
+"""The operations of migrations and what autogenerate makes of them.
+
+Importing this registers them with Alembic.
+"""
 
 from . import actor_type, autogenerate, locks, only_postgresql, operations, renames
 from .from_2 import conversion

@@ -1,4 +1,7 @@
-"""The operations that carry a history on under a new name. Alembic can't tell a rename, so people write them."""
+"""The operations that carry a history on under a new name.
+
+Alembic can't tell a rename, so people write them.
+"""
 
 from __future__ import annotations
 

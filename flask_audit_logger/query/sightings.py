@@ -1,4 +1,4 @@
-"""One actor: first and last seen, addresses, what was changed; and the actors there are."""
+"""What one actor did, when and from where, and which actors there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting values of a record back: a preview, then the change. The one page that writes."""
+"""Putting values of a record back: a preview, then the change, on the one page that writes."""
 
 from __future__ import annotations
 
