@@ -1,4 +1,7 @@
-"""Which databases can have a log: those of PostgreSQL. On any other database the package does nothing."""
+"""Which databases can have a log: those of PostgreSQL.
+
+On any other database the package does nothing.
+"""
 
 from __future__ import annotations
 
