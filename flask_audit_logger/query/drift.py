@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, case, cast, func, literal, literal_column, null, select
+from sqlalchemy import types as sa_types
+from sqlalchemy.dialects.postgresql import ARRAY, HSTORE, OID
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import NullType
 
 from ..diff import ValueKind, as_text, differs
 from ..diff.values import as_logged, load, value_of
@@ -17,6 +20,9 @@ from .records import renamed_to
 from .refs import HASHED, RecordRef, stored_key
 from .rows import ActivityRow
 from .tables import TableInfo
+
+#: PostgreSQL's own types have smaller numbers.
+FIRST_OWN_OID = 16384
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def select_live(
     # row_to_json takes a json as it is written; to_jsonb fails for one with \u0000. Neither tells JSON null from NULL.
     columns: list[ColumnElement[Any]] = [cast(func.row_to_json(whole), Text)]
     columns += [_live(name).is_not(None) for name in _json_columns(info, without)]
+    own = ((name, logged_json(_live(name), kind)) for name, kind in _own_types(info, without).items())
+    columns += [cast(func.json_build_object(cast(name, Text), value), Text) for name, value in own]
     return select(*columns).select_from(live)
 
 
@@ -117,9 +125,45 @@ def read_live_row(info: TableInfo, found: Any, without: Collection[str] = ()) ->
     if found is None:
         return None
     row = load(found[0])
-    for name, is_set in zip(_json_columns(info, without), found[1:], strict=True):
+    json = _json_columns(info, without)
+    for name, is_set in zip(json, found[1 : 1 + len(json)], strict=True):
         row[name] = as_logged(row[name]) if is_set else None
+    for text in found[1 + len(json) :]:
+        row |= load(text)
     return row
+
+
+def logged_json(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
+    """A value as JSON, as the triggers log it: a type that PostgreSQL doesn't bring is its text, an array of it texts.
+
+    :param kind: the SQLAlchemy type of its column.
+    """
+    if not _may_be_own(kind):
+        return func.to_json(value)
+    text: ColumnElement[Any] = func.format(cast("%s", Text), value)
+    own = cast(text, ARRAY(Text)) if isinstance(_plain(kind), sa_types.ARRAY) else text
+    is_own = cast(cast(func.pg_typeof(value), OID), BigInteger) >= FIRST_OWN_OID
+    return case((func.num_nulls(value) == 1, null()), (is_own, func.to_json(own)), else_=func.to_json(value))
+
+
+def _own_types(info: TableInfo, without: Collection[str]) -> dict[str, Any]:
+    found = {column.name: column.type for column in info.table.columns if column.name not in without}
+    return {name: kind for name, kind in found.items() if _may_be_own(kind)}
+
+
+def _may_be_own(kind: Any) -> bool:
+    """Whether a type may be one whose JSON is not that of its text: hstore, a composite, or one we know nothing of."""
+    kind = _plain(kind)
+    if isinstance(kind, sa_types.ARRAY):
+        kind = _plain(kind.item_type)
+    return isinstance(kind, HSTORE | sa_types.UserDefinedType | NullType)
+
+
+def _plain(kind: Any) -> Any:
+    """The type of the database behind those of the application."""
+    while isinstance(kind, sa_types.TypeDecorator):
+        kind = kind.impl_instance
+    return kind
 
 
 def is_key(table: Any, info: TableInfo, key: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -19,7 +19,7 @@ from ..diff import differs
 from ..diff.kinds import ValueKind, settled
 from ..diff.values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, dump, load, mark_of, value_of
 from ..i18n import marked
-from .drift import is_key, read_live_row, select_live
+from .drift import is_key, logged_json, read_live_row, select_live
 from .reader import SETTINGS, AuditReader, Conflict, Log, Refused
 from .refs import RecordRef
 from .scope import newest_change
@@ -64,7 +64,7 @@ def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], given: Ma
     names = [name for name, value in typed.items() if value is not None and not isinstance(types[name], NullType)]
     if not names:
         return []
-    sent = ((name, cast(literal(typed[name], types[name]), types[name])) for name in names)
+    sent = ((name, logged_json(cast(literal(typed[name], types[name]), types[name]), types[name])) for name in names)
     row = session.execute(select(*(cast(func.jsonb_build_object(name, value), Text) for name, value in sent))).one()
     seen = {name: value for text in row for name, value in load(text).items()}
     return [name for name in names if differs(_raw(seen[name]), _raw(given[name]), info.kind(name))]
