@@ -51,7 +51,7 @@ demo: $(VENV)/.example
 
 # One driver, no browser, no process or environment of its own, and of the pages those that most changes touch.
 NOT_FAST := tests/migrations/% tests/apps/% tests/example_app/% tests/torture/% tests/test_readme.py \
-    $(patsubst %,tests/ui/test_%,features_% edges.py lives.py odd_values.py key_types.py versions.py translations.py) \
+    $(patsubst %,tests/ui/test_%.py,as_of_and_compare key_types odd_tables print record_lives shown_values translations undo_sql) \
     tests/query/test_feed.py tests/capture/test_restore.py tests/capture/test_lifetime.py
 check: lint
 	AUDIT_TEST_ONE_DRIVER=1 $(VENV)/bin/python -m pytest -q -n $(JOBS) -m 'not slow and not long and not browser' \
@@ -75,7 +75,7 @@ test-current: $(VENV)/.dev old-packages
 test-oldest: $(OLDEST)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_ONE_DRIVER=1 AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
 	$(OLDEST)/bin/python -m pytest -n $(JOBS) -m 'not slow and not long and not browser' \
-	    --ignore=tests/example_app --ignore=tests/query/test_diff.py --ignore=tests/query/test_words.py \
+	    --ignore=tests/example_app --ignore=tests/diff \
 	    --ignore=tests/mutants --ignore=tests/test_layers.py --ignore=tests/test_packaging.py $(PYTEST_ARGS)
 
 test-alembic: $(ALEMBICS:%=.venv-alembic-%/.dev)
