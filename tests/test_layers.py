@@ -169,13 +169,13 @@ def test_the_layers_themselves_have_an_order():
         seen.append(name)
 
 
-#: To become 80. Never more.
-MOST_FILES = 89
+#: `__init__` aside. Whoever follows a change through the package should open few of them.
+MOST_FILES = 80
 FILES = [path for path in MODULES.values() if path.name != "__init__.py"]
 
 
 def test_files_are_few_and_of_fair_size():
-    assert len(MODULES) <= MOST_FILES
+    assert len(FILES) <= MOST_FILES
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values()}
     assert {name: number for name, number in lines.items() if number > 500} == {}
 
