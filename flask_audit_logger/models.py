@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -27,9 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET, JSONB, OID
 from sqlalchemy.orm import foreign, registry, relationship, remote
-
-if TYPE_CHECKING:
-    from sqlalchemy.types import TypeEngine
 
 
 class AuditLogTransaction:
@@ -157,12 +154,6 @@ def bind_actor(models: AuditModels, actor_cls: type[Any]) -> None:
         "actor",
         relationship(actor_cls, primaryjoin=remote(key[0]) == foreign(actor_id), viewonly=True, uselist=False),
     )
-
-
-def actor_key_type(actor_cls: type[Any]) -> TypeEngine[Any]:
-    """The type that ``transaction.actor_id`` has for this actor class."""
-    key = inspect(actor_cls).primary_key
-    return key[0].type if len(key) == 1 else Text()
 
 
 def _transaction_table(metadata: MetaData, schema: str | None) -> Table:

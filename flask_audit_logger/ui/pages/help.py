@@ -21,7 +21,6 @@ class HelpPage(Page):
     template = "audit/help.html"
 
     tables: tuple[tuple[TableShown, str], ...]
-    zone_names: tuple[str, ...] = ()
 
 
 @action("help")
