@@ -143,6 +143,9 @@ def test_each_life_of_a_key_has_its_own_name(shop):
     told = {name: found.before(change) or found.newest for name, change in lives.items()}
     assert {name: named.name for name, named in told.items()} == {name: name for name in lives}
     assert found.before(lives["deleted"]).is_deleted
+    (end,) = own(shop, "categories", 5, "verb = 'delete'")
+    with reading(shop) as log:  # the change that ended a life is about this life
+        assert names(log, {record: end})[record].before(end) == Named("deleted", is_deleted=True)
 
 
 def test_a_page_of_a_record_starts_at_any_position(shop):

@@ -1,0 +1,161 @@
+"""Promise: what a transaction changed is summed up as SQL sums it up, and lists of transactions leave none out."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from flask_audit_logger.query.criteria import Criteria
+from flask_audit_logger.query.feed import Count, Search
+from flask_audit_logger.query.paging import Cursor, Paging
+from flask_audit_logger.query.summaries import (
+    TransactionCriteria,
+    count_transactions,
+    list_transactions,
+    same_changes,
+    summarized,
+    tally_tables,
+)
+from flask_audit_logger.schema.names import TableName
+from tests.query.reads import CATEGORIES, JOINED, PRODUCTS, next_page, only, reading
+from tests.ui.shop import ANN, BOB, make_shop
+
+
+@pytest.fixture
+def shop(create_app):
+    """Small transactions of two people, and one that changed much in several ways."""
+    shop = make_shop(create_app)
+    shop.sql("INSERT INTO products (id, name, stock) SELECT n, 'a', n % 2 FROM generate_series(1, 20) n")
+    for number in range(8):
+        with shop.acting((ANN, BOB)[number % 2], path=("/edit", "/import/7")[number // 4]) as session:
+            session.execute(sa.text(f"UPDATE products SET price = {number} WHERE id <= {number}"))
+            session.add(shop.models.Category(id=number, name="a"))
+    with shop.acting(ANN) as session:
+        for statement in (
+            "INSERT INTO products (id, name) SELECT n, 'x' FROM generate_series(31, 35) n",
+            "INSERT INTO products (id) VALUES (36)",
+            "UPDATE products SET stock = 5 WHERE id <= 20",
+            "UPDATE products SET stock = 6, name = 'b' WHERE id <= 3",
+            "UPDATE categories SET name = 'b' WHERE id < 3",
+            "DELETE FROM categories WHERE id > 5",
+            "TRUNCATE order_items",
+        ):
+            session.execute(sa.text(statement))
+    return shop
+
+
+def newest(shop):
+    return shop.sql("SELECT max(id) FROM transaction")[0][0]
+
+
+def test_a_summary_adds_up_what_sql_counts(shop):
+    columns = "CASE verb WHEN 'update' THEN (SELECT string_agg(k, ',') FROM jsonb_object_keys(changed_data) k) END"
+    rows = shop.sql(
+        f"SELECT table_name, verb, {columns}, count(*) FROM activity WHERE transaction_id = {newest(shop)}"
+        " GROUP BY 1, 2, 3"
+    )
+    with reading(shop) as log:
+        transaction, summary = summarized(log, newest(shop))
+        assert (transaction.id, transaction.actor_id) == (newest(shop), str(ANN))
+        found = [(t.table.name, t.verb, ",".join(sorted(t.columns)) or None, t.number) for t in summary.tallies]
+        expected = [(table, verb, names and ",".join(sorted(names.split(","))), n) for table, verb, names, n in rows]
+        assert sorted(found, key=repr) == sorted(expected, key=repr)
+        assert [t.number for t in summary.tallies] == sorted((t.number for t in summary.tallies), reverse=True)
+        assert summary.rows == Count(sum(row[-1] for row in rows)) and summary.untold == 0
+        _, first = summarized(log, newest(shop), cap=6)
+        assert first.rows == Count(6, is_capped=True)
+        assert [(tally.verb, tally.number) for tally in first.tallies] == [("insert", 6)]
+        assert summarized(log, newest(shop) + 1)[0] is None
+
+
+def test_a_reader_with_a_scope_gets_the_sum_of_what_they_see(shop):
+    with reading(shop, only(CATEGORIES)) as log:
+        _, summary = summarized(log, newest(shop))
+        assert {(tally.table, tally.verb, tally.number) for tally in summary.tallies} == {
+            (CATEGORIES, "update", 3),
+            (CATEGORIES, "delete", 2),
+        }
+        assert summary.rows == Count(5)
+        assert [change.sample.table for change in same_changes(log, newest(shop))] == [CATEGORIES]
+    with reading(shop, only(TableName("public", "users"))) as log:
+        assert summarized(log, newest(shop))[0] is None
+
+
+def test_same_changes_are_those_from_the_same_to_the_same(shop):
+    with reading(shop) as log:
+        found = same_changes(log, newest(shop))
+        told = [(s.sample.table.name, s.sample.old_data, s.sample.changed_data, s.number) for s in found]
+        assert sorted(told, key=repr) == sorted(
+            [
+                ("products", {"stock": 1}, {"stock": 5}, 10),
+                ("products", {"stock": 0}, {"stock": 5}, 10),
+                ("products", {"name": "a", "stock": 5}, {"name": "b", "stock": 6}, 3),
+                ("categories", {"name": "a"}, {"name": "b"}, 3),
+            ],
+            key=repr,
+        )
+        assert [number for *_, number in told] == [10, 10, 3, 3]
+        assert [s.number for s in same_changes(log, newest(shop), limit=2)] == [10, 10]
+
+
+def test_rows_by_table_are_those_of_sql(shop):
+    ids = [row[0] for row in shop.sql("SELECT id FROM transaction")]
+    rows = shop.sql("SELECT transaction_id, table_name, count(*) FROM activity GROUP BY 1, 2")
+    with reading(shop) as log:
+        found = tally_tables(log, ids)
+        assert {(i, t.name, n) for i, some in found.items() for t, n in some} == set(map(tuple, rows))
+        assert tally_tables(log, ids[:2]).keys() == set(ids[:2])
+        assert tally_tables(log, [newest(shop)], cap=3)[newest(shop)] == [(PRODUCTS, 4)], "one more tells of others"
+        assert tally_tables(log, []) == {}
+
+
+UPDATED = Criteria(tables=(PRODUCTS,), verbs=("update",), columns=("price",))
+LISTS = {
+    "all": (TransactionCriteria(Criteria()), "true"),
+    "an actor's": (TransactionCriteria(Criteria(actors=(str(BOB),))), "t.actor_id = 2"),
+    "with such a change": (
+        TransactionCriteria(UPDATED),
+        "EXISTS (SELECT FROM activity a WHERE a.transaction_id = t.id AND table_name = 'products'"
+        " AND verb = 'update' AND jsonb_exists(changed_data, 'price'))",
+    ),
+    "path": (TransactionCriteria(Criteria(), path="/import"), "t.context ->> 'path' LIKE '/import%'"),
+    "large": (TransactionCriteria(Criteria(), minimum=5), "{number} >= 5"),
+    "large of an actor": (
+        TransactionCriteria(Criteria(actors=(str(ANN),)), minimum=5),
+        "t.actor_id = 1 AND {number} >= 5",
+    ),
+    "large with such a change": (
+        TransactionCriteria(UPDATED, minimum=6),
+        "{number} >= 6 AND EXISTS (SELECT FROM activity a WHERE a.transaction_id = t.id AND table_name = 'products'"
+        " AND verb = 'update' AND jsonb_exists(changed_data, 'price'))",
+    ),
+}
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_pages_of_transactions_are_the_list_of_sql(shop, oldest_first):
+    number = "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id)"
+    for name, (wanted, condition) in LISTS.items():
+        rows = shop.sql(
+            f"SELECT id FROM transaction t WHERE {condition.format(number=number)}"
+            f" ORDER BY id {'' if oldest_first else 'DESC'}"
+        )
+        expected = [row[0] for row in rows]
+        assert len(expected) > 0, name
+        with reading(shop) as log:
+            search = Search.prepare(log, wanted.criteria)
+            found, paging = [], Paging(limit=2, oldest_first=oldest_first)
+            while paging is not None:
+                page = list_transactions(log, search, wanted, paging)
+                found += [row.id for row in page.rows]
+                paging = next_page(page, paging, Cursor(found[-1], 0), newer=oldest_first)
+            assert found == expected, name
+            assert count_transactions(log, search, wanted, 100) == Count(len(expected)), name
+            assert count_transactions(log, search, wanted, 1) == Count(1, is_capped=len(expected) > 1), name
+
+
+def test_transactions_of_which_nothing_is_seen_are_not_listed(shop):
+    rows = shop.sql(f"SELECT DISTINCT t.id FROM {JOINED} WHERE table_name = 'categories' ORDER BY 1 DESC")
+    with reading(shop, only(CATEGORIES)) as log:
+        page = list_transactions(log, Search(Criteria()), TransactionCriteria(Criteria()), Paging())
+    assert [row.id for row in page.rows] == [row[0] for row in rows]
