@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,18 @@ def test_a_write_with_auditing_off_is_seen(shop):
     shop.change(ANN, "Product", 1, stock=5)
     with reading(shop) as log:
         assert found(shop, log, 1) == Drift("none")
+
+
+def test_what_is_not_logged_of_a_table_is_no_drift(shop):
+    cases = (("gone", 1, "delete"), ("unlogged", 3, "insert"), ("columns", 1, "update"))
+    statements = {expected.kind: statement for statement, _, expected in CASES.values()}
+    info = info_of(shop, PRODUCTS)
+    for kind, key, verb in cases:
+        record = record_of(PRODUCTS, key)
+        with changed(shop, statements[kind]) as log:
+            newest = last_version(log, record)
+            assert drift(log, replace(info, verbs=frozenset({verb})), record, newest).kind == kind
+            assert drift(log, replace(info, verbs=info.verbs - {verb}), record, newest) == Drift("none"), kind
 
 
 def test_to_a_reader_with_a_scope_nothing_is_told(shop):
