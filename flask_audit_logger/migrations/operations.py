@@ -149,7 +149,7 @@ class InitAuditLoggerSchemaOp(_SchemaOp):
             # CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where somebody else has made it.
             made = (
                 "DO $audit_logger$\nBEGIN\n"
-                f"    IF to_regnamespace({quote_literal(quote_ident(schema))}) IS NULL THEN\n"
+                f"    IF pg_catalog.to_regnamespace({quote_literal(quote_ident(schema))}) IS NULL THEN\n"
                 f"        CREATE SCHEMA {quote_ident(schema)};\n"
                 "    END IF;\n"
                 "END;\n$audit_logger$"

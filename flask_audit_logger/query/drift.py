@@ -109,10 +109,10 @@ def select_live(
     rows = select(*read).select_from(table).where(*is_key(table, info, key))
     live = (rows.with_for_update() if lock else rows).subquery("live")
     # row_to_json takes a json as it is written; to_jsonb fails for one with \u0000. Neither tells JSON null from NULL.
-    columns: list[ColumnElement[Any]] = [cast(func.row_to_json(whole), Text)]
+    columns: list[ColumnElement[Any]] = [cast(func.pg_catalog.row_to_json(whole), Text)]
     columns += [_live(name).is_not(None) for name in _json_columns(info, without)]
     own = ((name, logged_json(_live(name), kind)) for name, kind in _own_types(info, without).items())
-    columns += [cast(func.json_build_object(cast(name, Text), value), Text) for name, value in own]
+    columns += [cast(func.pg_catalog.json_build_object(cast(name, Text), value), Text) for name, value in own]
     return select(*columns).select_from(live)
 
 
@@ -138,12 +138,14 @@ def logged_json(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
 
     :param kind: the SQLAlchemy type of its column.
     """
+    pg = func.pg_catalog  # functions for any type: another schema may have one that matches better
+    whole: ColumnElement[Any] = pg.to_json(value)
     if not _may_be_own(kind):
-        return func.to_json(value)
-    text: ColumnElement[Any] = func.format(cast("%s", Text), value)
+        return whole
+    text: ColumnElement[Any] = pg.format(cast("%s", Text), value, type_=Text)
     own = cast(text, ARRAY(Text)) if isinstance(_plain(kind), sa_types.ARRAY) else text
-    is_own = cast(cast(func.pg_typeof(value), OID), BigInteger) >= FIRST_OWN_OID
-    return case((func.num_nulls(value) == 1, null()), (is_own, func.to_json(own)), else_=func.to_json(value))
+    is_own = cast(cast(pg.pg_typeof(value), OID), BigInteger) >= FIRST_OWN_OID
+    return case((pg.num_nulls(value) == 1, null()), (is_own, pg.to_json(own)), else_=whole)
 
 
 def _own_types(info: TableInfo, without: Collection[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, tuple_
+from sqlalchemy import ColumnElement, Select, Text, func, tuple_
 
 T = TypeVar("T")
 #: Largest value of PostgreSQL's ``bigint``.
@@ -83,7 +83,7 @@ def position(columns: Any) -> ColumnElement[str]:
 
     :param columns: of the table of activities.
     """
-    return func.concat(columns.transaction_id, ".", columns.id)
+    return func.pg_catalog.concat(columns.transaction_id, ".", columns.id, type_=Text)
 
 
 def paged(

@@ -65,7 +65,9 @@ def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], given: Ma
     if not names:
         return []
     sent = ((name, logged_json(cast(literal(typed[name], types[name]), types[name]), types[name])) for name in names)
-    row = session.execute(select(*(cast(func.jsonb_build_object(name, value), Text) for name, value in sent))).one()
+    row = session.execute(
+        select(*(cast(func.pg_catalog.jsonb_build_object(name, value), Text) for name, value in sent))
+    ).one()
     seen = {name: value for text in row for name, value in load(text).items()}
     return [name for name in names if differs(_raw(seen[name]), _raw(given[name]), info.kind(name))]
 

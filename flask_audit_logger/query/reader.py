@@ -4,7 +4,7 @@
 
   * ``ReadTimeout`` – it was stopped at its time limit
   * ``BadValue`` – PostgreSQL can't take one of the values that were searched for
-  * ``LogUnavailable`` – the database can't be reached
+  * ``LogUnavailable`` – the database can't be reached, or no connection to it is free
   * ``LogUnsupported`` – it is not PostgreSQL
   * ``LogMissing`` – the tables of the log don't exist
   * ``LogOutdated`` – they lack a column
@@ -24,6 +24,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, literal, select
 from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.util import find_tables
 
 from ..exceptions import AuditLoggerError, ConfigurationError
@@ -107,6 +108,8 @@ def unavailable_translated() -> Iterator[None]:
     """Turn the error of a lost database into :exc:`LogUnavailable` and let every other pass as it is."""
     try:
         yield
+    except PoolTimeout as error:
+        raise LogUnavailable("no connection became free") from error
     except DBAPIError as error:
         if _is_unavailable(error):
             raise LogUnavailable("the database can't be reached") from error
@@ -118,6 +121,8 @@ def translated() -> Iterator[None]:
     """Turn what the driver raises into the errors of this module; both drivers name the SQLSTATE differently."""
     try:
         yield
+    except PoolTimeout as error:
+        raise LogUnavailable("no connection to read the log became free") from error
     except UnicodeEncodeError as error:  # a lone surrogate never reaches the server
         raise BadValue("a value can't be encoded as UTF-8") from error
     except DBAPIError as error:

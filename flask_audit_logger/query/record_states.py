@@ -299,7 +299,7 @@ def _entries(log: Log, record: RecordRef, wanted: CTE) -> FromClause:
 
 def _part(is_version: ColumnElement[bool], name: ColumnElement[Any], data: ColumnElement[Any]) -> ColumnElement[Any]:
     """The whole row of a version, and of another change only one column."""
-    return cast(case((is_version, data), else_=func.jsonb_build_object(name, data.op("->")(name))), Text)
+    return cast(case((is_version, data), else_=func.pg_catalog.jsonb_build_object(name, data.op("->")(name))), Text)
 
 
 def _without_absent(activity: ActivityRow) -> ActivityRow:

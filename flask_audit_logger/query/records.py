@@ -265,7 +265,7 @@ def _ends(log: Log, asked: Any) -> Any:
     emptied = later.order_by(a.id).limit(1).correlate(asked, start).lateral("emptied")
     gone = select(emptied.c.id).distinct().select_from(start.join(emptied, true()))
     ends = (func.array(part.correlate(asked).scalar_subquery()) for part in (ended, gone))
-    every = func.array_append(func.array_cat(*ends), cast(null(), BigInteger))
+    every = func.pg_catalog.array_append(func.pg_catalog.array_cat(*ends), cast(null(), BigInteger))
     unnested = func.unnest(every, type_=BigInteger).table_valued(column("id", BigInteger), name="ends")
     return unnested.render_derived().lateral()
 

@@ -172,5 +172,5 @@ def read_activity(row: Any) -> ActivityRow:
 def _old_part(a: Any) -> ColumnElement[Any]:
     entry = func.jsonb_each(a.old_data).table_valued("key", "value").render_derived()
     changed = a.changed_data.has_key(entry.c.key)
-    part = select(func.jsonb_object_agg(entry.c.key, entry.c.value)).where(changed).scalar_subquery()
+    part = select(func.pg_catalog.jsonb_object_agg(entry.c.key, entry.c.value)).where(changed).scalar_subquery()
     return case((a.verb == literal("update"), part), else_=a.old_data)

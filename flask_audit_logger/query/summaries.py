@@ -73,7 +73,7 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
     """
     a, t = log.models.activity.c, log.models.transaction
     names = func.jsonb_object_keys(a.changed_data).table_valued("name").render_derived()
-    columns = select(func.array_agg(names.c.name)).scalar_subquery()
+    columns = select(func.pg_catalog.array_agg(names.c.name)).scalar_subquery()
     seen = (
         log.activities(a.schema, a.table_name, a.verb, columns.label("columns"))
         .where(a.transaction_id == transaction_id)

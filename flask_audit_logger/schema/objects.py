@@ -114,7 +114,8 @@ class Triggers:
         """
         log = self.audit_schema or default_schema
         functions = ", ".join(
-            f"to_regprocedure({quote_literal(function_signature(name, log))})" for name in TRIGGER_FUNCTIONS
+            f"pg_catalog.to_regprocedure({quote_literal(function_signature(name, log))})::oid"
+            for name in TRIGGER_FUNCTIONS
         )
         kept = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in self.options.verbs) or "NULL"
         ours = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in VERBS)
@@ -130,8 +131,8 @@ class Triggers:
             "        WHERE NOT tgisinternal",
             f"            AND (tgfoid IN ({functions}) OR tgname IN ({ours}))",
             f"            AND (tgname IN ({kept})) IS NOT TRUE",
-            f"            AND (tgrelid = {named}::regclass",
-            f"                OR tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608 - quoted
+            f"            AND (tgrelid = {named}::regclass::oid",
+            f"                OR tgrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608 - quoted
             "    LOOP",
             "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', other.tgname, other.tgrelid);",
             "    END LOOP;",
@@ -146,9 +147,10 @@ class Triggers:
         escaped = quote_literal(statement.replace("%", "%%").replace("%%s", "%s", 1))
         return (  # names and statement are quoted
             "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"  # noqa: S608 - quoted
-            f"    FOR leaf IN SELECT oid FROM pg_class WHERE relkind <> 'f' AND oid <> {table}::regclass\n"
-            f"        AND oid IN (SELECT relid FROM pg_partition_tree({table})) LOOP\n"
-            f"        EXECUTE format({escaped}, leaf);\n"
+            "    FOR leaf IN SELECT oid FROM pg_catalog.pg_class\n"
+            f"        WHERE relkind <> 'f' AND oid <> {table}::regclass::oid\n"
+            f"        AND oid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({table})) LOOP\n"
+            f"        EXECUTE pg_catalog.format({escaped}, leaf);\n"
             "    END LOOP;\nEND;\n$audit_logger$"
         )
 

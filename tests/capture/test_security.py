@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.schema.objects import Triggers, snapshot
@@ -334,3 +336,72 @@ def test_a_write_needs_no_owner(outside):
         connection.exec_driver_sql("SET LOCAL ROLE pg_read_all_stats")
         connection.exec_driver_sql("INSERT INTO t VALUES (1)")
     assert logged(outside) == []
+
+
+#: What matches calls of any type better than PostgreSQL's own does, with what it returns.
+BETTER_MATCHES = (
+    ("FUNCTION", "format(text, regclass)", "text", "pg_catalog.format($1, $2::text)"),
+    ("FUNCTION", "jsonb_build_object(text, jsonb)", "jsonb", "pg_catalog.jsonb_build_object($1, $2)"),
+    ("FUNCTION", "pg_sleep(numeric)", "void", "pg_catalog.pg_sleep(0)"),
+    ("OPERATOR", "=(oid, regclass)", "boolean", "$1 OPERATOR(pg_catalog.=) $2::oid"),
+    ("OPERATOR", "<>(oid, regclass)", "boolean", "$1 OPERATOR(pg_catalog.<>) $2::oid"),
+    ("OPERATOR", "*(numeric, integer)", "numeric", "$1 OPERATOR(pg_catalog.*) $2::numeric"),
+    ("AGGREGATE", "jsonb_object_agg(text, text)", "jsonb", "$1 || pg_catalog.jsonb_build_object($2, $3)"),
+    ("AGGREGATE", "jsonb_object_agg(text, jsonb)", "jsonb", "$1 || pg_catalog.jsonb_build_object($2, $3)"),
+)
+
+
+def spring_traps(outside, mallory):
+    """Make such functions, operators and aggregates in public; each leaves a row in public.stolen when it is called."""
+    run(outside, "CREATE TABLE stolen (via text); GRANT INSERT ON stolen TO public")
+    for number, (kind, signature, result, body) in enumerate(BETTER_MATCHES):
+        name, _, types = signature.rstrip(")").partition("(")
+        own = f"trap_{number}" if kind != "FUNCTION" else name
+        arguments = f"jsonb, {types}" if kind == "AGGREGATE" else types
+        value = "RETURN;" if result == "void" else f"RETURN {body};"
+        run(
+            outside,
+            f"CREATE FUNCTION public.{own}({arguments}) RETURNS {result} LANGUAGE plpgsql AS"
+            f" $$ BEGIN INSERT INTO public.stolen VALUES ('{signature}'); {value} END $$",
+            role=mallory,
+        )
+        if kind == "OPERATOR":
+            left, right = types.split(", ")
+            run(
+                outside,
+                f"CREATE OPERATOR public.{name} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = public.{own})",
+                role=mallory,
+            )
+        elif kind == "AGGREGATE":
+            run(
+                outside,
+                f"CREATE AGGREGATE public.{name}({types}) (SFUNC = public.{own}, STYPE = jsonb, INITCOND = '{{}}')",
+                role=mallory,
+            )
+
+
+def test_a_migration_and_a_baseline_call_nothing_of_others(outside, mallory):
+    """Who may create in a schema on the path can't let them run code with the rights of their user."""
+    run(outside, f'GRANT CREATE ON SCHEMA public TO "{mallory}"')
+    run(outside, "CREATE TABLE parted (id int PRIMARY KEY, x text) PARTITION BY RANGE (id)")
+    run(
+        outside,
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100); INSERT INTO parted VALUES (1, 'old')",
+    )
+    spring_traps(outside, mallory)
+    triggers = Triggers("parted", None, None, CURRENT_VERSION, TableOptions.make(partitioned=True))
+    with outside.begin() as connection:
+        op = Operations(MigrationContext.configure(connection))
+        op.lock_audit_logger_tables("parted")
+        op.init_audit_logger_triggers("parted", partitioned=True, version=CURRENT_VERSION)
+        op.init_audit_logger_triggers("parted", partitioned=True, verbs=["insert", "update"], version=CURRENT_VERSION)
+    run(outside, snapshot(triggers))
+    run(outside, "UPDATE parted SET x = 'new'")
+    with outside.begin() as connection:
+        op = Operations(MigrationContext.configure(connection))
+        op.rename_audit_logger_column("parted", "x", "y")
+    assert [(a.verb, sorted(a.changed_data)) for a in logged(outside)] == [("snapshot", ["id", "y"]), ("update", ["y"])]
+    with outside.connect() as connection:
+        assert connection.scalars(sa.text("SELECT DISTINCT via FROM stolen")).all() == []
+        connection.execute(sa.text("SELECT jsonb_object_agg('a'::text, 'b'::text)"))
+        assert connection.scalars(sa.text("SELECT via FROM stolen")).all() == ["jsonb_object_agg(text, text)"]

@@ -77,3 +77,13 @@ def test_an_application_without_pages_says_so(create_app):
     application = create_app()
     with application.app.test_request_context(), pytest.raises(NotInitializedError, match="has no audit pages"):
         audit_recent_changes("articles", 1)
+
+
+def test_without_a_free_connection_the_application_goes_on(new_shop):
+    """A pool that is used up costs what the log would show, not the page of the application."""
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.1}
+    shop = make_history(new_shop(config={"SQLALCHEMY_ENGINE_OPTIONS": pool}))
+    assert "[][]" in embedded(shop)
+    with shop.application.app.app_context(), shop.db.engine.connect():
+        response = shop.get("/")
+    assert response.status_code == 503 and response.headers["Retry-After"] == "30"

@@ -14,34 +14,34 @@ BEGIN
         FROM @schema@.transaction AS t
         WHERE t.actor_id IS NOT NULL
         UNION
-        SELECT t.context #>> '{unreadable,actor_id}'
+        SELECT t.context #>> '{unreadable,actor_id}'::text[]
         FROM @schema@.transaction AS t
         WHERE t.actor_id IS NULL
-            AND t.context #>> '{unreadable,actor_id}' IS NOT NULL
+            AND t.context #>> '{unreadable,actor_id}'::text[] IS NOT NULL
     LOOP
         BEGIN
             -- A key is the same only if it is the same text, 7 is not 007; a UUID has several spellings.
             fits := (found.actor_id::@type@)::text = found.actor_id
-                OR pg_typeof(found.actor_id::@type@) = 'uuid'::regtype;
+                OR pg_catalog.pg_typeof(found.actor_id::@type@)::oid = 'uuid'::regtype::oid;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
             fits := false;
         END;
         IF fits THEN
-            known := known || found.actor_id;
+            known := pg_catalog.array_append(known, found.actor_id);
         ELSE
-            unknown := unknown || found.actor_id;
+            unknown := pg_catalog.array_append(unknown, found.actor_id);
         END IF;
     END LOOP;
 
     UPDATE @schema@.transaction AS t
     SET actor_id = NULL,
         actor_label = coalesce(t.actor_label, t.actor_id::text),
-        context = t.context || jsonb_build_object(
+        context = t.context || pg_catalog.jsonb_build_object(
             'unreadable',
-            jsonb_build_object('actor_id', t.actor_id::text)
-            || CASE WHEN t.actor_label IS NULL THEN '{}' ELSE jsonb_build_object('actor_label', t.actor_label) END
+            pg_catalog.jsonb_build_object('actor_id', t.actor_id::text)
+            || CASE WHEN t.actor_label IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('actor_label', t.actor_label) END
             || CASE
-                WHEN t.context ? 'unreadable' THEN jsonb_build_object('context', t.context -> 'unreadable')
+                WHEN t.context ? 'unreadable' THEN pg_catalog.jsonb_build_object('context', t.context -> 'unreadable')
                 ELSE '{}'
             END
         )
@@ -51,19 +51,19 @@ BEGIN
 
     -- What an earlier type could not hold, this one may.
     UPDATE @schema@.transaction AS t
-    SET actor_id = (t.context #>> '{unreadable,actor_id}')::@type@,
+    SET actor_id = (t.context #>> '{unreadable,actor_id}'::text[])::@type@,
         actor_label = CASE
             WHEN t.context -> 'unreadable' ? 'actor_label' THEN t.actor_label
-            ELSE nullif(t.actor_label, t.context #>> '{unreadable,actor_id}')
+            ELSE nullif(t.actor_label, t.context #>> '{unreadable,actor_id}'::text[])
         END,
         context = t.context - 'unreadable'
             || CASE
                 WHEN t.context -> 'unreadable' ? 'context'
-                    THEN jsonb_build_object('unreadable', t.context #> '{unreadable,context}')
+                    THEN pg_catalog.jsonb_build_object('unreadable', t.context #> '{unreadable,context}'::text[])
                 ELSE '{}'
             END
     WHERE t.actor_id IS NULL
-        AND t.context #>> '{unreadable,actor_id}' = ANY (known)
+        AND t.context #>> '{unreadable,actor_id}'::text[] = ANY (known)
         AND (t.context -> 'unreadable') - '{actor_id,actor_label,context}'::text[] = '{}';
 END;
 $actor_type$;

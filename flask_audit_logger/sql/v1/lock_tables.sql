@@ -3,11 +3,14 @@
 DO $lock$
 DECLARE
     tables text[] := ARRAY[@tables@]::text[];
-    previous_timeout text := current_setting('lock_timeout');
-    gives_up_at timestamptz := clock_timestamp() + interval '5 minutes';
+    previous_timeout text := pg_catalog.current_setting('lock_timeout');
+    previous_path text := pg_catalog.current_setting('search_path');
+    gives_up_at timestamptz := pg_catalog.clock_timestamp() + interval '5 minutes';
     attempt_ends_at timestamptz;
     relation regclass;
 BEGIN
+    -- A function or operator of another schema on the path may match better, and would run with our rights.
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     LOOP
         BEGIN
             -- Whoever wants to write comes after us in the queue of a lock for which we wait. So the whole attempt, and not
@@ -44,5 +47,6 @@ BEGIN
         PERFORM pg_sleep(0.3);
     END LOOP;
     PERFORM set_config('lock_timeout', previous_timeout, true);
+    PERFORM set_config('search_path', previous_path, true);
 END;
 $lock$;

@@ -14,7 +14,7 @@ DECLARE
     mask jsonb;
     leaf regclass;
     recorded bigint;
-    given text := coalesce(current_setting('flask_audit_logger.context', true), '');
+    given text := coalesce(pg_catalog.current_setting('flask_audit_logger.context', true), '');
     -- As for the triggers: one value is always logged as one text, whatever the settings of the session.
     pinned jsonb := '{
         "search_path": "pg_catalog, pg_temp",
@@ -25,12 +25,16 @@ DECLARE
         "extra_float_digits": "1",
         "jit": "off"
     }';
-    session jsonb := (SELECT jsonb_object_agg(s.name, current_setting(s.name)) FROM jsonb_object_keys(pinned) AS s (name));
+    -- Until the path is pinned, names are qualified: another schema of it may have functions that match better.
+    session jsonb := (
+        SELECT pg_catalog.jsonb_object_agg(s.name, pg_catalog.current_setting(s.name))
+        FROM pg_catalog.jsonb_object_keys(pinned) AS s (name)
+    );
 BEGIN
     IF given = '' THEN
-        PERFORM set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
+        PERFORM pg_catalog.set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
     END IF;
-    PERFORM set_config(p.key, p.value, true) FROM jsonb_each_text(pinned) AS p;
+    PERFORM pg_catalog.set_config(p.key, p.value, true) FROM pg_catalog.jsonb_each_text(pinned) AS p;
     SELECT n.nspname, c.relname
     INTO root_schema, root_name
     FROM pg_class AS c
@@ -141,7 +145,7 @@ BEGIN
         GET DIAGNOSTICS recorded = ROW_COUNT;
         RAISE NOTICE 'audit log: snapshot of % rows of %', recorded, leaf;
     END LOOP;
-    PERFORM set_config(s.key, s.value, true) FROM jsonb_each_text(session) AS s;
-    PERFORM set_config('flask_audit_logger.context', given, true);
+    PERFORM pg_catalog.set_config(s.key, s.value, true) FROM pg_catalog.jsonb_each_text(session) AS s;
+    PERFORM pg_catalog.set_config('flask_audit_logger.context', given, true);
 END;
 $snapshot$;
