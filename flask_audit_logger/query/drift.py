@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, case, cast, func, literal, literal_column, null, select
@@ -13,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from ..diff import ValueKind, as_text, differs
-from ..diff.values import as_logged, load, value_of
+from ..diff.values import MASKED, as_logged, load, mark_of, value_of
 from ..sql import quote_ident
-from .reader import Log
+from .reader import Log, everything
+from .record_states import NEWEST, record_states
 from .records import renamed_to
 from .refs import HASHED, RecordRef, stored_key
 from .rows import ActivityRow
@@ -57,6 +58,31 @@ def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> 
     compared = [name for name in info.ordered(row) if name in logged and name not in info.ignored]
     columns = tuple(n for n in compared if differs(value_of(logged, n), value_of(row, n), info.kind(n)))
     return Drift("columns", columns) if columns else Drift("none")
+
+
+def is_as_logged(log: Log, info: TableInfo, record: RecordRef, row: Mapping[str, Any]) -> bool:
+    """Whether a row is what the whole log says, as far as it says anything; for a reader without a scope it always is.
+
+    A row that differs was changed by nobody knows whom, so it may be in another scope by now. Columns whose change
+    alone is not logged count as well: one of them may be what the scope asks for.
+
+    :param row: the live row; what is not in it is not compared.
+    """
+    if not log.is_scoped:
+        return True
+    # apart from the scope: what is hidden counts, and no value of it is shown
+    (state,) = record_states(replace(log, scope=everything), record, NEWEST, key=info.key)
+    logged = state.row if state is not None else None
+    if logged is None:
+        return False
+    hidden = info.excluded | info.masked
+    compared = [n for n in row if n in logged and n not in hidden and not _is_lost(logged, n)]
+    return not any(differs(value_of(logged, n), value_of(dict(row), n), info.kind(n)) for n in compared)
+
+
+def _is_lost(logged: dict[str, Any], name: str) -> bool:
+    """Whether the log has only a mark in place of a value."""
+    return value_of(logged, name) == MASKED or mark_of(logged[name]) == "too large"
 
 
 def live_row(log: Log, info: TableInfo, record: RecordRef, logged: Mapping[str, Any]) -> dict[str, Any] | None:

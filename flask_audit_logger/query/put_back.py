@@ -19,7 +19,7 @@ from ..diff import differs
 from ..diff.kinds import ValueKind, settled
 from ..diff.values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, dump, load, mark_of, value_of
 from ..i18n import marked
-from .drift import is_key, logged_json, read_live_row, select_live
+from .drift import is_as_logged, is_key, logged_json, read_live_row, select_live
 from .reader import SETTINGS, AuditReader, Conflict, Log, Refused
 from .refs import RecordRef
 from .scope import newest_change
@@ -170,7 +170,7 @@ def plan(
 def read_in_scope(
     log: Log, info: TableInfo, record: RecordRef, key: Sequence[str], *, lock: bool = False
 ) -> LiveRow | None:
-    """Read the row as far as it belongs to what the reader may see; ``None`` if the record is out of their scope.
+    """Read the row as far as it belongs to what the reader may see; ``None`` if it is out of their scope, or may be.
 
     The row comes first: once it is locked, whoever changed it has committed, and the log has what they did.
 
@@ -181,7 +181,9 @@ def read_in_scope(
     newest = newest_change(log, record, lambda _: info.key)
     if not newest.is_seen:
         return None
-    return live if newest.has_row else NO_ROW
+    if not newest.has_row:
+        return NO_ROW
+    return live if live.row is None or is_as_logged(log, info, record, live.row) else None
 
 
 def put_back(

@@ -1,7 +1,8 @@
 """Which records still belong to what a reader may see.
 
 A scope says which activities a reader may see; it says nothing about the rows of the application's tables. A row counts
-as the reader's while the newest change of its key is in the scope and left a row. Whatever else is in the table then is
+as the reader's while the newest change of its key is in the scope and left a row; whoever reads the row also asks
+:func:`~.drift.is_as_logged`, as it may have been changed while auditing was off. Whatever else is in the table then is
 treated as if it did not exist.
 """
 

@@ -23,7 +23,7 @@ from tests.ui.shop import ANN, BOB, CLEO, make_shop, text_of, undated
 TENANTS = {str(ANN): "1", str(BOB): "2"}
 
 
-def declare_tenants(db):
+def declare_tenants(db, **options):
     class User(UserMixin, db.Model):
         __tablename__ = "users"
         id = sa.Column(sa.Integer, primary_key=True)
@@ -38,7 +38,7 @@ def declare_tenants(db):
 
     class Project(db.Model):
         __tablename__ = "projects"
-        __table_args__ = (AUDITED,)
+        __table_args__ = ({"info": {"audit_logged": options or True}},)
         id = sa.Column(sa.Integer, primary_key=True)
         tenant = sa.Column(sa.Integer)
         name = sa.Column(sa.Text)
@@ -51,6 +51,15 @@ def declare_tenants(db):
 @pytest.fixture
 def shop(create_app):
     """Project 7 was made by tenant 1, moved to tenant 2 and changed there. Project 8 is tenant 1's for good."""
+    return make_tenants(create_app)
+
+
+def make_tenants(create_app, *, has_hooks=True, **options):
+    """The two tenants.
+
+    :param has_hooks: whether the application names the rows of today and what is related to them.
+    :param options: of the table of projects.
+    """
     asked: list = []
 
     def scope(select, viewer):
@@ -77,12 +86,11 @@ def shop(create_app):
 
     made = make_shop(
         create_app,
-        declare=declare_tenants,
+        declare=lambda db: declare_tenants(db, **options),
         scope=scope,
         permission=lambda action, target: True,
         revert=RevertPolicy(reason_required=False),
-        record_labels=record_labels,
-        related_records=related_records,
+        **({"record_labels": record_labels, "related_records": related_records} if has_hooks else {}),
     )
     made.sql("INSERT INTO projects (id, tenant, name, budget) VALUES (7, 1, 'Bridge', 10), (8, 1, 'Road', 10)")
     made.sql("UPDATE projects SET budget = 20")
@@ -277,8 +285,86 @@ def test_where_a_reference_leads_is_not_told(shop):
 
 
 def test_changes_while_auditing_was_off_are_told_to_who_sees_everything(shop):
-    with shop.acting(CLEO) as session, shop.application.audit_logger.disable(session):
-        session.execute(sa.text("UPDATE projects SET budget = 5 WHERE id = 8"))
+    unlogged(shop, "UPDATE projects SET budget = 5 WHERE id = 8")
     assert "while auditing was off" in shop.page("/record/projects/8", user=CLEO)
     assert "while auditing was off" not in shop.page("/record/projects/8"), "it could be a change of another tenant"
-    assert "20 5" in text_of(shop.page("/record/projects/8/compare?from=last&to=now"))
+    path = "/record/projects/8/compare?from=last&to=now"
+    assert "20 5" in text_of(shop.page(path, user=CLEO))
+    assert "20 5" not in text_of(shop.page(path)), "nor can the log prove that the row is still theirs"
+    shop.sql("UPDATE projects SET budget = 6 WHERE id = 8")
+    assert "budget 6" in text_of(shop.page(f"{path}&all=1")), "the next change tells all of it"
+
+
+SECRET = "tenant = 2, name = 'Secret tower', budget = 91827364"
+
+
+def unlogged(shop, statement):
+    """Run a statement while auditing is off."""
+    with shop.acting(CLEO) as session, shop.application.audit_logger.disable(session):
+        session.execute(sa.text(statement))
+
+
+def without_triggers(shop):
+    shop.sql("ALTER TABLE projects DISABLE TRIGGER USER")
+    shop.sql(f"UPDATE projects SET {SECRET} WHERE id = 7")
+    shop.sql("ALTER TABLE projects ENABLE TRIGGER USER")
+
+
+def back_and_forth(shop):
+    """With only what changed in the log, the newest change alone does not tell the name."""
+    shop.sql("UPDATE projects SET tenant = 2 WHERE id = 7")
+    shop.sql("UPDATE projects SET tenant = 1, budget = 30 WHERE id = 7")
+
+
+#: Options of the table, what happens before, and how the row gets to the other tenant so that the log does not know.
+UNSEEN = {
+    "auditing off": ({}, None, lambda shop: unlogged(shop, f"UPDATE projects SET {SECRET} WHERE id = 7")),
+    "only the tenant": ({}, None, lambda shop: unlogged(shop, "UPDATE projects SET tenant = 2 WHERE id = 7")),
+    "no triggers": ({}, None, without_triggers),
+    "ignored column": (
+        {"ignore": ["tenant"]}, None, lambda shop: shop.sql("UPDATE projects SET tenant = 2 WHERE id = 7"),
+    ),
+    "only what changed": (
+        {"old_data": "changed"}, back_and_forth,
+        lambda shop: unlogged(shop, "UPDATE projects SET name = 'Secret tower' WHERE id = 7"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNSEEN)
+def test_a_row_that_differs_from_the_log_is_not_theirs(create_app, case):
+    """It moved unseen: it looks as if there were none, and nothing is put back into it."""
+    options, prepare, move_unseen = UNSEEN[case]
+    shop = make_tenants(create_app, has_hooks=False, **options)
+    if prepare is not None:
+        prepare(shop)
+    number = len(shop.application.activities(table_name="projects", record_key="7", verb="update")) - 1
+    compare, path = (
+        "/record/projects/7/compare?from=last&to=now",
+        path_of(change(shop, number=number), "before", "budget"),
+    )
+    browser = Browser(shop)
+    assert "Put back" in browser.preview(path), "it is theirs before it moves"
+    own = without_times(shop.page(compare))
+    move_unseen(shop)
+    before, moved = row(shop), without_times(shop.page(compare))
+    assert moved != own and "Secret" not in moved and "91827364" not in moved
+    assert browser.client.get(path, headers=browser.headers).status_code == 404
+    assert browser.send(path).status_code == 404
+    assert row(shop) == before
+    assert shop.get(path, user=CLEO).status_code == 200, "who sees everything may"
+    unlogged(shop, "DELETE FROM projects WHERE id = 7")
+    assert without_times(shop.page(compare)) == moved
+
+
+def test_columns_that_the_log_does_not_have_prove_nothing(create_app):
+    """A masked or excluded column says nothing against a row; neither does one that was added since."""
+    shop = make_tenants(create_app, mask=["name"], exclude=["owner_id"])
+    unlogged(shop, "UPDATE projects SET name = 'Tunnel', owner_id = NULL WHERE id = 7")
+    shop.sql("ALTER TABLE projects ADD COLUMN place text DEFAULT 'here'")
+    path = path_of(change(shop), "before", "budget")
+    assert "budget 20" in text_of(shop.page("/record/projects/7/compare?from=last&to=now&all=1"))
+    browser = Browser(shop)
+    assert "20 10" in text_of(browser.preview(path))
+    assert browser.send(path).status_code == 303
+    assert row(shop) == (1, "Tunnel", 10)

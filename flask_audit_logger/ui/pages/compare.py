@@ -10,7 +10,7 @@ from flask import abort, request
 from ...diff import differs
 from ...diff.values import value_of
 from ...i18n import gettext, marked, ngettext
-from ...query.drift import live_row
+from ...query.drift import is_as_logged, live_row
 from ...query.reader import Log
 from ...query.record_states import NEWEST, OLDEST, ChangePoint, RecordState, exactly, record_states
 from ...query.refs import RecordRef
@@ -178,9 +178,10 @@ def _live(visit: Visit, log: Log, record: RecordRef, known: RecordState) -> dict
     if record not in with_row(log, [record], visit.catalog.key):
         return {}
     try:
-        return live_row(log, info, record, known.row or known.version.old_data) or {}
+        row = live_row(log, info, record, known.row or known.version.old_data)
     except LookupError:
         abort(404)
+    return row if row is not None and is_as_logged(log, info, record, row) else {}
 
 
 def _targets(presenter: Presenter, record: RecordRef, sides: Any) -> list[RecordRef]:
