@@ -32,7 +32,7 @@ LONG_ARGUMENT = 12
 
 # /<name>, /<converter:name>, /<converter(options):name>
 _VARIABLE = re.compile(r"<(?:[A-Za-z_]\w*(?:\(.*?\))?:)?([A-Za-z]\w*)>")
-_WORD = r"(?:(?:[A-Za-z][a-z]{0,19}|[A-Z]{2,20})\d{0,4}|\d{1,10}[a-z]{0,3})"
+_WORD = r"(?:(?:[A-Za-z][a-z]{0,14}|[A-Z]{2,15})\d{0,4}|\d{1,10}[a-z]{0,3})"
 _READABLE = re.compile(rf"\d{{1,20}}|{_WORD}(?:[-_.,:+~@ ]{_WORD})*")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

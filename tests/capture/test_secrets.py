@@ -52,6 +52,8 @@ def test_the_path_has_no_argument_named_like_a_secret(blog, rule, url, path):
 
 
 RANDOM = {
+    "small letters": "kqxzvtawbqmlrdpsnyhj",
+    "capitals": "ABCDEFGHIJKLMNOPQRST1234",
     "urlsafe": secrets.token_urlsafe(16),
     "hex": secrets.token_hex(16),
     "uuid": str(uuid.uuid4()),
