@@ -33,9 +33,9 @@ def test_a_database_goes_away_even_while_somebody_is_connected(server):
 
 def test_a_pushed_context_is_reported():
     with Flask("leaky").app_context():
-        assert leaks(shared_listeners()) == ["an application context is still pushed"]
+        assert "an application context is still pushed" in leaks(shared_listeners())
     with Flask("leaky").test_request_context():
-        assert leaks(shared_listeners()) == ["a request context is still pushed"]
+        assert "a request context is still pushed" in leaks(shared_listeners())
 
 
 def test_a_context_of_the_logger_that_was_not_left_is_reported():

@@ -84,11 +84,12 @@ def host(new_shop) -> Iterator[Host]:
 
 def paths(shop: Shop) -> list[str]:
     change = shop.activity(record_key="42")
-    revert = f"/record/products/42/revert?to={change.id}&side=before"
+    address = shop.address(change.id)
+    revert = f"/record/products/42/revert?to={address}&side=before"
     return [
-        "/", "/?panels=1&table=products", "/?since=zz", f"/activity/{change.id}", "/record/products/42",
+        "/", "/?panels=1&table=products", "/?since=zz", f"/activity/{address}", "/record/products/42",
         "/record/products/42/at", "/record/products/42/compare?from=first&to=last", revert, "/transactions",
-        f"/transaction/{change.transaction_id}", "/actor/1", "/export", "/help", "/activity/99999",
+        f"/transaction/{change.transaction_id}", "/actor/1", "/export", "/help", "/activity/99999.99999",
     ]  # fmt: skip
 
 

@@ -128,5 +128,5 @@ def test_what_can_not_be_the_id_of_an_actor_is_said(stock):
     if ann == "ann@example.org":  # any text can
         stock.page("/?actor=ann", user=ann)
         return
-    assert "&#39;ann&#39; can&#39;t be the id of an actor." in stock.page("/?actor=ann", status=400, user=ann)
+    assert "&#39;ann&#39; is not a valid actor id." in stock.page("/?actor=ann", status=400, user=ann)
     stock.page("/actor/ann", status=404, user=ann)
