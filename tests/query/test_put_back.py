@@ -59,7 +59,7 @@ def proposal(shop, table=PRODUCTS, record=PRODUCT, scope=None, hidden=()):
 
 
 CHANGES = {
-    "values": "UPDATE products SET name = '', price = 10.01, stock = NULL, active = false, launched = 'infinity',"
+    "values": "UPDATE products SET name = '', price = 10.01, stock = NULL, active = false, launched = '2031-02-03',"
     " tags = '{}', attributes = 'null', picture = NULL, checked_at = checked_at + interval '1 us', category_id = NULL",
     "one": "UPDATE products SET stock = 6",
 }
