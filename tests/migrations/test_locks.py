@@ -135,7 +135,7 @@ def test_it_gives_up_with_a_hint(outside, project, execute):
     script = project.sql().replace("COMMIT", "")
     with outside.connect() as holder, outside.connect() as connection, connection.connection.cursor() as cursor:
         holder.exec_driver_sql("LOCK TABLE users IN ROW EXCLUSIVE MODE")
-        with pytest.raises(Exception, match="no moment to lock public.users"):
+        with pytest.raises(Exception, match=r"no moment to lock public\.users"):
             cursor.execute(script.replace("interval '5 minutes'", "interval '1 millisecond'"))
         connection.connection.rollback()
         holder.rollback()
