@@ -128,6 +128,9 @@ def test_a_newer_logger_takes_the_place_of_the_older(database_url, change):
         db.session.remove()
         db.drop_all()
     second.detach()
+    for app in (first_app, second_app):
+        with app.app_context():
+            db.engine.dispose()
 
 
 def test_a_logger_that_nobody_keeps_captures_all_the_same(create_app):
