@@ -405,3 +405,12 @@ def test_a_migration_and_a_baseline_call_nothing_of_others(outside, mallory):
         assert connection.scalars(sa.text("SELECT DISTINCT via FROM stolen")).all() == []
         connection.execute(sa.text("SELECT jsonb_object_agg('a'::text, 'b'::text)"))
         assert connection.scalars(sa.text("SELECT via FROM stolen")).all() == ["jsonb_object_agg(text, text)"]
+
+
+def test_a_baseline_stores_no_masked_key(outside, mallory):
+    """A key that must not be stored is none for the snapshot either, as it is none for the triggers."""
+    run(outside, "CREATE TABLE people (ssn text PRIMARY KEY, x int); INSERT INTO people VALUES ('078-05-1120', 1)")
+    triggers = Triggers("people", None, None, CURRENT_VERSION, TableOptions(mask=("ssn",)))
+    with pytest.raises(DBAPIError, match="have no record key"):
+        run(outside, snapshot(triggers))
+    assert logged(outside) == []

@@ -41,21 +41,7 @@ BEGIN
     JOIN pg_namespace AS n
         ON n.oid = c.relnamespace
     WHERE c.oid = root;
-    IF options ? 'key' THEN
-        key_columns := ARRAY(SELECT jsonb_array_elements_text(options -> 'key'));
-    ELSE
-        key_columns := ARRAY(
-            SELECT a.attname
-            FROM pg_index AS i
-            CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
-            JOIN pg_attribute AS a
-                ON a.attrelid = i.indrelid
-                AND a.attnum = k.attnum
-            WHERE i.indrelid = root
-                AND i.indisprimary
-            ORDER BY k.position
-        );
-    END IF;
+    key_columns := @schema@.audit_logger_key_columns(root::oid, options);
     IF key_columns = '{}' THEN
         RAISE EXCEPTION '(audit_logger) the rows of % have no record key', root
             USING
