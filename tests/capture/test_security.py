@@ -411,6 +411,6 @@ def test_a_baseline_stores_no_masked_key(outside, mallory):
     """A key that must not be stored is none for the snapshot either, as it is none for the triggers."""
     run(outside, "CREATE TABLE people (ssn text PRIMARY KEY, x int); INSERT INTO people VALUES ('078-05-1120', 1)")
     triggers = Triggers("people", None, None, CURRENT_VERSION, TableOptions(mask=("ssn",)))
-    with pytest.raises(DBAPIError, match="have no record key"):
+    with pytest.raises(Exception, match="have no record key"):
         run(outside, snapshot(triggers))
     assert logged(outside) == []
