@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     works = [work for work in WORK if options.only in work.name]
     passed, computed = empty(works), empty(works)
-    with Cluster(settings=SETTINGS) as cluster:
+    with Cluster(settings=SETTINGS, in_memory=False) as cluster:
         benches = [prepare(cluster, variant) for variant in VARIANTS]
         print(machine(benches[0]), flush=True)
         for number in range(options.rounds):

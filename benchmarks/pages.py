@@ -55,7 +55,7 @@ ORDER BY t.id
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    with Cluster(settings=SETTINGS) as cluster:
+    with Cluster(settings=SETTINGS, in_memory=False) as cluster:
         ui = AuditUI(permission=lambda action, target: True, viewer=lambda: Viewer("1", "Reader"))
         app = make_app(cluster.url(), declare=declare, ui=ui)
         log = fill(app, options.activities)

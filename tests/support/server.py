@@ -64,7 +64,8 @@ class Server:
     def database(self, driver: str | None = None, template: str = "template1") -> Iterator[URL]:
         """A new database that is dropped at the end, whoever is still connected to it."""
         name = self.unique_name("db")
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Copying files costs half of what writing each page into the WAL costs.
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         try:
             yield self.url(name, driver)
         finally:

@@ -63,5 +63,12 @@ def tab(chromium: Any, **options: Any) -> tuple[Any, list[str]]:
     return page, problems
 
 
+def opened(page: Any, address: str) -> Any:
+    """Open a page and wait for what its script loads after it; gives the answer."""
+    response = page.goto(address)
+    page.locator("[aria-busy]").first.wait_for(state="detached")
+    return response
+
+
 def _is_problem(message: Any) -> bool:
     return message.type == "error" and "favicon" not in message.location["url"]

@@ -21,7 +21,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from flask_audit_logger.ui import RevertPolicy
-from tests.ui.browsing import IN_A_BROWSER, served, tab
+from tests.ui.browsing import IN_A_BROWSER, opened, served, tab
 from tests.ui.shop import ANN, Shop, make_history
 
 pytestmark = IN_A_BROWSER
@@ -100,7 +100,7 @@ def test_the_pages_are_whole_in_the_host(chromium, host):
     page.goto(f"{host.address}/app/")
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), "the host itself"
     for path in paths(host.shop):
-        response = page.goto(f"{host.address}{PREFIX}{path}", wait_until="networkidle")
+        response = opened(page, f"{host.address}{PREFIX}{path}")
         assert "'nonce-" in response.headers["content-security-policy"] and response.status in (200, 400, 404), path
         assert page.locator(".audit script, .audit img, .audit bdi b").count() == 0, path
         assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), path
@@ -138,7 +138,7 @@ def test_no_style_of_the_host_reaches_them(chromium, host, width):
     for path in paths(host.shop):
         drawn = []
         for host.sheets in (sheets, []):
-            page.goto(f"{host.address}{PREFIX}{path}", wait_until="networkidle")
+            opened(page, f"{host.address}{PREFIX}{path}")
             drawn.append(page.evaluate(STYLES, PROPERTIES))
         hostile, neutral = drawn
         assert [name for name, _ in hostile] == [name for name, _ in neutral], path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import render_template_string
 
-from tests.ui.browsing import CHROMIUM, IN_A_BROWSER, SWITCHES, served, tab
+from tests.ui.browsing import CHROMIUM, IN_A_BROWSER, SWITCHES, opened, served, tab
 
 pytestmark = IN_A_BROWSER
 
@@ -27,7 +27,7 @@ def test_text_keeps_its_size(shop, chromium, path):
     """Every text has the size that it has without the application's style sheet, and none is tiny."""
     with served(shop.application.app) as address:
         page, _ = tab(chromium, viewport={"width": 1280, "height": 900}, bypass_csp=True)
-        page.goto(address + path, wait_until="networkidle")
+        opened(page, address + path)
         own = page.evaluate(SIZES)
         page.add_style_tag(content=SMALL_REM)
         assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "10px"

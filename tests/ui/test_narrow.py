@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_audit_logger.ui import RevertPolicy
-from tests.ui.browsing import IN_A_BROWSER, served, tab
+from tests.ui.browsing import IN_A_BROWSER, opened, served, tab
 from tests.ui.previews import change_of, path_of
 from tests.ui.shop import make_history
 
@@ -44,7 +44,7 @@ def test_nothing_is_cut_off_on_a_phone(shop, chromium):
     with served(shop.application.app) as address:
         page, _ = tab(chromium, viewport={"width": 320, "height": 700}, bypass_csp=True)
         for path in pages_of(shop):
-            page.goto(address + path, wait_until="networkidle")
+            opened(page, address + path)
             page.add_style_tag(content=OF_THE_APPLICATION)
             assert page.evaluate(CUT) == [], path
             assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
