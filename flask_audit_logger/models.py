@@ -53,6 +53,8 @@ class AuditLogTransaction:
     application_name: str | None
     #: Request, command, job, reason and whatever the application added.
     context: dict[str, Any]
+    #: What only the database says: ``capture_off``, ``rows_unread``, ``unreadable``. No context can forge it.
+    marks: dict[str, Any]
     #: The actor's row if it still exists; only there if an actor class is known.
     actor: Any
     activities: list[AuditLogActivity]
@@ -131,6 +133,8 @@ def make_models(metadata: MetaData, schema: str | None) -> AuditModels:
     mappers.map_imperatively(
         activity_cls,
         activity,
+        # As in release 2.0.0: session.get(activity_cls, id). It reads by the BRIN index.
+        primary_key=[activity.c.id],
         properties={
             "transaction": relationship(
                 transaction_cls, primaryjoin=foreign(activity.c.transaction_id) == transaction.c.id, viewonly=True
@@ -169,6 +173,7 @@ def _transaction_table(metadata: MetaData, schema: str | None) -> Table:
         Column("db_user", Text),
         Column("application_name", Text),
         Column("context", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
+        Column("marks", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
         PrimaryKeyConstraint("id", name="transaction_pkey"),
         Index("transaction_issued_at_idx", "issued_at", "id"),
         Index("transaction_actor_id_idx", "actor_id", "id"),
@@ -191,8 +196,8 @@ def _activity_table(metadata: MetaData, schema: str | None) -> Table:
         Column("changed_data", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
         Column("record_key", Text(collation="C")),
         Column("transaction_id", BigInteger, nullable=False),
-        PrimaryKeyConstraint("id", name="activity_pkey"),
-        Index("activity_transaction_id_idx", "transaction_id", "id"),
+        PrimaryKeyConstraint("transaction_id", "id", name="activity_pkey"),
         Index("activity_record_idx", "table_name", "record_key", "id"),
+        Index("activity_id_idx", "id", postgresql_using="brin", postgresql_with={"autosummarize": "true"}),
         schema=schema,
     )

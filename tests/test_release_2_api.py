@@ -89,6 +89,18 @@ def test_marked_tables_are_logged_after_audit_logger_was_made(db, start):
     ]
 
 
+def test_an_entry_is_got_by_its_id(db, start):
+    user_cls = make_user_cls(db)
+    audit_logger = AuditLogger(db)
+    start()
+    save(db, user_cls(name="Ann"))
+    (entry,) = logged(audit_logger)
+    assert db.session.get(audit_logger.activity_cls, entry.id) is entry
+    db.session.expunge_all()
+    assert db.session.get(audit_logger.activity_cls, entry.id).changed_data == entry.changed_data
+    assert db.session.get(audit_logger.activity_cls, entry.id + 1) is None
+
+
 def test_get_actor_id_and_get_client_addr_are_asked(db, start):
     user_cls = make_user_cls(db)
     audit_logger = AuditLogger(db, get_actor_id=lambda: g.my_user_id, get_client_addr=lambda: "192.0.2.7")

@@ -29,9 +29,9 @@ _LEAVES = text(
     """
 )
 
-#: Number of snapshots this database transaction added after a given entry.
+#: Number of snapshots this database transaction added, given the newest transaction before it.
 _RECORDED = (
-    "SELECT count(*) FROM {0} WHERE id > :newest AND verb = 'snapshot' "
+    "SELECT count(*) FROM {0} WHERE transaction_id > :newest AND verb = 'snapshot' "
     "AND native_transaction_id = CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
 )
 
@@ -62,13 +62,16 @@ def baseline(engine: Engine, triggers: Triggers) -> Iterator[Step]:
             raise ConfigurationError(f"There is no table {triggers.table!r} in the database.")
         table = quote_ident(triggers.schema or default, triggers.table)
         leaves = connection.execute(_LEAVES, {"table": table}).all()
-        activity = quote_ident(triggers.audit_schema or default, "activity").replace(":", "\\:")
+        activity, transaction = (
+            quote_ident(triggers.audit_schema or default, name).replace(":", "\\:")
+            for name in ("activity", "transaction")
+        )
     total = sum(2 * (leaf.blocks + 1) for leaf in leaves)
     done = 0
     for leaf in leaves:
         for first, last in [*_batches(leaf.blocks), (None, None)]:
             with engine.begin() as connection:
-                newest = connection.scalar(text(f"SELECT max(id) FROM {activity}")) or 0  # noqa: S608 - quoted
+                newest = connection.scalar(text(f"SELECT max(id) FROM {transaction}")) or 0  # noqa: S608 - quoted
                 statement = snapshot(triggers, default, leaf.leaf, first, last)
                 connection.execute(text(statement.replace(":", "\\:")))
                 recorded = connection.scalar(text(_RECORDED.format(activity)), {"newest": newest}) or 0

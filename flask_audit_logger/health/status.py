@@ -173,7 +173,7 @@ def probe(connection: Connection, triggers: Triggers) -> Iterator[ProbeResult]:
 
     TRUNCATE is not tried, because it locks the table for everybody.
 
-    :param connection: in a transaction that the caller rolls back.
+    :param connection: in a new transaction, which the caller rolls back.
     """
     for verb in triggers.options.verbs:
         if verb != "truncate":
@@ -184,19 +184,21 @@ def _try(connection: Connection, triggers: Triggers, verb: str) -> ProbeResult:
     """Try one statement after another: a constraint may forbid some values."""
     default = default_schema(connection)
     table = quote_ident(triggers.schema or default, triggers.table)
-    activity = quote_ident(triggers.audit_schema or default, "activity")
+    activity, transaction = (
+        _escaped(quote_ident(triggers.audit_schema or default, name)) for name in ("activity", "transaction")
+    )
     if connection.scalar(text(f"SELECT true FROM {_escaped(table)} LIMIT 1")) is None:  # noqa: S608 - quoted
         return ProbeResult(verb, None, "the table is empty")
     reason = "no column has a type that can be changed"
     for statement in _statements(connection, triggers, table, verb):
         savepoint = connection.begin_nested()
         try:
-            before = connection.scalar(text(f"SELECT max(id) FROM {_escaped(activity)}")) or 0  # noqa: S608 - quoted
+            before = connection.scalar(text(f"SELECT max(id) FROM {transaction}")) or 0  # noqa: S608 - quoted
             if not connection.execute(text(_escaped(statement))).rowcount:
                 reason = "every row is locked"
                 continue
             verbs = connection.scalars(
-                text(f"SELECT verb FROM {_escaped(activity)} WHERE id > :before AND {_OWN}"),  # noqa: S608 - quoted
+                text(f"SELECT verb FROM {activity} WHERE transaction_id > :before AND {_OWN}"),  # noqa: S608 - quoted
                 {"before": before},
             ).all()
             return ProbeResult(verb, verb in verbs)

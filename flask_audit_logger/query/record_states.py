@@ -153,7 +153,8 @@ def record_states(
         _part(is_version, entry.c.name, a.c.changed_data).label("changed_text"),
         *transaction_columns(log.models),
     ]
-    source = a.join(entry, entry.c.id == a.c.id).join(wanted, wanted.c.place == entry.c.place)
+    source = a.join(entry, and_(entry.c.id == a.c.id, _is_of(log, record)))
+    source = source.join(wanted, wanted.c.place == entry.c.place)
     source = source.outerjoin(t, a.c.transaction_id == t.c.id)
     rows = log.all(log.activities(*columns, source=source).order_by(wanted.c.place, entry.c.name.nulls_first()))
     found: list[RecordState | None] = [None] * len(changes)
@@ -193,7 +194,7 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
         until.c.id,
         is_gone.label("is_gone"),
         is_partial.label("is_partial"),
-        source=until.join(a, a.c.id == until.c.id),
+        source=until.join(a, and_(a.c.id == until.c.id, _is_of(log, record))),
     ).cte("version")
     own, whole = log.activities(a.c.id).where(*is_record(log, record)), _emptied(log, record)
     is_before, is_after = a.c.id < version.c.id, a.c.id > version.c.id
@@ -216,8 +217,8 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
     ).cte("around")
 
     def at(found: ColumnElement[int]) -> ScalarSelect[str]:
-        some = or_(and_(*is_record(log, record)), and_(*is_emptied(log, record.table.schema, record.table.name)))
-        return log.activities(position(a.c)).where(some, a.c.id == found).correlate(around).scalar_subquery()
+        some = log.activities(position(a.c)).where(_is_of(log, record), a.c.id == found)
+        return some.correlate(around).scalar_subquery()
 
     return select(
         around.c.place,
@@ -262,6 +263,11 @@ def _reached(
 def _emptied(log: Log, record: RecordRef) -> Select[Any]:
     """Ids of the changes that removed all rows of the record's table at once."""
     return log.activities(log.models.activity.c.id).where(*is_emptied(log, record.table.schema, record.table.name))
+
+
+def _is_of(log: Log, record: RecordRef) -> ColumnElement[bool]:
+    """What makes an activity one of the record or of its whole table: with this, the index of records finds an id."""
+    return or_(and_(*is_record(log, record)), and_(*is_emptied(log, record.table.schema, record.table.name)))
 
 
 def _names(key: Sequence[str]) -> ColumnElement[Any]:

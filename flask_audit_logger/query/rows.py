@@ -28,6 +28,8 @@ class TransactionRow:
     db_user: str | None
     application_name: str | None
     context: dict[str, Any] = field(default_factory=dict)
+    #: What only the database says.
+    marks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def impersonator(self) -> dict[str, Any] | None:
@@ -113,6 +115,7 @@ def transaction_columns(models: AuditModels) -> list[ColumnElement[Any]]:
         t.db_user.label("t_db_user"),
         t.application_name.label("t_application_name"),
         cast(t.context, Text).label("t_context"),
+        cast(t.marks, Text).label("t_marks"),
     ]
 
 
@@ -151,6 +154,7 @@ def read_transaction(row: Any) -> TransactionRow | None:
         db_user=row.t_db_user,
         application_name=row.t_application_name,
         context=load(row.t_context),
+        marks=load(row.t_marks),
     )
 
 

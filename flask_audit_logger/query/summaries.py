@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, func, literal, select, true
+from sqlalchemy import ColumnElement, Subquery, and_, func, literal, select, true
 
 from ..schema.names import TableName
 from .criteria import Criteria, conditions
@@ -144,7 +144,8 @@ def same_changes(log: Log, transaction_id: int, limit: int = 10, cap: int = SUMM
         .limit(limit)
         .subquery("groups")
     )
-    source = a.join(groups, groups.c.id == a.c.id).outerjoin(t, a.c.transaction_id == t.c.id)
+    source = a.join(groups, and_(a.c.transaction_id == transaction_id, a.c.id == groups.c.id))
+    source = source.outerjoin(t, a.c.transaction_id == t.c.id)
     columns = (*activity_columns(log.models), *transaction_columns(log.models), groups.c.number)
     statement = log.activities(*columns, source=source).order_by(groups.c.number.desc(), groups.c.id)
     return [SameChange(read_activity(row), row.number) for row in log.all(statement)]

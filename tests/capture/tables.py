@@ -56,7 +56,7 @@ def logged(engine: Engine, schema: str = "public", **columns: Any) -> list[Row[A
     """The activities in a log, oldest first, joined with their transactions."""
     conditions = "".join(f" AND a.{name} = :{name}" for name in columns)
     query = (
-        f'SELECT a.*, t.actor_id, t.actor_label, t.context, t.id AS t_id FROM "{schema}".activity AS a'
+        f'SELECT a.*, t.actor_id, t.actor_label, t.context, t.marks, t.id AS t_id FROM "{schema}".activity AS a'
         f' LEFT JOIN "{schema}".transaction AS t ON t.id = a.transaction_id WHERE true{conditions} ORDER BY a.id'
     )
     with engine.connect() as connection:

@@ -234,10 +234,10 @@ def keeper(server, outside, mallory):
         run(outside, f'REASSIGN OWNED BY "{name}" TO CURRENT_USER; DROP OWNED BY "{name}" CASCADE')
 
 
-def contexts(engine):
-    """The contexts of the transactions, oldest first."""
+def marks(engine):
+    """The marks of the transactions, oldest first."""
     with engine.connect() as connection:
-        return list(connection.execute(sa.text("SELECT context FROM transaction ORDER BY id")).scalars())
+        return list(connection.execute(sa.text("SELECT marks FROM transaction ORDER BY id")).scalars())
 
 
 HIDDEN = {
@@ -260,7 +260,7 @@ def test_rows_that_the_log_may_not_read_are_emptied_with_a_note(outside, mallory
     schema = "data" if "schema" in hidden else "public"
     run(outside, f"TRUNCATE {schema}.t; TRUNCATE {schema}.t")
     assert [(a.verb, a.old_data) for a in logged(outside)[2:]] == [("truncate", {})] * 2
-    assert contexts(outside) == [{}, {"rows_unread": [f"{schema}.t"]}]
+    assert marks(outside) == [{}, {"rows_unread": [f"{schema}.t"]}]
 
 
 def test_rows_that_the_log_may_read_are_logged(outside, mallory, keeper):
@@ -269,16 +269,16 @@ def test_rows_that_the_log_may_read_are_logged(outside, mallory, keeper):
     run(outside, f'INSERT INTO t VALUES (1, 1), (2, 1); GRANT SELECT ON t TO "{keeper}"')
     run(outside, "TRUNCATE t", role=mallory)
     assert short(logged(outside)[2:]) == [("delete", "t", "1"), ("delete", "t", "2")]
-    assert contexts(outside) == [{}, {}]
+    assert marks(outside) == [{}, {}]
 
 
 def test_switching_capture_off_tells_by_whom(outside, mallory):
     """Any role may switch capture off for its transaction; the log then has the role and the table."""
     run(outside, "SET LOCAL flask_audit_logger.enable_versioning = 'off'; INSERT INTO t VALUES (1, 1)", role=mallory)
     with outside.connect() as connection:
-        (row,) = connection.execute(sa.text("SELECT db_user, context FROM transaction")).all()
+        (row,) = connection.execute(sa.text("SELECT db_user, marks FROM transaction")).all()
     assert row.db_user == outside.url.username
-    assert row.context == {"capture_off": ["public.t"]}
+    assert row.marks == {"capture_off": ["public.t"]}
 
 
 def test_serializable_transactions_have_no_false_conflicts(outside):

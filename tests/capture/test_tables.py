@@ -183,7 +183,7 @@ def test_truncate_by_rows_with_a_partition_that_has_no_triggers_yet(outside):
     run(outside, "INSERT INTO p VALUES (7, 'west', 0), (8, 'north', 0)")
     run(outside, "TRUNCATE p")
     marker, row = logged(outside)[2:]
-    assert (marker.verb, marker.table_name, marker.context) == ("truncate", "p", {"rows_unread": ["public.p"]})
+    assert (marker.verb, marker.table_name, marker.marks) == ("truncate", "p", {"rows_unread": ["public.p"]})
     assert (row.verb, row.record_key) == ("delete", '["8", "north"]')
 
 

@@ -62,7 +62,7 @@ def say(execute, schema):
 @pytest.fixture
 def actors(query, schema):
     return lambda: query(
-        f"SELECT actor_id, actor_label, context #>> '{{unreadable,actor_id}}' FROM {schema or 'public'}.transaction "
+        f"SELECT actor_id, actor_label, marks #>> '{{unreadable,actor_id}}' FROM {schema or 'public'}.transaction "
         "ORDER BY id"
     )
 
@@ -150,9 +150,7 @@ def test_a_key_that_the_type_can_not_hold_comes_back_with_the_downgrade(
     old, new, key = change
     project.migrate_and_upgrade(models(old))
     say((key, None), (key, "'Ann'"))
-    execute(
-        f"""UPDATE {schema or "public"}.transaction SET context = '{{"unreadable"\\: "x", "a"\\: 1}}' WHERE id = 1"""
-    )
+    execute(f"""UPDATE {schema or "public"}.transaction SET marks = '{{"unreadable"\\: "x", "a"\\: 1}}' WHERE id = 1""")
     rows = content()
     project.migrate(models(new))
     _only_ours(project)

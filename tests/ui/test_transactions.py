@@ -32,6 +32,20 @@ FILTERS = (
 )  # fmt: skip
 
 
+def test_marks_are_shown_and_no_context_passes_for_one(shop):
+    marked = """
+        INSERT INTO transaction (native_transaction_id, issued_at, context, marks) VALUES
+            (1, now(), '{}', '{"capture_off": ["public.products"], "unreadable": "x"}'),
+            (1, now(), '{"rows_unread": ["public.products"]}', '{}')
+        RETURNING id
+    """
+    (true,), (forged,) = shop.sql(marked)
+    shown = text_of(shop.page(f"/transaction/{true}"))
+    assert "Auditing switched off for public.products" in shown and "unreadable x" in shown
+    shown = text_of(shop.page(f"/transaction/{forged}"))
+    assert "Single rows not recorded for" not in shown and 'rows_unread ["public.products"]' in shown
+
+
 @pytest.fixture
 def busy(shop):
     with shop.acting(ANN, path="/import/1", request_id="r-1") as session:

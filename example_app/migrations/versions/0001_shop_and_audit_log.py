@@ -33,11 +33,11 @@ def upgrade():
     sa.Column('changed_data', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('record_key', sa.Text(collation='C'), nullable=True),
     sa.Column('transaction_id', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name='activity_pkey')
+    sa.PrimaryKeyConstraint('transaction_id', 'id', name='activity_pkey')
     )
     with op.batch_alter_table('activity', schema=None) as batch_op:
+        batch_op.create_index('activity_id_idx', ['id'], unique=False, postgresql_using='brin', postgresql_with={'autosummarize': 'true'})
         batch_op.create_index('activity_record_idx', ['table_name', 'record_key', 'id'], unique=False)
-        batch_op.create_index('activity_transaction_id_idx', ['transaction_id', 'id'], unique=False)
 
     op.create_table('categories',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -100,6 +100,7 @@ def upgrade():
     sa.Column('db_user', sa.Text(), nullable=True),
     sa.Column('application_name', sa.Text(), nullable=True),
     sa.Column('context', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
+    sa.Column('marks', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.PrimaryKeyConstraint('id', name='transaction_pkey')
     )
     with op.batch_alter_table('transaction', schema=None) as batch_op:
@@ -240,8 +241,8 @@ def downgrade():
     op.drop_table('customers')
     op.drop_table('categories')
     with op.batch_alter_table('activity', schema=None) as batch_op:
-        batch_op.drop_index('activity_transaction_id_idx')
         batch_op.drop_index('activity_record_idx')
+        batch_op.drop_index('activity_id_idx', postgresql_using='brin', postgresql_with={'autosummarize': 'true'})
 
     op.drop_table('activity')
     # ### end Alembic commands ###

@@ -1,4 +1,4 @@
--- change_actor_type: gives the keys of actors in the log another type. What can't be one stays as name and in context.
+-- change_actor_type: gives the keys of actors in the log another type. What can't be one stays as name and in marks.
 -- version: 1
 DO $actor_type$
 DECLARE
@@ -14,10 +14,10 @@ BEGIN
         FROM @schema@.transaction AS t
         WHERE t.actor_id IS NOT NULL
         UNION
-        SELECT t.context #>> '{unreadable,actor_id}'::text[]
+        SELECT t.marks #>> '{unreadable,actor_id}'::text[]
         FROM @schema@.transaction AS t
         WHERE t.actor_id IS NULL
-            AND t.context #>> '{unreadable,actor_id}'::text[] IS NOT NULL
+            AND t.marks #>> '{unreadable,actor_id}'::text[] IS NOT NULL
     LOOP
         BEGIN
             -- A key is the same only if it is the same text, 7 is not 007; a UUID has several spellings.
@@ -36,12 +36,12 @@ BEGIN
     UPDATE @schema@.transaction AS t
     SET actor_id = NULL,
         actor_label = coalesce(t.actor_label, t.actor_id::text),
-        context = t.context || pg_catalog.jsonb_build_object(
+        marks = t.marks || pg_catalog.jsonb_build_object(
             'unreadable',
             pg_catalog.jsonb_build_object('actor_id', t.actor_id::text)
             || CASE WHEN t.actor_label IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('actor_label', t.actor_label) END
             || CASE
-                WHEN t.context ? 'unreadable' THEN pg_catalog.jsonb_build_object('context', t.context -> 'unreadable')
+                WHEN t.marks ? 'unreadable' THEN pg_catalog.jsonb_build_object('context', t.marks -> 'unreadable')
                 ELSE '{}'
             END
         )
@@ -51,19 +51,19 @@ BEGIN
 
     -- What an earlier type could not hold, this one may.
     UPDATE @schema@.transaction AS t
-    SET actor_id = (t.context #>> '{unreadable,actor_id}'::text[])::@type@,
+    SET actor_id = (t.marks #>> '{unreadable,actor_id}'::text[])::@type@,
         actor_label = CASE
-            WHEN t.context -> 'unreadable' ? 'actor_label' THEN t.actor_label
-            ELSE nullif(t.actor_label, t.context #>> '{unreadable,actor_id}'::text[])
+            WHEN t.marks -> 'unreadable' ? 'actor_label' THEN t.actor_label
+            ELSE nullif(t.actor_label, t.marks #>> '{unreadable,actor_id}'::text[])
         END,
-        context = t.context - 'unreadable'
+        marks = t.marks - 'unreadable'
             || CASE
-                WHEN t.context -> 'unreadable' ? 'context'
-                    THEN pg_catalog.jsonb_build_object('unreadable', t.context #> '{unreadable,context}'::text[])
+                WHEN t.marks -> 'unreadable' ? 'context'
+                    THEN pg_catalog.jsonb_build_object('unreadable', t.marks #> '{unreadable,context}'::text[])
                 ELSE '{}'
             END
     WHERE t.actor_id IS NULL
-        AND t.context #>> '{unreadable,actor_id}'::text[] = ANY (known)
-        AND (t.context -> 'unreadable') - '{actor_id,actor_label,context}'::text[] = '{}';
+        AND t.marks #>> '{unreadable,actor_id}'::text[] = ANY (known)
+        AND (t.marks -> 'unreadable') - '{actor_id,actor_label,context}'::text[] = '{}';
 END;
 $actor_type$;

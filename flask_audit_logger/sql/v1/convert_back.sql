@@ -91,7 +91,8 @@ BEGIN
         DROP COLUMN actor_label,
         DROP COLUMN db_user,
         DROP COLUMN application_name,
-        DROP COLUMN context;
+        DROP COLUMN context,
+        DROP COLUMN marks;
     ALTER TABLE @schema@.activity
         ALTER COLUMN id DROP IDENTITY,
         ALTER COLUMN schema DROP NOT NULL,

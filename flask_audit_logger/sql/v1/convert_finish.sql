@@ -19,8 +19,10 @@ BEGIN
         ALTER COLUMN transaction_id SET NOT NULL;
     CREATE INDEX transaction_issued_at_idx ON @schema@.transaction (issued_at, id);
     CREATE INDEX transaction_actor_id_idx ON @schema@.transaction (actor_id, id);
-    CREATE INDEX activity_transaction_id_idx ON @schema@.activity (transaction_id, id);
+    DROP INDEX @schema@.audit_logger_ids;
+    ALTER TABLE @schema@.activity ADD CONSTRAINT activity_pkey PRIMARY KEY (transaction_id, id);
     CREATE INDEX activity_record_idx ON @schema@.activity (table_name, record_key, id);
+    CREATE INDEX activity_id_idx ON @schema@.activity USING brin (id) WITH (autosummarize = true);
     PERFORM setval(pg_get_serial_sequence('@quoted_schema@.transaction', 'id'), coalesce(max(t.id), 0) + 1, false)
     FROM @schema@.transaction AS t;
     PERFORM setval(pg_get_serial_sequence('@quoted_schema@.activity', 'id'), coalesce(max(a.id), 0) + 1, false)

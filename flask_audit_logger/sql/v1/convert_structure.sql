@@ -69,7 +69,8 @@ BEGIN
         ADD COLUMN actor_label text,
         ADD COLUMN db_user text,
         ADD COLUMN application_name text,
-        ADD COLUMN context jsonb NOT NULL DEFAULT '{}';
+        ADD COLUMN context jsonb NOT NULL DEFAULT '{}',
+        ADD COLUMN marks jsonb NOT NULL DEFAULT '{}';
     ALTER TABLE @schema@.activity
         ALTER COLUMN issued_at TYPE timestamptz,
         ALTER COLUMN table_name TYPE text COLLATE "C",

@@ -58,6 +58,7 @@ BEGIN
     FROM @schema@.audit_logger_transactions AS n
     WHERE n.old_id IS NULL;
     ALTER TABLE @schema@.transaction ADD CONSTRAINT transaction_pkey PRIMARY KEY (id);
-    ALTER TABLE @schema@.activity ADD CONSTRAINT activity_pkey PRIMARY KEY (id);
+    -- The primary key begins with the transaction, which is not there yet; the conversion looks activities up by id.
+    CREATE UNIQUE INDEX audit_logger_ids ON @schema@.activity (id);
 END;
 $convert$;

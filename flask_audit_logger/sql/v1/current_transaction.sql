@@ -14,6 +14,7 @@ DECLARE
     position text;
     actor @schema@.transaction;
     plain jsonb;
+    marks jsonb := '{}';
     made record;
 BEGIN
     -- Remembered is "<ctid> <id> <table> <context it was made from>": another log in this database has another table.
@@ -56,20 +57,20 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 actor := jsonb_populate_record(NULL::@schema@.transaction, plain - '{actor_id,client_addr}'::text[]);
                 actor.actor_label := coalesce(actor.actor_label, plain ->> 'actor_id');
-                actor.context := coalesce(actor.context, '{}')
-                    || jsonb_build_object('unreadable', plain - '{actor_label,context}'::text[]);
+                marks := jsonb_build_object('unreadable', plain - '{actor_label,context}'::text[]);
             END;
         EXCEPTION WHEN OTHERS THEN
             actor := NULL;
-            actor.context := jsonb_build_object('unreadable', left(given, 2000));
+            marks := jsonb_build_object('unreadable', left(given, 2000));
         END;
     END;
     IF jsonb_typeof(actor.context) <> 'object' THEN
-        actor.context := jsonb_build_object('unreadable', actor.context);
+        marks := jsonb_build_object('unreadable', actor.context);
+        actor.context := NULL;
     END IF;
 
     INSERT INTO @schema@.transaction (
-        native_transaction_id, issued_at, actor_id, actor_label, client_addr, db_user, application_name, context
+        native_transaction_id, issued_at, actor_id, actor_label, client_addr, db_user, application_name, context, marks
     )
     VALUES (
         xact_id,
@@ -79,7 +80,8 @@ BEGIN
         actor.client_addr,
         session_user,
         current_setting('application_name'),
-        coalesce(actor.context, '{}')
+        coalesce(actor.context, '{}'),
+        marks
     )
     RETURNING id, ctid, tableoid INTO made;
 

@@ -1,4 +1,4 @@
--- audit_logger_note: adds a table to a list in the context of the current transaction; returns the transaction's id.
+-- audit_logger_note: adds a table to a list in the marks of the current transaction; returns the transaction's id.
 -- version: 1
 CREATE OR REPLACE FUNCTION @schema@.audit_logger_note(note text, schema_name text, table_name text)
 RETURNS bigint
@@ -12,10 +12,10 @@ DECLARE
     noted text := concat(schema_name, '.', table_name);
 BEGIN
     UPDATE @schema@.transaction AS t
-    SET context = t.context || jsonb_build_object(note, coalesce(t.context -> note, '[]') || to_jsonb(noted))
+    SET marks = t.marks || jsonb_build_object(note, coalesce(t.marks -> note, '[]') || to_jsonb(noted))
     WHERE t.ctid = split_part(remembered, ' ', 1)::tid
         AND t.id = transaction_id
-        AND NOT coalesce(t.context -> note, '[]') ? noted
+        AND NOT coalesce(t.marks -> note, '[]') ? noted
     RETURNING concat(t.ctid, substr(remembered, strpos(remembered, ' '))) INTO remembered;
     IF FOUND THEN
         -- the row has moved

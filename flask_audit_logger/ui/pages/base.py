@@ -238,9 +238,10 @@ _KNOWN = {
     "impersonator",
     "actor",
     "session_user",
-    "capture_off",
-    "rows_unread",
 }
+
+#: Marks that have a line of their own.
+_KNOWN_MARKS = {"capture_off", "rows_unread"}
 
 
 def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_time: bool = True) -> list[Fact]:
@@ -276,11 +277,13 @@ def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_
         facts.append(_fact(gettext("Browser"), said("user_agent")))
     facts.append(_fact(gettext("Background job"), said("job"), is_code=True))
     facts.append(_fact(gettext("Command"), said("command"), is_code=True))
-    facts.append(_fact(gettext("Auditing switched off for"), _listed(transaction.context.get("capture_off"))))
-    unread = _listed(transaction.context.get("rows_unread"))
+    facts.append(_fact(gettext("Auditing switched off for"), _listed(transaction.marks.get("capture_off"))))
+    unread = _listed(transaction.marks.get("rows_unread"))
     facts.append(_fact(gettext("Single rows not recorded for"), unread))
-    for name, value in transaction.context.items():
-        if name not in _KNOWN and visit.sight.can_see_fact(name):
+    others = [(name, value) for name, value in transaction.context.items() if name not in _KNOWN]
+    others += [(name, value) for name, value in transaction.marks.items() if name not in _KNOWN_MARKS]
+    for name, value in others:
+        if visit.sight.can_see_fact(name):
             facts.append(_fact(name, value if isinstance(value, str) else dump(value), is_code=True))
     facts.append(_fact(gettext("Database user"), transaction.db_user, is_code=True))
     facts.append(_fact(gettext("Application name"), transaction.application_name or None, is_code=True))
