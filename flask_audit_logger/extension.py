@@ -198,17 +198,19 @@ class AuditLogger:
     def disable(self, session: Session | scoped_session[Any] | None = None) -> Iterator[None]:
         """Log no changes made inside the block. The gap itself is logged: by whom, when and for which tables.
 
-        :param session: is flushed when the block begins and when it ends well, so that what was added to it before is
-            still logged, and what is added inside is not.
+        :param session: only what is written in this session is not logged. It is flushed when the block begins and when
+            it ends well, so that what was added to it before is still logged, and what is added inside is not. Without
+            it nothing is logged that this thread, greenlet or task writes, in any session and on any connection.
         """
-        if session is not None:
-            session.flush()
+        own: Session | None = session() if isinstance(session, scoped_session) else session
+        if own is not None:
+            own.flush()
         told: list[Any] = []
         try:
-            with blocks.capture_off(self._owner) as told:
+            with blocks.capture_off(self._owner, own) as told:
                 yield
-                if session is not None:
-                    session.flush()
+                if own is not None:
+                    own.flush()
         finally:
             switch_on(told, self._attribution)
 
@@ -234,7 +236,7 @@ class AuditLogger:
             return  # neither psycopg2 nor psycopg: a database that has no log
         if is_idle(driver):
             memory_of(driver).forget_transaction()
-        self._attribution().apply(driver)
+        self._attribution(driver).apply(driver)
 
     def detach(self) -> None:
         """Stop attributing changes and following ``create_all()``. The triggers go on capturing."""

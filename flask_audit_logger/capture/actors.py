@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import inspect
@@ -19,6 +19,10 @@ logger = logging.getLogger("flask_audit_logger")
 LABEL_ATTRIBUTES = ("display_name", "full_name", "name", "username", "email", "login")
 
 
+# Kept on the object, for as long as it lives: a commit expires its attributes.
+_NAME_KEY = "flask_audit_logger_name"
+
+
 @dataclass(frozen=True)
 class Actor:
     """Somebody who makes changes.
@@ -26,11 +30,13 @@ class Actor:
     :param id: the key as text; a composite key as a JSON array of texts.
     :param label: how the actor is called.
     :param model: the class, if it is a mapped object.
+    :param who: the mapped object, if its name was not loaded when it was given.
     """
 
     id: str | None = None
     label: str | None = None
     model: type[Any] | None = None
+    who: Any = field(default=None, compare=False, repr=False)
 
     def is_among(self, model: type[Any] | None) -> bool:
         """Whether the key is one of the actor class, as far as is known: of its table, not only equal to one."""
@@ -50,9 +56,10 @@ def identify(who: Any, *, with_label: bool = True) -> Actor:
     state, get_id = _state(who), getattr(who, "get_id", None)
     if state is None and not callable(get_id):
         return Actor(id=_as_text(who))
-    label = (loaded_name(who) if is_expired(who) else display_name(who)) if with_label else None
+    label = (remembered_name(who) if is_expired(who) else display_name(who)) if with_label else None
     if state is not None:
-        return Actor(id=_key_of_state(state), label=label, model=state.mapper.class_)
+        source = who if with_label and label is None else None
+        return Actor(id=_key_of_state(state), label=label, model=state.mapper.class_, who=source)
     return Actor(id=_as_text(get_id()), label=label)  # type: ignore[misc]  # callable, as was just asked
 
 
@@ -63,6 +70,20 @@ def display_name(user: Any) -> str | None:
     Attributes that are not loaded are loaded.
     """
     user = itself(user)
+    name = _display_name(user)
+    state = _state(user)
+    if state is not None:
+        state.info[_NAME_KEY] = name
+    return name
+
+
+def remembered_name(user: Any) -> str | None:
+    """The name of a mapped object that is not to be loaded: what it was called when it was, or what is loaded of it."""
+    state = _state(user)
+    return (None if state is None else state.info.get(_NAME_KEY)) or loaded_name(user)
+
+
+def _display_name(user: Any) -> str | None:
     if _has_own_str(type(user)):
         try:
             return str(user)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -25,9 +25,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.local import LocalProxy
 
-from .actors import Actor, display_name, identify, is_expired, itself, loaded_name
+from .actors import Actor, display_name, identify, is_expired, itself, loaded_name, remembered_name
 from .blocks import Frame, current_frame
-from .request import Redact, default_client_addr, request_facts, split_address
+from .request import Redact, command_facts, default_client_addr, redacted, request_facts, split_address
 from .stamp import Stamp, make_stamp
 
 try:
@@ -37,8 +37,7 @@ except ImportError:  # Flask-Login is optional
 
 logger = logging.getLogger("flask_audit_logger")
 
-_ACTORS_KEY = "flask_audit_logger.actors"
-_LABELS_KEY = "flask_audit_logger.labels"
+_KNOWN_KEY = "_flask_audit_logger_known"
 _ASKED_KEY = "_flask_audit_logger_asked"
 
 
@@ -125,6 +124,20 @@ class _Scope:
 _scope: ContextVar[_Scope | None] = ContextVar("flask_audit_logger_scope", default=None)
 
 
+@dataclass
+class _Known:
+    """What is known of one request, of which parts are asked once.
+
+    :ivar facts: what is recorded of it.
+    :ivar actors: who was logged in in it, by the key.
+    :ivar labels: what ``get_actor_label`` called them; an answer that needs the database is not given twice.
+    """
+
+    facts: Mapping[str, Any] | None = None
+    actors: dict[Actor, Actor] = field(default_factory=dict)
+    labels: dict[Actor, str] = field(default_factory=dict)
+
+
 class Attribution:
     """Says what a write of this moment is stamped with.
 
@@ -155,27 +168,31 @@ class Attribution:
         self._get_client_addr = get_client_addr
         self._redact = redact
 
-    def __call__(self) -> Stamp:
-        """What a statement that is sent now is stamped with."""
+    def __call__(self, driver: Any) -> Stamp:
+        """What a statement that is sent now is stamped with.
+
+        :param driver: the connection of the driver on which it is sent.
+        """
         try:
-            return self._stamp()
+            return self._stamp(driver)
         except Exception:
             # Nobody, rather than whoever the transaction was told before.
             logger.warning("can't tell who acts; it is recorded as unknown", exc_info=True)
             return make_stamp(Actor(), None, {}, is_captured=True)
 
-    def _stamp(self) -> Stamp:
+    def _stamp(self, driver: Any) -> Stamp:
         frame = current_frame(self._get_owner())
+        is_captured = frame.captures(driver)
         if current_question() is not None:
             # The answer itself writes. Who that is, is not known yet.
-            return make_stamp(Actor(), None, self._said(frame), is_captured=frame.is_captured)
+            return make_stamp(Actor(), None, self._said(frame), is_captured=is_captured)
         scope = _scope.get()
         if scope is not None and not scope.holds:
             # Of a flush that never began: a listener of the application stopped it.
             _scope.set(scope := None)
         answers = scope.answers if scope is not None else self._answers(frame, None)
-        facts = {**(self._ask(lambda: request_facts(self._redact)) or {}), **self._said(frame)}
-        actor = frame.actor if frame.has_actor else answers.actor
+        facts = {**self._facts(), **self._said(frame)}
+        actor = answers.actor
         if actor is None:
             facts |= _session_user()
             actor = Actor()
@@ -185,7 +202,25 @@ class Attribution:
         address, other_address = split_address(answers.address)
         if other_address:
             facts.setdefault("client_addr", other_address)
-        return make_stamp(actor, address, facts, is_captured=frame.is_captured)
+        return make_stamp(actor, address, facts, is_captured=is_captured)
+
+    def _facts(self) -> Mapping[str, Any]:
+        if not has_request_context():
+            return command_facts()
+        known = self._known()
+        if known.facts is None:
+            redact = self._redact
+            known.facts = _guarded(request_facts) or {}
+            if redact is not None:
+                known.facts = self._ask(lambda: redacted(redact, known.facts or {})) or {}
+        return known.facts
+
+    def _known(self) -> _Known:
+        """What is known of the running request: of this one only, as applications of a cascade share an environ."""
+        kept: dict[Attribution, _Known] = vars(request._get_current_object()).setdefault(_KNOWN_KEY, {})  # type: ignore[attr-defined]  # a proxy
+        if self not in kept:
+            kept[self] = _Known()
+        return kept[self]
 
     # Asking before a session writes
 
@@ -237,7 +272,16 @@ class Attribution:
             address = self._ask(self._get_client_addr, session)
         else:
             address = _guarded(default_client_addr)
-        return Answers(None if frame.has_actor else self._actor(session), address)
+        return Answers(self._named(frame.actor, session) if frame.has_actor else self._actor(session), address)
+
+    def _named(self, actor: Actor, session: Session | None) -> Actor:
+        """An actor whom the code gave, with the name: what had expired when it was given is loaded by a session."""
+        if actor.label is not None or actor.who is None:
+            return actor
+        label = remembered_name(actor.who)
+        if label is None and session is not None and is_expired(actor.who):
+            label = self._ask(lambda: display_name(actor.who), session)
+        return actor if label is None else replace(actor, label=label)
 
     def _actor(self, session: Session | None) -> Actor | None:
         if self._get_actor_id is None:
@@ -265,10 +309,8 @@ class Attribution:
         return known if is_same and known.id == actor.id else actor
 
     def _told_label(self, actor: Actor, session: Session | None) -> str | None:
-        """What the callback calls the actor; kept, since an answer that needs the database is not given twice."""
-        labels: dict[Actor, str] = (
-            request.environ.setdefault(_ACTORS_KEY + ".told", {}) if has_request_context() else {}
-        )
+        """What the callback calls the actor."""
+        labels = self._known().labels if has_request_context() else {}
         label = self._ask(self._get_actor_label, session)  # type: ignore[arg-type]  # asked only if there is one
         if label is not None:
             labels[replace(actor, label=None)] = str(label)
@@ -284,7 +326,7 @@ class Attribution:
         bare = _guarded(lambda: identify(user, with_label=False))
         if bare is None or bare.id is None:
             return _guarded(lambda: identify(user))  # type: ignore[no-any-return]
-        seen: dict[Actor, Actor] = request.environ.setdefault(_ACTORS_KEY, {})
+        seen = self._known().actors
         known = seen.get(bare)
         if known is None:
             is_somebody = self._ask(lambda: bool(getattr(user, "is_authenticated", True)), session)

@@ -14,6 +14,7 @@ from typing import Any
 from weakref import ref
 
 from flask import g, has_app_context
+from sqlalchemy.orm import Session
 
 from ..exceptions import ConfigurationError
 from .actors import Actor, identify
@@ -33,17 +34,34 @@ class Frame:
     :param impersonator: who really acts, if it is in the name of the actor.
     :param facts: what else goes into ``transaction.context``.
     :param is_captured: whether changes are captured.
+    :param silent: the sessions whose changes are not captured.
     """
 
     actor: Any = UNSET
     impersonator: Actor | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     is_captured: bool = True
+    silent: tuple[Session, ...] = ()
 
     @property
     def has_actor(self) -> bool:
         """Whether an actor was given, be it ``None``."""
         return self.actor is not UNSET
+
+    def captures(self, driver: Any) -> bool:
+        """Whether what is written on a connection of the driver is captured."""
+        return self.is_captured and not any(_uses(session, driver) for session in self.silent)
+
+
+def _uses(session: Session, driver: Any) -> bool:
+    """Whether the running transaction of a session is on a connection."""
+    transaction = session.get_transaction()
+    # SQLAlchemy has no public list of the connections that a session has begun.
+    used = () if transaction is None else {connection for connection, *_ in transaction._connections.values()}
+    return any(
+        not connection.closed and not connection.invalidated and connection.connection.dbapi_connection is driver
+        for connection in used
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,19 +147,26 @@ def context(
 
 
 @contextmanager
-def capture_off(owner: object) -> Iterator[list[Any]]:
+def capture_off(owner: object, session: Session | None = None) -> Iterator[list[Any]]:
     """Switch capture off inside the block.
 
     Gives the connections of the driver that were told so inside; at the end somebody has to tell them otherwise.
+
+    :param session: only what is written in this session is not captured.
     """
-    with _entered(owner, replace(current_frame(owner), is_captured=False)) as block:
+    around = current_frame(owner)
+    if session is None:
+        inside = replace(around, is_captured=False)
+    else:
+        inside = replace(around, silent=(*around.silent, session))
+    with _entered(owner, inside) as block:
         yield block.told
 
 
 def note_told(driver: Any) -> None:
     """A connection was told that capture is off."""
     for block in _blocks.get():
-        if not block.frame.is_captured and block.counts():
+        if not block.frame.captures(driver) and block.counts():
             block.told.append(driver)
 
 

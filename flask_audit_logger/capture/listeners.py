@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Result, TextClause, event
@@ -17,8 +18,8 @@ from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 
 from ..settings import READS_ONLY
 from .attribution import Attribution, current_question
-from .stamp import StampSource, is_idle, memory_of
-from .statements import Kind, kind_of
+from .stamp import Memory, StampSource, is_idle, memory_of, note_own_settings
+from .statements import Kind, Traits, traits_of
 
 logger = logging.getLogger("flask_audit_logger")
 
@@ -70,37 +71,49 @@ class EngineListener:
         if question is not None and question.session is None:
             question.refuse()
         driver = conn.connection.dbapi_connection
-        kind = kind_of(statement)
+        traits = traits_of(statement)
+        memory = memory_of(driver)
         try:
-            if kind is not Kind.READ:
-                self._prepare(driver, kind)
-            elif question is None and memory_of(driver).stamp is not None:
+            if traits.kind is not Kind.CONTROL and (
+                traits.kind is not Kind.READ or (question is None and self._is_told(memory))
+            ):
                 # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction
                 # that has an actor, no statement runs under the name of another one.
-                self._prepare(driver, Kind.WRITE)
+                self._prepare(driver, memory, traits)
         except context.dialect.loaded_dbapi.Error:
             # The connection or the transaction is broken, and the statement would have found out.
             raise
         except Exception:
             logger.warning("could not stamp a transaction", exc_info=True)
+        self._follow(memory, traits, statement, parameters)
+
+    @staticmethod
+    def _is_told(memory: Memory) -> bool:
+        return memory.told.stamp is not None or memory.is_spoiled
+
+    @staticmethod
+    def _follow(memory: Memory, traits: Traits, statement: str, parameters: Any) -> None:
+        """Note what the statement itself does to what the transaction was told."""
+        if traits.savepoint is not None:
+            memory.follow(*traits.savepoint)
+        elif traits.forgets:
+            memory.doubt()
+        if traits.may_set:
+            note_own_settings(memory, f"{statement} {parameters}")
 
     def _do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext) -> None:
         self._do_execute(cursor, statement, None, context)
 
-    def _prepare(self, driver: Any, kind: Kind) -> None:
-        memory = memory_of(driver)
-        if kind is Kind.CONTROL:
-            memory.stamp = None
-            return
-        stamp = self._source()
-        if memory.stamp == stamp and not memory.is_mixed:
+    def _prepare(self, driver: Any, memory: Memory, traits: Traits) -> None:
+        stamp = self._source(driver)
+        if memory.told.holds(stamp):
             return
         if driver.autocommit and is_idle(driver):
-            if kind is Kind.CALL:
+            if traits.kind is Kind.CALL:
                 return
             if _is_pipelined(driver):
                 # What is sent until the next synchronization is a transaction already. We can't know where it ends.
-                memory.is_mixed = True
+                memory.told = replace(memory.told, is_mixed=True)
             else:
                 # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction
                 # on this server connection is another client's. So the statement gets a transaction of its own.
@@ -118,6 +131,7 @@ class EngineListener:
         if conn is None or conn.closed or conn.invalidated or context.is_disconnect:
             return
         driver = conn.connection.dbapi_connection
+        memory_of(driver).doubt()
         if _take_wrapped(driver):
             try:
                 _run(driver, "ROLLBACK")
@@ -199,7 +213,7 @@ def _is_write(state: ORMExecuteState) -> bool:
     if state.is_insert or state.is_update or state.is_delete:
         return True
     statement = state.statement
-    return isinstance(statement, TextClause) and kind_of(statement.text) in (Kind.WRITE, Kind.CALL)
+    return isinstance(statement, TextClause) and traits_of(statement.text).kind in (Kind.WRITE, Kind.CALL)
 
 
 def _is_pipelined(driver: Any) -> bool:

@@ -18,8 +18,6 @@ logger = logging.getLogger("flask_audit_logger")
 #: A hook of the application: takes what is to be recorded of the request, returns what may be.
 Redact = Callable[[dict[str, Any]], Mapping[str, Any]]
 
-_FACTS_KEY = "flask_audit_logger.facts"
-
 #: The longest text that is recorded of a request, in characters; what is longer is cut.
 MAX_LENGTH = 1000
 
@@ -38,19 +36,15 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECA
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def request_facts(redact: Redact | None = None) -> dict[str, Any]:
-    """Method, URL rule, path and so on of the request, as far as they are to be recorded; else the command.
+def request_facts() -> dict[str, Any]:
+    """Method, URL rule, path and so on of the request, as far as they are to be recorded."""
+    return _read_request(current_app.config)
 
-    :param redact: takes out what must not be recorded; asked once per request. If it fails, nothing is recorded.
-    """
-    if not has_request_context():
-        command = _command()
-        return {"command": command} if command else {}
-    known: dict[Redact | None, dict[str, Any]] = request.environ.setdefault(_FACTS_KEY, {})
-    if redact not in known:
-        facts = _read_request(current_app.config)
-        known[redact] = facts if redact is None else _redacted(redact, facts)
-    return known[redact]
+
+def command_facts() -> dict[str, Any]:
+    """The running command, if there is one."""
+    command = _command()
+    return {"command": command} if command else {}
 
 
 def recorded_path(rule: str, arguments: Mapping[str, Any], secret_names: Iterable[str]) -> str:
@@ -89,7 +83,8 @@ def _is_secret_name(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(words, pattern.lower()) for pattern in patterns)
 
 
-def _redacted(redact: Redact, facts: dict[str, Any]) -> dict[str, Any]:
+def redacted(redact: Redact, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be recorded of a request. If the hook fails, nothing is."""
     try:
         return dict(redact(dict(facts)))
     except Exception:

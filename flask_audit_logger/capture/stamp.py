@@ -6,12 +6,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from .actors import Actor
 from .blocks import note_told
+from .statements import Step
 
 logger = logging.getLogger("flask_audit_logger")
 
@@ -24,21 +25,35 @@ _ESCAPE = re.compile(r"\\(?:u0000|.)")
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
-# Whether changes are captured is said only to switch it off, and on again: a SET of somebody else stays as it is.
+# A stamp says all: a setting that somebody made for the whole session of a pooled connection counts for nobody else.
+# NULL is what the role, the database or the connection has by default.
 _SET_CONTEXT = "SELECT set_config('flask_audit_logger.context', %s, true)"
-_SET_BOTH = _SET_CONTEXT + ", set_config('flask_audit_logger.enable_versioning', %s, true)"
+_SET_SWITCH = ", set_config('flask_audit_logger.enable_versioning', %s, true)"
+
+_OUR_SETTING, _OUR_SWITCH = "flask_audit_logger", "enable_versioning"
+_SET_LOCAL = re.compile(r"\s*set\s+local\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Stamp:
     """What is set before a write.
 
-    :param context: JSON that ``audit_logger_current_transaction()`` reads.
+    :param context: ASCII text that ``audit_logger_current_transaction()`` reads.
     :param is_captured: whether changes are captured.
     """
 
     context: str
     is_captured: bool = True
+
+    def settings(self, told: Told) -> tuple[str, tuple[str | None, ...]]:
+        """The statement that sets it, and its parameters.
+
+        :param told: what the transaction was told before. A switch that the application has set itself in its
+            transaction stays as it is.
+        """
+        if self.is_captured and told.keeps_switch:
+            return _SET_CONTEXT, (self.context,)
+        return _SET_CONTEXT + _SET_SWITCH, (self.context, None if self.is_captured else "false")
 
     def apply(self, dbapi_connection: Any) -> None:
         """Set it for the rest of the running database transaction of a psycopg2 or psycopg connection.
@@ -49,50 +64,92 @@ class Stamp:
         memory = memory_of(driver)
         cursor = driver.cursor()
         try:
-            if self.is_captured and not memory.has_switched:
-                cursor.execute(_SET_CONTEXT, (self.context,))
-            else:
-                cursor.execute(_SET_BOTH, (self.context, "true" if self.is_captured else "false"))
+            cursor.execute(*self.settings(memory.told))
         finally:
             cursor.close()
-        memory.note(self)
-        if not self.is_captured:
-            note_told(driver)
+        memory.note(driver, self)
 
 
-#: Gives the stamp for what is written next.
-StampSource = Callable[[], Stamp]
+#: Gives the stamp for what is written next on a connection of the driver.
+StampSource = Callable[[Any], Stamp]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the running transaction of a connection was told.
+
+    :param stamp: what it was told last, if anything.
+    :param is_certain: whether that holds. After what can't be followed it may hold, or anything that was told before.
+    :param is_mixed: whether it was told different things. Then a savepoint that is rolled back without our knowledge
+        could bring back an earlier one, so that each statement is stamped anew.
+    :param has_switched: whether it was told to switch capture off.
+    :param keeps_switch: whether the application has switched capture itself.
+    """
+
+    stamp: Stamp | None = None
+    is_certain: bool = True
+    is_mixed: bool = False
+    has_switched: bool = False
+    keeps_switch: bool = False
+
+    def holds(self, stamp: Stamp) -> bool:
+        """Whether a stamp need not be said again."""
+        return self.stamp == stamp and self.is_certain and not self.is_mixed
+
+
+_NOTHING = Told()
 
 
 class Memory:
     """What PostgreSQL was told on one connection, kept for as long as PostgreSQL keeps it.
 
-    :ivar stamp: what the running transaction was told last, or ``None`` if that isn't certain.
-    :ivar is_mixed: whether the transaction was told different things. Then a savepoint that is rolled back without our
-        knowledge could bring back an earlier one, so that each write is stamped anew.
-    :ivar has_switched: whether the transaction was told to switch capture off.
+    :ivar told: what the running transaction was told.
     :ivar is_wrapped: whether a single statement in autocommit was put into a transaction.
+    :ivar is_spoiled: whether the application made settings of ours itself, which may outlive its transaction.
     """
 
-    __slots__ = ("_first", "has_switched", "is_mixed", "is_wrapped", "stamp")
+    __slots__ = ("_savepoints", "is_spoiled", "is_wrapped", "told")
 
     def __init__(self) -> None:
         self.is_wrapped = False
+        self.is_spoiled = False
         self.forget_transaction()
 
     def forget_transaction(self) -> None:
         """No transaction runs, so the settings that were local to one are gone."""
-        self.stamp: Stamp | None = None
-        self._first: Stamp | None = None
-        self.is_mixed = False
-        self.has_switched = False
+        self.told = _NOTHING
+        self._savepoints: list[tuple[str, Told]] = []
 
-    def note(self, stamp: Stamp) -> None:
+    def note(self, driver: Any, stamp: Stamp) -> None:
         """The running transaction was told ``stamp``."""
-        self._first = self._first or stamp
-        self.is_mixed = self.is_mixed or stamp != self._first
-        self.has_switched = self.has_switched or not stamp.is_captured
-        self.stamp = stamp
+        before = self.told
+        self.told = Told(
+            stamp,
+            is_mixed=before.is_mixed or before.stamp not in (None, stamp),
+            has_switched=before.has_switched or not stamp.is_captured,
+            keeps_switch=before.keeps_switch and stamp.is_captured,
+        )
+        if not stamp.is_captured:
+            note_told(driver)
+
+    def doubt(self) -> None:
+        """Something happened that may have undone what was told."""
+        if self.told.stamp is not None:
+            self.told = replace(self.told, is_certain=False)
+
+    def follow(self, step: Step, name: str) -> None:
+        """A savepoint is made, released or rolled back to: then what was told before it holds again."""
+        if step is Step.BEGIN:
+            self._savepoints.append((name, self.told))
+            return
+        places = [place for place, (known, _) in enumerate(self._savepoints) if known == name]
+        if not places:
+            self.doubt()
+        elif step is Step.UNDO:
+            self.told = self._savepoints[places[-1]][1]
+            del self._savepoints[places[-1] + 1 :]
+        else:
+            del self._savepoints[places[-1] :]
 
 
 # Keyed by the connection of the driver: it is the one thing that the listeners and stamp() both have.
@@ -114,6 +171,23 @@ def memory_of(driver: Any) -> Memory:
     return memory
 
 
+def note_own_settings(memory: Memory, said: str) -> None:
+    """The application makes settings by itself, of which some may be ours.
+
+    Its switch counts until its transaction ends. What it says of the context doesn't, and what it says for the session
+    would name the wrong person in the next transaction on the connection: there all statements are stamped.
+
+    :param said: the statement and its parameters.
+    """
+    if _OUR_SETTING not in said.lower():
+        return
+    if _OUR_SWITCH in said.lower():
+        memory.told = replace(memory.told, keeps_switch=True)
+    else:
+        memory.doubt()
+    memory.is_spoiled = memory.is_spoiled or _SET_LOCAL.match(said) is None
+
+
 def is_idle(driver: Any) -> bool:
     """Whether no transaction runs on a connection."""
     return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IDLE)
@@ -132,9 +206,9 @@ def switch_on(drivers: Iterable[Any], source: StampSource) -> None:
     for driver in drivers:
         try:
             memory = memory_of(driver)
-            if memory.has_switched and is_in_transaction(driver):
-                stamp = source()
-                if stamp != memory.stamp:
+            if memory.told.has_switched and is_in_transaction(driver):
+                stamp = source(driver)
+                if stamp != memory.told.stamp:
                     stamp.apply(driver)
         except Exception:
             # The connection is broken or busy. What made it so is the error to see.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_audit_logger.capture import statements
-from flask_audit_logger.capture.statements import Kind, kind_of
+from flask_audit_logger.capture.statements import Kind, Step, traits_of
 
 KINDS = {
     Kind.READ: [
@@ -30,8 +30,6 @@ KINDS = {
         "FETCH 10 FROM c",
         "SHOW timezone",
         "SET LOCAL timezone = 'UTC'",
-        "SAVEPOINT a",
-        "RELEASE SAVEPOINT a",
         "ALTER TABLE t ADD COLUMN a varchar(10)",
         "",
         ";",
@@ -88,6 +86,9 @@ KINDS = {
         "ROLLBACK",
         "rollback to savepoint a",
         "ABORT",
+        "SAVEPOINT a",
+        "RELEASE SAVEPOINT a",
+        "PREPARE p AS INSERT INTO t VALUES (1)",
         "PREPARE TRANSACTION 'x'",
         "DISCARD ALL",
         "RESET ALL",
@@ -98,11 +99,52 @@ KINDS = {
 @pytest.mark.parametrize(("statement", "kind"), [(s, kind) for kind, texts in KINDS.items() for s in texts])
 def test_kinds(statement, kind):
     """Each statement is taken for what it may do."""
-    assert kind_of(statement) is kind
-    assert kind_of(statement + " " * 6000) is kind
+    assert traits_of(statement).kind is kind
+    assert traits_of(statement + " " * 6000).kind is kind
 
 
 def test_the_list_of_harmless_names_is_short():
     """Words of the grammar, types and aggregates; no function that an application would call its own."""
     assert len(statements._HARMLESS) <= 64
-    assert kind_of("SELECT date_trunc('day', now())") is Kind.WRITE
+    assert traits_of("SELECT date_trunc('day', now())").kind is Kind.WRITE
+
+
+SAVEPOINTS = {
+    "SAVEPOINT sa_savepoint_1": (Step.BEGIN, "sa_savepoint_1"),
+    "/* c */ savepoint A; -- c": (Step.BEGIN, "a"),
+    'SAVEPOINT "A ""b"""': (Step.BEGIN, 'A "b"'),
+    "RELEASE a": (Step.RELEASE, "a"),
+    "RELEASE SAVEPOINT a": (Step.RELEASE, "a"),
+    "ROLLBACK TO a": (Step.UNDO, "a"),
+    "rollback work to savepoint a": (Step.UNDO, "a"),
+    "ROLLBACK TRANSACTION TO SAVEPOINT a ;": (Step.UNDO, "a"),
+    "ROLLBACK": None,
+    "SAVEPOINT a; SELECT 1": None,
+    "SELECT 'SAVEPOINT a'": None,
+}
+
+
+@pytest.mark.parametrize("statement", SAVEPOINTS)
+def test_savepoints(statement):
+    """Each statement for one savepoint is followed."""
+    assert traits_of(statement).savepoint == SAVEPOINTS[statement]
+
+
+@pytest.mark.parametrize(
+    ("statement", "forgets"),
+    [
+        ("ROLLBACK", True),
+        ("COMMIT AND CHAIN", True),
+        ("UPDATE t SET a = 1; ROLLBACK TO a", True),
+        ("SELECT 1; /* c */ release a", True),
+        ("RESET ALL", True),
+        ("PREPARE TRANSACTION 'x'", True),
+        ("RESET search_path", False),
+        ("PREPARE rollback AS SELECT 1", False),
+        ("INSERT INTO t VALUES ('; ROLLBACK')", False),
+        ("ROLLBACK TO a", False),
+        ("SELECT release FROM commits", False),
+    ],
+)
+def test_what_may_undo_settings_in_a_way_that_can_not_be_followed(statement, forgets):
+    assert traits_of(statement).forgets is forgets

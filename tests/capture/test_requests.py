@@ -281,12 +281,10 @@ def test_writing_adds_one_statement(sent, asked):
     assert len(ours) == 1
 
 
-def test_a_savepoint_that_is_rolled_back_costs_one_more(sent):
-    """Only what PostgreSQL forgot is sent again: after a rollback to a savepoint, and for another actor."""
+def test_only_what_a_savepoint_undid_is_sent_again(sent):
+    """What was first said under a savepoint that is rolled back is said once more."""
 
     def work(w):
-        w.db.session.add(w.models.Tag(name="b"))
-        w.db.session.flush()
         nested = w.db.session.begin_nested()
         w.db.session.execute(sa.text("DELETE FROM tags"))
         nested.rollback()
