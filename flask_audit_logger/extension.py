@@ -189,7 +189,6 @@ class AuditLogger:
         :param job: name of the job.
         :param impersonator: who really acts, if it is in the name of ``actor``.
         :param extra: anything else that JSON can hold; it goes into ``transaction.context``.
-        :raises ConfigurationError: if ``extra`` has a name that only the database may write.
         """
         with blocks.context(self._owner, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
             yield

@@ -16,11 +16,7 @@ from weakref import ref
 from flask import g, has_app_context
 from sqlalchemy.orm import Session
 
-from ..exceptions import ConfigurationError
 from .actors import Actor, identify
-
-#: Keys of ``transaction.context`` that only the database writes.
-RESERVED = frozenset({"capture_off", "rows_unread", "unreadable"})
 
 #: Stands for "nothing was said of the actor", which is not the same as "nobody".
 UNSET: Any = object()
@@ -130,9 +126,6 @@ def context(
     extra: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
     """Say something of the changes made inside the block, in addition to what is said around it."""
-    reserved = RESERVED.intersection(extra or {})
-    if reserved:
-        raise ConfigurationError(f"context() can't set {sorted(reserved)}: only the database writes that. Rename it.")
     around = current_frame(owner)
     facts = {**around.facts, **(extra or {})}
     facts |= {name: value for name, value in (("reason", reason), ("job", job)) if value is not None}
@@ -186,7 +179,6 @@ def _entered(owner: object, frame: Frame) -> Iterator[_Block]:
 _NOTHING = Frame()
 
 __all__ = [
-    "RESERVED",
     "UNSET",
     "Actor",
     "Frame",

@@ -296,6 +296,26 @@ def test_the_next_application_of_a_cascade_names_its_own_user(create_app, server
     assert (other.actor_label, other.context["endpoint"]) == ("Ada", "page of Ada")
 
 
+# Marks
+
+
+def test_marks_can_not_be_forged_through_the_context(shop):
+    """Words of the marks are words as any others in a context, and a context says nothing of marks."""
+    words = {"capture_off": ["public.things"], "rows_unread": 1, "unreadable": None, "marks": {"capture_off": ["x"]}}
+    with shop.app.app_context():
+        with shop.audit_logger.context(**words):
+            shop.db.session.execute(INSERT, {"b": "a"})
+        shop.db.session.commit()
+        forged = '{"marks": {"capture_off": ["x"]}, "id": 7, "db_user": "x", "context": {"a": 1}}'
+        with shop.db.engine.begin() as connection, connection.connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('flask_audit_logger.context', %s, true)", (forged,))
+            cursor.execute("INSERT INTO loose VALUES (1, 'b')")
+    one, other = shop.transactions()
+    assert (one.marks, one.context) == ({}, words)
+    assert (other.marks, other.context) == ({}, {"a": 1})
+    assert other.id > one.id and other.db_user == one.db_user
+
+
 # Names
 
 
