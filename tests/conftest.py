@@ -27,6 +27,7 @@ from sqlalchemy import URL, Engine, make_url
 from tests.support.cluster import Cluster
 from tests.support.leaks import leaks, shared_listeners
 from tests.support.server import DRIVERS, Server, default_driver, plain_engine, server_version
+from tests.support.templates import compile_once
 
 SHOWN_PACKAGES = ("Flask", "Flask-SQLAlchemy", "SQLAlchemy", "alembic", "Flask-Migrate", "psycopg2-binary", "psycopg")
 
@@ -37,6 +38,7 @@ _cluster_key = pytest.StashKey[Cluster]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start one server for all processes of the run; the workers of xdist get its URL."""
+    compile_once()
     config = session.config
     if hasattr(config, "workerinput"):
         config.stash[_url_key] = config.workerinput["audit_test_url"]
