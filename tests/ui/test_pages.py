@@ -214,6 +214,7 @@ def test_an_actor_who_is_gone_keeps_a_name(shop):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_every_link_leads_somewhere(shop):
     """Follow every link from the list; no page is missing and none fails."""
     seen: set[str] = set()

@@ -10,8 +10,9 @@ import re
 import sys
 import time
 from html.parser import HTMLParser
+from itertools import cycle, islice
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 import sqlalchemy as sa
@@ -337,13 +338,10 @@ def test_s05_a_key_can_not_be_masked(new_shop):
 # S6: stored scripts
 
 PAYLOADS = (
-    '"><img src=x onerror=alert(1)>',
+    "\"><img src=x onerror=alert(1)>' autofocus onfocus='alert(1)",
     "{{7*7}}",
-    "</script><script>alert(1)</script>",
+    "</script><script>alert(1)</script><!--<i>%s %(x)s",
     "javascript:alert(1)",
-    "<!--<i>",
-    "' autofocus onfocus='alert(1)",
-    "%s %(x)s",
 )
 #: What the payloads would add to a page if they were not text.
 PLANTED = ("img", "x", "i", "u", "t", "c", "d", "f")
@@ -389,7 +387,7 @@ def test_s06_whatever_is_stored_is_text(new_shop, hooked):
             session.get(shop.models.Product, 42).name = payload
             session.get(shop.models.Product, 42).attributes = {payload: payload, "l": [{"id": payload}]}
             session.get(shop.models.Product, 42).tags = [payload]
-            session.get(shop.models.Product, 42).stock = len(payload)
+            session.get(shop.models.Product, 42).stock = 100 + len(payload)
             session.add(shop.models.Item(order_id=9, code=payload, quantity=1))
         text = payload.replace("'", "''").replace(":", r"\:")
         change = shop.activity(record_key="42")
@@ -650,15 +648,16 @@ def test_s14_no_parameter_leads_to_another_site(revertible):
     evil = ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)")
     change = change_of(revertible, "price")
     for path in addresses(revertible, activity_id=change.id, transaction_id=change.transaction_id):
-        for name in ("next", "url", "back", "return", "redirect", "target", "continue", "r", "to", "from"):
-            joiner = "&" if "?" in path else "?"
-            for url in evil[:2] if name in ("next", "url", "back") else evil[:1]:
-                with revertible.get(f"{path}{joiner}{name}={quote(url, safe='')}") as response:
-                    assert response.status_code not in range(301, 400), (path, name)
-                    assert "evil" not in response.headers.get("Refresh", "")
-                    if "text/html" in response.content_type:
-                        found = [link for link in links(response.text) if not link.startswith(("/audit", "#"))]
-                        assert found == [], (path, name)
+        # what no page reads all at once; what some pages read, and refuse, by itself
+        together = "next url back return redirect target continue r".split()
+        for names, url in (*((together, url) for url in evil), (["to"], evil[0]), (["from"], evil[0])):
+            query = urlencode(dict.fromkeys(names, url))
+            with revertible.get(f"{path}{'&' if '?' in path else '?'}{query}") as response:
+                assert response.status_code not in range(301, 400), (path, query)
+                assert "evil" not in response.headers.get("Refresh", "")
+                if "text/html" in response.content_type:
+                    found = [link for link in links(response.text) if not link.startswith(("/audit", "#"))]
+                    assert found == [], (path, query)
 
 
 def test_s14_the_only_redirect_goes_to_our_own_page(revertible):
@@ -810,6 +809,7 @@ def test_s19_nothing_is_skipped_or_searched_as_text(tenants):
             assert not re.search(r"\bI?LIKE '%|\bILIKE\b", statement), (path, statement)
 
 
+@pytest.mark.slow
 def test_s19_a_download_that_is_left_alone_holds_no_connection(new_shop, monkeypatch):
     monkeypatch.setattr(reader, "IDLE_TIMEOUT_MS", 100)
     shop = make_history(new_shop())
@@ -843,6 +843,7 @@ SLOW_TEXTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW_TEXTS)
 def test_s20_hostile_texts_are_compared_with_little_work(shop, name):
     before, after = SLOW_TEXTS[name]
@@ -869,6 +870,7 @@ def test_s20_hostile_json_and_very_many_columns(shop):
             assert len(html) < 1_500_000, path
 
 
+@pytest.mark.slow
 def test_s20_many_similar_items_and_long_texts(shop):
     """Three changes of 8,000 objects kept a list busy for 39 seconds; two texts made a page of 1.1 MB."""
     for number in range(3):
@@ -897,9 +899,11 @@ STRANGE = ("%00", "%ED%A0%80", "99999999999999999999", "-1", "~ED~A0~80", "0000-
 @pytest.mark.slow
 def test_s21_strange_input_is_an_answer_of_400_or_404(shop):
     names = "table key actor since until tz addr tx req before after col limit from to time".split()
-    for path in ("/", "/transactions", "/record/products/42/at", "/export.csv"):
-        for name in names:
-            for value in STRANGE:
+    # every value of every name for a list; the other pages read them by the same forms
+    pages = {"/": len(STRANGE), "/transactions": 3, "/record/products/42/at": 3, "/export.csv": 3}
+    for path, values in pages.items():
+        for number, name in enumerate(names):
+            for value in islice(cycle(STRANGE), number, number + values):
                 with shop.get(f"{path}?{name}={value}") as response:
                     assert response.status_code in (200, 400, 404), (path, name, value)
     for value in STRANGE:
