@@ -188,7 +188,8 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
         *(select(literal(place).label("place"), found.label("id")) for place, found in numbered)
     ).subquery()
     is_own_end = is_end(a.c, _names(key))
-    is_gone, is_partial = or_(is_own_end, a.c.verb == "truncate"), _is_partial(a)
+    # what follows a change of the key is another life and tells nothing of this one
+    is_gone, is_partial = or_(is_own_end, a.c.verb == "truncate"), and_(_is_partial(a), not_(is_own_end))
     version = log.activities(
         until.c.place,
         until.c.id,

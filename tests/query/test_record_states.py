@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.record_states import (
@@ -18,6 +23,7 @@ from flask_audit_logger.query.record_states import (
 from flask_audit_logger.query.records import versions
 from flask_audit_logger.schema.names import TableName
 from tests.query.reads import only, reading, record_of
+from tests.support.server import plain_engine
 from tests.ui.shop import declare_shop, make_shop
 
 TABLES = [TableName("public", name) for name in ("whole", "partial")]
@@ -103,3 +109,122 @@ def test_a_value_was_set_by_a_change_of_its_own_life(lived):
     with reading(shop) as log:
         (state,) = record_states(log, record, NEWEST, key=KEY)
         assert state.is_incomplete and state.row == {"price": 10, "name": "d"}
+
+
+@dataclass
+class Change:
+    """One logged change of a row, as the model knows it."""
+
+    verb: str
+    key: int | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    #: The number of the log.
+    id: int = 0
+
+    @property
+    def told(self) -> set[str]:
+        """The columns that the change gave a value."""
+        after, before = self.after or {}, self.before or {}
+        return {name for name in after if self.verb == "insert" or after[name] != before[name]}
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing has the key of the record afterwards."""
+        return self.verb == "delete" or ("id" in self.told and self.verb == "update")
+
+
+def lived_through(connection, table, steps):
+    """Do what is possible of some steps in a table; gives the changes that the log should have."""
+    rows: dict[int, dict[str, Any]] = {}
+    changes = []
+
+    def change(sql, verb, key, after):
+        changes.append(Change(verb, key, rows.get(key), after))
+        connection.exec_driver_sql(sql)
+        rows.pop(key, None)
+        if after is not None:
+            rows[after["id"]] = after
+
+    for number, (step, key) in enumerate(steps):
+        other, old = 3 - key, rows.get(key)
+        if step == "truncate":
+            change(f"TRUNCATE {table}", "truncate", None, None)
+            rows.clear()
+        elif old is None:
+            row = {"id": key, "name": f"n{number}", "price": number, "parts": None}
+            change(f"INSERT INTO {table} VALUES ({key}, 'n{number}', {number})", "insert", key, row)
+        elif step == "delete":
+            change(f"DELETE FROM {table} WHERE id = {key}", "delete", key, None)
+        elif step == "rename" and other not in rows:
+            change(f"UPDATE {table} SET id = {other} WHERE id = {key}", "update", key, {**old, "id": other})
+        elif step == "name":
+            row = {**old, "name": f"n{number}"}
+            change(f"UPDATE {table} SET name = 'n{number}' WHERE id = {key}", "update", key, row)
+        else:
+            row = {**old, "name": f"n{number}", "price": number}
+            change(f"UPDATE {table} SET name = 'n{number}', price = {number} WHERE id = {key}", "update", key, row)
+    return changes
+
+
+def of_record(changes, key):
+    """The changes of a record: its own, and that its table was emptied if it was there then."""
+    found = []
+    for change in changes:
+        if change.key == key or (change.verb == "truncate" and found and not _is_gone(found[-1])):
+            found.append(change)
+    return found
+
+
+def _is_gone(change):
+    return change.is_end or change.verb == "truncate"
+
+
+def expected(changes, key, version, *, is_whole):
+    """What is to be told of a record right after one of its changes: since when, its row, and who set each value."""
+    own = [change for change in changes if change.key == key]
+    ends = [change.id for change in changes if change.verb == "truncate" or (change.key == key and change.is_end)]
+    since = max((n for n in ends if n < version.id), default=0)
+    until = min((n for n in ends if n >= version.id), default=changes[-1].id)
+    life = [change for change in own if since < change.id <= version.id]
+    if version.after is None:
+        return since, None, {}
+    setters = {name: change.id for change in life for name in change.told}
+    known = {*version.after} if is_whole else {*setters}
+    for change in own:
+        if version.id < change.id <= until:
+            known |= {*change.before} if change.verb == "delete" else change.told
+    return since, {name: version.after[name] for name in known}, setters
+
+
+STEPS = st.tuples(st.sampled_from(["name", "price", "name", "price", "delete", "rename", "rename", "truncate"]),
+                  st.sampled_from([1, 2]))  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, min_size=1, max_size=14), table=st.sampled_from(TABLES), key=st.sampled_from([1, 2]))
+@example([("name", 2), ("rename", 2), ("rename", 1), ("name", 1), ("name", 1)], TABLES[1], 1)
+def test_any_lives_are_told_as_a_model_tells_them(shop, steps, table, key):
+    """Keys that are used again, given to another record and emptied away; whole rows logged or what changed."""
+    engine = plain_engine(shop.application.app.config["SQLALCHEMY_DATABASE_URI"])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        changes = lived_through(connection, table.name, steps)
+        ids = connection.exec_driver_sql(f"SELECT id FROM activity WHERE table_name = '{table.name}' ORDER BY id")
+        for change, number in zip(changes, ids.scalars(), strict=True):
+            change.id = number
+        line, record = of_record(changes, key), record_of(table, key)
+        with reading(shop) as log:
+            a = log.models.activity.c
+            points = [ChangePoint((a.id <= change.id,)) for change in line]
+            states = record_states(log, record, *points, NEWEST, key=KEY)
+        assert states.pop() == (states[-1] if states else None)
+        numbers = [change.id for change in line]
+        assert [state.version.id for state in states] == numbers
+        assert [state.older and state.older.activity_id for state in states] == [None, *numbers[:-1]][: len(line)]
+        assert [state.newer and state.newer.activity_id for state in states] == [*numbers[1:], None][: len(line)]
+        for state, version in zip(states, line, strict=True):
+            since, row, setters = expected(changes, key, version, is_whole=table.name == "whole")
+            found = {name: change.id for name in version.after or () if (change := state.setter(name))}
+            assert (state.since, state.row, found) == (since, row, setters), version
+        connection.exec_driver_sql(f"TRUNCATE {table.name}")
+        connection.exec_driver_sql("DELETE FROM activity; DELETE FROM transaction")
