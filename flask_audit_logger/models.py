@@ -1,8 +1,7 @@
 """The two tables of the log and the classes that read them.
 
-They live in the metadata of the application, so that Alembic and ``create_all()`` see them, but they are
-mapped by a registry of their own: a column, mixin or naming rule of the application's model base never reaches
-them.
+They live in a metadata of their own, made by ``sql/v1/tables.sql``: no column, mixin, naming rule or dialect of the
+application reaches them, and neither Alembic nor ``create_all()`` sees them.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from sqlalchemy import (
     Column,
     DateTime,
     Identity,
-    Index,
     MetaData,
-    PrimaryKeyConstraint,
     Table,
     Text,
     inspect,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import INET, JSONB, OID
 from sqlalchemy.orm import foreign, registry, relationship, remote
 
@@ -91,10 +89,14 @@ class AuditLogActivity:
 
 @dataclass(frozen=True)
 class AuditModels:
-    """The classes and tables of one log."""
+    """The classes and tables of one log.
+
+    :param beside: the metadata of the application's tables in the same database.
+    """
 
     activity_cls: type[AuditLogActivity]
     transaction_cls: type[AuditLogTransaction]
+    beside: MetaData
 
     @property
     def activity(self) -> Table:
@@ -106,13 +108,21 @@ class AuditModels:
         """The transaction table."""
         return self.transaction_cls.__table__  # type: ignore[attr-defined,no-any-return]  # set by the mapper
 
+    @property
+    def actor_type(self) -> str:
+        """The type of the actors' keys as PostgreSQL writes it."""
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy has no types for it
+        return self.transaction.c.actor_id.type.compile(dialect=dialect)
 
-def make_models(metadata: MetaData, schema: str | None) -> AuditModels:
-    """Make the tables in ``metadata`` and classes mapped to them.
 
-    :param metadata: where the tables are added.
-    :param schema: schema of the log; ``None`` is the one of ``metadata``, or else the default schema of the connection.
+def make_models(beside: MetaData, schema: str | None) -> AuditModels:
+    """Make the tables, and classes mapped to them.
+
+    :param beside: the metadata of the application's tables in the same database.
+    :param schema: schema of the log; ``None`` is the one of ``beside``, or else the default schema of the connection.
     """
+    # Flask-SQLAlchemy finds the engine of a table by the key of its bind.
+    metadata = MetaData(schema=beside.schema, info={"bind_key": beside.info.get("bind_key")})
     transaction = _transaction_table(metadata, schema)
     activity = _activity_table(metadata, schema)
     transaction_cls = type("AuditLogTransaction", (AuditLogTransaction,), {"__table__": transaction})
@@ -141,7 +151,7 @@ def make_models(metadata: MetaData, schema: str | None) -> AuditModels:
             )
         },
     )
-    return AuditModels(activity_cls=activity_cls, transaction_cls=transaction_cls)
+    return AuditModels(activity_cls=activity_cls, transaction_cls=transaction_cls, beside=beside)
 
 
 def bind_actor(models: AuditModels, actor_cls: type[Any]) -> None:
@@ -164,7 +174,7 @@ def _transaction_table(metadata: MetaData, schema: str | None) -> Table:
     return Table(
         "transaction",
         metadata,
-        Column("id", BigInteger, Identity(), nullable=False),
+        Column("id", BigInteger, Identity(), primary_key=True),
         Column("native_transaction_id", BigInteger, nullable=False),
         Column("issued_at", DateTime(timezone=True), nullable=False),
         Column("actor_id", Text),
@@ -174,9 +184,6 @@ def _transaction_table(metadata: MetaData, schema: str | None) -> Table:
         Column("application_name", Text),
         Column("context", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
         Column("marks", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
-        PrimaryKeyConstraint("id", name="transaction_pkey"),
-        Index("transaction_issued_at_idx", "issued_at", "id"),
-        Index("transaction_actor_id_idx", "actor_id", "id"),
         schema=schema,
     )
 
@@ -185,7 +192,7 @@ def _activity_table(metadata: MetaData, schema: str | None) -> Table:
     return Table(
         "activity",
         metadata,
-        Column("id", BigInteger, Identity(), nullable=False),
+        Column("id", BigInteger, Identity(), primary_key=True),
         Column("schema", Text, nullable=False),
         Column("table_name", Text(collation="C"), nullable=False),
         Column("relid", OID, nullable=False),
@@ -195,9 +202,6 @@ def _activity_table(metadata: MetaData, schema: str | None) -> Table:
         Column("old_data", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
         Column("changed_data", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
         Column("record_key", Text(collation="C")),
-        Column("transaction_id", BigInteger, nullable=False),
-        PrimaryKeyConstraint("transaction_id", "id", name="activity_pkey"),
-        Index("activity_record_idx", "table_name", "record_key", "id"),
-        Index("activity_id_idx", "id", postgresql_using="brin", postgresql_with={"autosummarize": "true"}),
+        Column("transaction_id", BigInteger, primary_key=True),
         schema=schema,
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData, Table, inspect
-from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapper
 
 from .exceptions import ActorClassError, ConfigurationError
@@ -133,22 +132,16 @@ class Registry:
         self._mask = mask
 
     def _forget_models(self) -> None:
-        for metadata, models in self._models.items():
-            metadata.remove(models.activity)
-            metadata.remove(models.transaction)
+        for metadata in self._models:
             undeclare(metadata)
         self._models.clear()
         self._bound.clear()
         self._bound_actor = None
 
     def _make_models(self, metadata: MetaData) -> AuditModels:
-        try:
-            return make_models(metadata, self._schema)
-        except InvalidRequestError as error:
-            raise ConfigurationError(
-                "The application has a table 'activity' or 'transaction' of its own. "
-                "Give the log a schema: AuditLogger(db, schema='audit_logs')."
-            ) from error
+        models = make_models(metadata, self._schema)
+        _refuse_neighbours(models)
+        return models
 
     def _declare(self, metadata: MetaData, models: AuditModels) -> None:
         self._models[metadata] = models
@@ -158,6 +151,7 @@ class Registry:
                 schema=models.activity.schema,
                 exclude=self._exclude,
                 mask=self._mask,
+                actor_type=lambda: models.actor_type,
                 attributes=lambda table: attributes_of(self._mappers(), table),
                 prepare=self._prepare,
             ),
@@ -171,6 +165,7 @@ class Registry:
     def _prepare(self) -> None:
         """Complete the log before its tables are made or compared.
 
+        :raises ConfigurationError: if the application has a table of the log's name.
         :raises ActorClassError: if the actor model was named and doesn't exist, or several have its name.
         """
         if self.complete() is None and self._actor_cls is not None:
@@ -178,11 +173,22 @@ class Registry:
                 f"The actor class {self._actor_cls!r} is no model of this SQLAlchemy object. "
                 "Import its module before migrations run, or give another actor_cls."
             )
+        for models in self._models.values():
+            _refuse_neighbours(models)
 
     def _mappers(self) -> frozenset[Mapper[Any]]:
         # Flask-SQLAlchemy declares no type for the base class of the models
         mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
         return mappers
+
+
+def _refuse_neighbours(models: AuditModels) -> None:
+    """Refuse a table of the application where one of the log is."""
+    if any(table.fullname in models.beside.tables for table in (models.activity, models.transaction)):
+        raise ConfigurationError(
+            "The application has a table 'activity' or 'transaction' of its own. "
+            "Give the log a schema: AuditLogger(db, schema='audit_logs')."
+        )
 
 
 def class_called(mappers: Collection[Mapper[Any]], name: str) -> type[Any] | None:

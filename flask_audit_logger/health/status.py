@@ -15,12 +15,12 @@ from ..schema.catalog import (
     creators_in,
     default_schema,
     existing_triggers,
+    has_log_tables,
     installed_version,
     tables_in,
     triggers_of_other_logs,
 )
 from ..schema.declared import declaration_of, declared_functions, declared_triggers, wanted_triggers
-from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Triggers
 from ..sql import quote_ident
 
@@ -135,7 +135,7 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     existing = {f.triggers.name(default): f for f in existing_triggers(connection, declaration.schema)}
     elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, declaration.schema)}
     problems = []
-    if not {TableName(log, name) for name in LOG_TABLES} <= there:
+    if not has_log_tables(connection, log):
         problems.append("its tables are missing")
     elif installed_version(connection, log) is None:
         problems.append("its functions are missing")

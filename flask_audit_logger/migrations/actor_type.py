@@ -1,7 +1,7 @@
-"""The operation that gives the keys of actors another type, in place of Alembic's own.
+"""The operation that gives the keys of actors another type.
 
-Alembic changes the type of the column. PostgreSQL refuses that unless there is an automatic cast, and it fails at the
-first actor whose key doesn't fit.
+A change of the column's type alone would be refused unless there is an automatic cast, and would fail at the first
+actor whose key doesn't fit.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
-from alembic.operations.ops import AlterColumnOp, ModifyTableOps
 from sqlalchemy import Connection
 
 from ..schema import catalog
+from ..schema.objects import Tables
 from ..sql import CURRENT_VERSION, render
 from .operations import AuditOperation, Table, default_schema, lock, operation, run
 
@@ -74,38 +74,13 @@ class ChangeAuditLoggerActorTypeOp(AuditOperation):
         run(operations, [render("change_actor_type", c.version, c.schema or default_schema(operations), type=c.type)])
 
 
-def replace_actor_type(
-    connection: Connection, schema: str | None, ops: list[MigrateOperation]
-) -> list[MigrateOperation]:
-    """The same operations, with ours in place of Alembic's on the type of the actors' keys.
+def compare_actor_type(connection: Connection, tables: Tables) -> list[MigrateOperation]:
+    """The operation that gives the actors' keys the type that they should have, if they have another one.
 
-    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    :param tables: those that should exist.
     """
-    default = catalog.default_schema(connection)
-    replaced: list[MigrateOperation] = []
-    for op in ops:
-        if not isinstance(op, ModifyTableOps) or not _is_on_transaction(op, schema, default):
-            replaced.append(op)
-            continue
-        parts: list[MigrateOperation] = []
-        for part in op.ops:
-            if isinstance(part, AlterColumnOp) and part.column_name == "actor_id" and part.modify_type is not None:
-                replaced.append(_ours(connection, part, schema))
-                part.modify_type = None
-                if not part.has_changes():
-                    continue
-            parts.append(part)
-        op.ops[:] = parts
-        if parts:
-            replaced.append(op)
-    return replaced
-
-
-def _is_on_transaction(op: ModifyTableOps, schema: str | None, default: str) -> bool:
-    return (op.schema or default, op.table_name) == (schema or default, "transaction")
-
-
-def _ours(connection: Connection, change: Any, schema: str | None) -> ChangeAuditLoggerActorTypeOp:
-    existing = catalog.actor_type(connection, schema or catalog.default_schema(connection))
-    wanted = change.modify_type.compile(dialect=connection.dialect)
-    return ChangeAuditLoggerActorTypeOp(ActorType(wanted, existing, schema, CURRENT_VERSION))
+    schema = tables.schema or catalog.default_schema(connection)
+    if catalog.has_actor_type(connection, schema, tables.actor_type):
+        return []
+    existing = catalog.actor_type(connection, schema)
+    return [ChangeAuditLoggerActorTypeOp(ActorType(tables.actor_type, existing, tables.schema, CURRENT_VERSION))]

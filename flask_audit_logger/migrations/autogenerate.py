@@ -8,20 +8,22 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import CreateTableOp, UpgradeOps
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, Table
 
 from ..schema.catalog import (
     ExistingTriggers,
+    actor_type,
     are_current,
     default_schema,
     existing_triggers,
+    has_log_tables,
     has_schema,
     installed_version,
     tables_in,
@@ -31,23 +33,14 @@ from ..schema.catalog import (
 from ..schema.declared import Declaration, declaration_of, declared_functions, wanted_triggers
 from ..schema.dialects import is_supported, reason
 from ..schema.names import TableName
-from ..schema.objects import Functions, Triggers
-from .actor_type import replace_actor_type
-from .from_2.detect import convert_old_log, find_old_log, refuse_old_log_elsewhere
+from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
+from ..sql import CURRENT_VERSION
+from .actor_type import compare_actor_type
+from .from_2.conversion import ConvertAuditLoggerLogOp
+from .from_2.detect import find_old_log, refuse_old_log_elsewhere
 from .locks import lock_first
-from .neighbours import (
-    INSIDE,
-    compare_log_tables,
-    dropped_tables,
-    is_looked_after,
-    is_on_log,
-    keep_partitions,
-    leave_alone,
-    metadatas,
-    remove_log,
-    restore_collations,
-)
-from .only_postgresql import put_below_condition
+from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, hide
+from .neighbours import dropped_tables, is_looked_after, keep_partitions, leave_alone, leave_out_log, metadatas
 from .operations import (
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
@@ -103,13 +96,14 @@ def _unsorted() -> list[Callable[..., Any]]:
 
 @comparators.dispatch_for("schema", **FIRST)
 def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schemas: Any) -> Any:
-    """Complete the tables of the log before Alembic compares them."""
+    """Complete the declarations of the logs, and hide their tables, before Alembic compares."""
     _put_last(compare_audit_logger)
     if context.connection is not None and is_supported(context.connection):
-        for metadata in metadatas(context):
-            declaration = declaration_of(metadata)
-            if declaration is not None:
-                declaration.prepare()
+        declarations = [d for metadata in metadatas(context) if (d := declaration_of(metadata)) is not None]
+        for declaration in declarations:
+            declaration.prepare()
+        default = default_schema(context.connection)
+        hide(context, {declaration.schema or default for declaration in declarations}, default)
     return CONTINUE
 
 
@@ -120,36 +114,27 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
     if connection is None:
         return CONTINUE
     if not is_supported(connection):
-        _leave_out(connection, context, upgrade_ops)
+        if any(declaration_of(metadata) is not None for metadata in metadatas(context)):
+            _log.warning(
+                "This revision says nothing about auditing: %s. Let `flask db migrate` write it on PostgreSQL",
+                reason(connection),
+            )
         return CONTINUE
     leave_alone(upgrade_ops)
     for metadata in metadatas(context):
         first, last = _abandoned(connection, upgrade_ops)
         declaration = declaration_of(metadata)
         if declaration is None:
-            first += _unseen(context, connection, metadata, upgrade_ops, schemas)
+            before, after = _unseen(context, connection, metadata, upgrade_ops, schemas)
         else:
-            before, after = _compare(context, connection, metadata, declaration, upgrade_ops, schemas)
-            first, last = [*first, *before], [*after, *last]
-        upgrade_ops.ops[:] = [*first, *upgrade_ops.ops, *last]
-    if not context.opts.get(INSIDE):
-        logs = _logs(context, upgrade_ops)
-        upgrade_ops.ops[:] = put_below_condition(lock_first(connection, logs, upgrade_ops.ops), logs)
+            gone = {op.tables.schema for op in first if isinstance(op, DropAuditLoggerTablesOp)}
+            before, after = _compare(context, connection, metadata, declaration, upgrade_ops, gone)
+        upgrade_ops.ops[:] = [*first, *before, *upgrade_ops.ops, *after, *last]
+    upgrade_ops.ops[:] = lock_first(connection, _logs(context, upgrade_ops), upgrade_ops.ops)
     return CONTINUE
 
 
 _put_first(prepare_audit_logger)
-
-
-def _leave_out(connection: Connection, context: AutogenContext, upgrade_ops: UpgradeOps) -> None:
-    """Take out what Alembic does to the tables of a log in a database that can't have one."""
-    logs = {declaration.schema for m in metadatas(context) if (declaration := declaration_of(m)) is not None}
-    if logs:
-        upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if not any(is_on_log(op, schema) for schema in logs)]
-        _log.warning(
-            "This revision says nothing about auditing: %s. Let `flask db migrate` write it on PostgreSQL",
-            reason(connection),
-        )
 
 
 def _logs(context: AutogenContext, upgrade_ops: UpgradeOps) -> set[str | None]:
@@ -164,30 +149,33 @@ def _compare(
     metadata: MetaData,
     declaration: Declaration,
     upgrade_ops: UpgradeOps,
-    schemas: Any,
+    gone: Collection[str | None],
 ) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
-    """Operations that come before and after those on tables."""
+    """Operations that come before and after those on tables.
+
+    :param gone: schemas of logs that the migration drops.
+    """
     first: list[MigrateOperation] = []
     last: list[MigrateOperation] = []
     if declaration.schema is not None and not has_schema(connection, declaration.schema):
         first.append(InitAuditLoggerSchemaOp(declaration.schema))
-    on_tables = compare_log_tables(context, connection, metadata, declaration, upgrade_ops, schemas)
+    default = default_schema(connection)
+    tables = Tables(declaration.schema, CURRENT_VERSION, declaration.actor_type())
     refuse_old_log_elsewhere(connection, metadata, declaration)
     old = find_old_log(connection, metadata, declaration)
     if old is not None:
-        conversion, upgrade_ops.ops[:] = convert_old_log(old, connection, upgrade_ops.ops)
-        first += conversion
-        _, on_tables = convert_old_log(old, connection, on_tables)
-    upgrade_ops.ops[:] = replace_actor_type(connection, declaration.schema, upgrade_ops.ops)
-    first += replace_actor_type(connection, declaration.schema, on_tables)
+        first.append(ConvertAuditLoggerLogOp(old))
+    if has_log_tables(connection, declaration.schema or default):
+        first += compare_actor_type(connection, tables)
+    else:
+        last.append(CreateAuditLoggerTablesOp(tables))
     functions = declared_functions(metadata)
     if functions is not None and not are_current(connection, functions):
         last.append(_functions_op(connection, functions))
-    default = default_schema(connection)
     existing = {found.triggers.name(default): found for found in existing_triggers(connection, declaration.schema)}
     wanted = _wanted(context, connection, metadata, upgrade_ops)
     keep_partitions(connection, wanted, upgrade_ops)
-    moved = _in_other_logs(connection, declaration, upgrade_ops)
+    moved = _in_other_logs(connection, declaration, gone)
     for triggers in wanted:
         name = triggers.name(default)
         found = existing.pop(name, None)
@@ -215,15 +203,14 @@ def _former(previous: Triggers | None, wanted: Triggers, connection: Connection)
 
 
 def _in_other_logs(
-    connection: Connection, declaration: Declaration, upgrade_ops: UpgradeOps
+    connection: Connection, declaration: Declaration, gone: Collection[str | None]
 ) -> dict[TableName, Triggers]:
     """The triggers of logs that stay; those of a log that is dropped go with it."""
     default = default_schema(connection)
-    dropped = dropped_tables(upgrade_ops, default)
     return {
         triggers.name(default): triggers
         for triggers in triggers_of_other_logs(connection, declaration.schema)
-        if TableName.resolve("activity", triggers.audit_schema, default) not in dropped
+        if triggers.audit_schema not in gone
     }
 
 
@@ -267,7 +254,7 @@ def _ours_to_remove(
 
 def _unseen(
     context: AutogenContext, connection: Connection, metadata: MetaData, upgrade_ops: UpgradeOps, schemas: Any
-) -> list[MigrateOperation]:
+) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
     """What removes the log of a logger that is gone, if Alembic doesn't look at its schema.
 
     It was ours if all its triggers are on tables of ours.
@@ -276,32 +263,38 @@ def _unseen(
     tables: dict[str, set[TableName]] = defaultdict(set)
     for triggers in triggers_of_other_logs(connection, None):
         tables[str(triggers.audit_schema)].add(triggers.name(default_schema(connection)))
-    found: list[MigrateOperation] = []
+    first: list[MigrateOperation] = []
+    last: list[MigrateOperation] = []
     for schema, names in tables.items():
-        if schema not in schemas and names <= ours:
-            ops = remove_log(context, connection, schema)
-            if ops:
-                _log.warning("No AuditLogger writes to the log in schema %r any more; the migration drops it", schema)
-            found += ops
-    return found
+        if schema in schemas or not names <= ours or not has_log_tables(connection, schema):
+            continue
+        if all(is_looked_after(context, Table(n, MetaData(), schema=schema), reflected=True) for n in LOG_TABLES):
+            _log.warning("No AuditLogger writes to the log in schema %r any more; the migration drops it", schema)
+            _remove(connection, schema, first, last)
+    return first, last
 
 
 def _abandoned(
     connection: Connection, upgrade_ops: UpgradeOps
 ) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
-    """What goes with the tables of a log: its logger was taken out of the application, or has another schema now."""
+    """What removes a log whose tables Alembic drops: its logger is gone from the application, or has another schema."""
     default = default_schema(connection)
     dropped = dropped_tables(upgrade_ops, default)
     first: list[MigrateOperation] = []
     last: list[MigrateOperation] = []
     for name in sorted(table.schema for table in dropped if table.name == "activity"):
-        version = installed_version(connection, name)
-        if TableName(name, "transaction") not in dropped or version is None:
-            continue
-        schema = unless_default(name, default)
-        first += [RemoveAuditLoggerTriggersOp(found.triggers) for found in existing_triggers(connection, schema)]
-        first.append(RemoveAuditLoggerFunctionsOp(Functions(schema=schema, version=version)))
-        if schema is not None:
-            last.append(RemoveAuditLoggerSchemaOp(schema))
-        restore_collations(upgrade_ops, name, default)
+        if TableName(name, "transaction") in dropped and installed_version(connection, name) is not None:
+            leave_out_log(upgrade_ops, name, default)
+            _remove(connection, name, first, last)
     return first, last
+
+
+def _remove(connection: Connection, name: str, first: list[MigrateOperation], last: list[MigrateOperation]) -> None:
+    """Add what drops a log with its triggers."""
+    schema = unless_default(name, default_schema(connection))
+    version = installed_version(connection, name) or CURRENT_VERSION
+    first += [RemoveAuditLoggerTriggersOp(found.triggers) for found in existing_triggers(connection, schema)]
+    first.append(RemoveAuditLoggerFunctionsOp(Functions(schema=schema, version=version)))
+    first.append(DropAuditLoggerTablesOp(Tables(schema, version, actor_type(connection, name))))
+    if schema is not None:
+        last.append(RemoveAuditLoggerSchemaOp(schema))

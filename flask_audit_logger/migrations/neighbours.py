@@ -6,21 +6,15 @@ import logging
 from collections.abc import Collection
 from typing import Any
 
-from alembic.autogenerate import produce_migrations
 from alembic.autogenerate.api import AutogenContext
-from alembic.migration import MigrationContext
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
-from sqlalchemy import Connection, MetaData, Table, Text
+from sqlalchemy import Connection, MetaData, Table
 
 from ..schema.catalog import default_schema, partitions_of
-from ..schema.declared import Declaration
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Triggers
 from ..sql import FUNCTIONS, TRIGGER_FUNCTIONS, VERBS
-
-#: Option of a comparison inside another one, whose operations are looked at further.
-INSIDE = "audit_logger_inside"
 
 _FUNCTIONS = tuple(f"audit_logger_{name}(" for name, _ in FUNCTIONS)
 _TRIGGERS = tuple(f"audit_logger_{verb}" for verb in VERBS)
@@ -50,72 +44,13 @@ def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[TableName]:
     return {TableName.resolve(op.table_name, op.schema, default) for op in drops}
 
 
-def restore_collations(upgrade_ops: UpgradeOps, schema: str, default: str) -> None:
-    """Let the log that a downgrade makes again sort as it did: SQLAlchemy before 2.1 doesn't reflect a collation."""
-    for position, op in enumerate(upgrade_ops.ops):
-        if not isinstance(op, DropTableOp) or op.table_name != "activity":
-            continue
-        if (op.schema or default) == schema:
-            table = op.to_table()
-            for name in ("table_name", "record_key"):
-                if name in table.c:
-                    table.c[name].type = Text(collation="C")
-            upgrade_ops.ops[position] = DropTableOp.from_table(table)
+def leave_out_log(upgrade_ops: UpgradeOps, log: str, default: str) -> None:
+    """Take out what Alembic does to the tables of a log.
 
-
-def compare_log_tables(
-    context: AutogenContext,
-    connection: Connection,
-    metadata: MetaData,
-    declaration: Declaration,
-    upgrade_ops: UpgradeOps,
-    schemas: Any,
-) -> list[MigrateOperation]:
-    """What has to be done to the tables of a log in a schema that the environment doesn't look at.
-
-    Without ``include_schemas`` Alembic looks only into the default schema of the connection, and would create tables in
-    other schemas again and again.
+    :param log: the schema of the log.
     """
-    schema = declaration.schema
-    if schema is None or schema == default_schema(connection) or schema in schemas:
-        return []
-    upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if not is_on_log(op, schema)]
-    alone = MetaData(naming_convention=metadata.naming_convention)
-    for name in LOG_TABLES:
-        metadata.tables[f"{schema}.{name}"].to_metadata(alone)
-    return _compare_alone(context, connection, alone, schema)
-
-
-def remove_log(context: AutogenContext, connection: Connection, schema: str) -> list[MigrateOperation]:
-    """What drops the tables of a log and all that goes with them, unless the environment leaves them out."""
-    ops = _compare_alone(context, connection, MetaData(), schema)
-    tables = [op.to_table() for op in ops if isinstance(op, DropTableOp)]
-    return ops if all(is_looked_after(context, table, reflected=True) for table in tables) else []
-
-
-def _compare_alone(
-    context: AutogenContext, connection: Connection, alone: MetaData, schema: str
-) -> list[MigrateOperation]:
-    opts = {key: value for key, value in context.opts.items() if key in ("compare_type", "compare_server_default")}
-    opts |= {
-        "target_metadata": alone,
-        "include_schemas": True,
-        INSIDE: True,
-        "include_name": lambda name, type_, parents: _is_log(name, type_, parents, schema),
-    }
-    migration = produce_migrations(MigrationContext.configure(connection, opts=opts), alone)
-    return list(migration.upgrade_ops.ops) if migration.upgrade_ops is not None else []
-
-
-def is_on_log(op: Any, schema: str | None) -> bool:
-    """Whether an operation is about one of the two tables, or their columns, indexes and constraints."""
-    return getattr(op, "table_name", None) in LOG_TABLES and getattr(op, "schema", None) == schema
-
-
-def _is_log(name: str | None, type_: str, parents: Any, schema: str) -> bool:
-    if type_ == "schema":
-        return name == schema
-    return type_ != "table" or name in LOG_TABLES
+    tables = [TableName(log, name) for name in LOG_TABLES]
+    upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if not _is_on(op, tables, default)]
 
 
 def keep_partitions(connection: Connection, audited: list[Triggers], upgrade_ops: UpgradeOps) -> None:

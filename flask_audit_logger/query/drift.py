@@ -94,7 +94,7 @@ def live_row(log: Log, info: TableInfo, record: RecordRef, logged: Mapping[str, 
     :param logged: the record as the log knows it.
     :raises LookupError: if the row can't be read.
     """
-    if info.table.metadata is not log.models.activity.metadata:
+    if info.table.metadata is not log.models.beside:
         raise LookupError(f"the row of {record} can't be read")
     unlogged = info.excluded | info.masked
     statement = select_live(info, key_of(info, record, logged), without=unlogged)

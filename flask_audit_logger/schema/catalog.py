@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from ..exceptions import ConfigurationError
-from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, render
+from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, quote_ident, render
 from .names import TableName
-from .objects import DEFAULT_SCHEMA, Functions, Triggers
+from .objects import DEFAULT_SCHEMA, LOG_TABLES, Functions, Triggers
 from .table_options import TableOptions
 
 _FUNCTIONS = text(
@@ -150,6 +150,17 @@ _CREATORS = text(
     """
 )
 
+_SAME_TYPE = text(
+    """
+    SELECT coalesce(a.atttypid = pg_catalog.to_regtype(:type)::oid, false)
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = pg_catalog.to_regclass(:table) AND a.attname = 'actor_id' AND NOT a.attisdropped
+    """
+)
+
+#: The length of a type: ``(36)``, ``(10, 2)``.
+_LENGTH = re.compile(r"\(([0-9, ]+)\)")
+
 _VERSION = re.compile(r"^flask-audit-logger, version ([0-9]+)$")
 _HEADER = re.compile(
     r"^(?:LANGUAGE (?P<language>\w+)|(?P<volatility>IMMUTABLE|STABLE|VOLATILE)|(?P<strict>STRICT))$", re.MULTILINE
@@ -221,6 +232,22 @@ def actor_type(connection: Connection, schema: str) -> str:
     return str(connection.scalar(_ACTOR_TYPE, {"schema": schema}))
 
 
+def has_actor_type(connection: Connection, schema: str, type_: str) -> bool:
+    """Whether the actors' keys in a log have a type.
+
+    :param type_: as PostgreSQL or SQLAlchemy writes it.
+    """
+    table = quote_ident(schema, "transaction")
+    is_same = bool(connection.scalar(_SAME_TYPE, {"type": type_, "table": table}))
+    return is_same and _length(actor_type(connection, schema)) == _length(type_)
+
+
+def _length(type_: str) -> list[int]:
+    found = _LENGTH.search(type_)
+    length = [int(part) for part in found[1].split(",")] if found else []
+    return length[:1] if length[1:] == [0] else length  # numeric(10) is numeric(10,0)
+
+
 def creators_in(connection: Connection, schema: str) -> list[str]:
     """Who may create objects in the schema of a log besides its owners: ``every role``, ``role ann``."""
     return list(connection.scalars(_CREATORS, {"schema": schema}))
@@ -229,6 +256,11 @@ def creators_in(connection: Connection, schema: str) -> list[str]:
 def tables_in(connection: Connection) -> set[TableName]:
     """All tables."""
     return {TableName(*row) for row in connection.execute(_TABLES)}
+
+
+def has_log_tables(connection: Connection, schema: str) -> bool:
+    """Whether a schema has the two tables of a log, or tables of their names."""
+    return {TableName(schema, name) for name in LOG_TABLES} <= tables_in(connection)
 
 
 def installed_version(connection: Connection, schema: str) -> int | None:

@@ -1,17 +1,16 @@
-"""``metadata.create_all()`` and ``drop_all()`` make and drop functions and triggers, too."""
+"""``metadata.create_all()`` and ``drop_all()`` make and drop the log, too: its tables, functions and triggers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, event, inspect, text
+from sqlalchemy import Connection, MetaData, event, inspect, text
 from sqlalchemy.schema import CreateSchema
 
 from ..exceptions import ConfigurationError
-from .catalog import default_schema, has_schema, triggers_of_other_logs
-from .declared import declaration_of, declared_functions, wanted_triggers
+from .catalog import default_schema, has_log_tables, has_schema, triggers_of_other_logs
+from .declared import declaration_of, declared_functions, declared_tables, wanted_triggers
 from .dialects import is_supported
-from .objects import LOG_TABLES
 
 
 def attach(metadata: MetaData) -> None:
@@ -29,30 +28,25 @@ def detach(metadata: MetaData) -> None:
 
 
 def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> None:
-    if not is_supported(connection):
-        _leave_out_log(metadata, kw["_ddl_runner"])
-        return
-    late = _late_tables(metadata)
+    """Make the schema of the log first, as the application may have tables in it."""
     declaration = declaration_of(metadata)
-    if declaration is None:
+    if declaration is None or not _is_meant(connection, kw["_ddl_runner"]):
         return
     declaration.prepare()
     if declaration.schema is not None and not has_schema(connection, declaration.schema):
         # IF NOT EXISTS asks for the right to make one even where somebody else has made it.
         connection.execute(CreateSchema(declaration.schema))
-    for table in late:
-        table.create(connection, checkfirst=True)
 
 
-def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
-    functions = declared_functions(metadata)
-    if not is_supported(connection) or functions is None:
+def _create_log(metadata: MetaData, connection: Connection, **kw: Any) -> None:
+    tables, functions = declared_tables(metadata), declared_functions(metadata)
+    if tables is None or functions is None or not _is_meant(connection, kw["_ddl_runner"]):
         return
-    existing = inspect(connection)
-    if not existing.has_table("activity", schema=functions.schema):
-        return  # create_all() was asked for other tables only
     default = default_schema(connection)
+    if not has_log_tables(connection, tables.schema or default):
+        _run(connection, tables.create(default))
     _run(connection, functions.create(default))
+    existing = inspect(connection)
     elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, functions.schema)}
     for triggers in wanted_triggers(connection, metadata):
         if existing.has_table(triggers.table, schema=triggers.schema):
@@ -65,29 +59,20 @@ def _create_objects(metadata: MetaData, connection: Connection, **kw: Any) -> No
             _run(connection, triggers.create(default))
 
 
-def _drop_objects(metadata: MetaData, connection: Connection, **kw: Any) -> None:
-    """Drop the triggers while their tables are still there: a table may survive ``drop_all()``, its log doesn't."""
-    if not is_supported(connection):
-        _leave_out_log(metadata, kw["_ddl_runner"])
+def _drop_log(metadata: MetaData, connection: Connection, **kw: Any) -> None:
+    """Drop the log while its tables are still there: a table may survive ``drop_all()``, its log doesn't."""
+    tables, functions = declared_tables(metadata), declared_functions(metadata)
+    if tables is None or functions is None or not is_supported(connection) or kw["_ddl_runner"].tables is not None:
         return
-    late = _late_tables(metadata)
-    functions = declared_functions(metadata)
-    if functions is None:
-        return
-    dropped = [*(kw.get("tables") or metadata.tables.values()), *late]
-    if not any(table.name == "activity" and table.schema == functions.schema for table in dropped):
-        return
-    # With the function go its triggers, and those of no other log.
-    _run(connection, functions.drop(default_schema(connection)))
-    for table in late:
-        table.drop(connection, checkfirst=True)
+    default = default_schema(connection)
+    # With the functions go their triggers, and those of no other log.
+    _run(connection, functions.drop(default) + tables.drop(default))
 
 
-def _late_tables(metadata: MetaData) -> list[Table]:
-    """The tables of a log that comes into being now: SQLAlchemy made its list of tables before it told us."""
-    before = set(metadata.tables)
-    declaration_of(metadata)
-    return [table for name, table in metadata.tables.items() if name not in before]
+def _is_meant(connection: Connection, runner: Any) -> bool:
+    """Whether the log is made: with all tables, or if some of those that were asked for are audited."""
+    asked = runner.tables
+    return is_supported(connection) and (asked is None or any("audit_logged" in table.info for table in asked))
 
 
 def _run(connection: Connection, statements: list[str]) -> None:
@@ -96,25 +81,8 @@ def _run(connection: Connection, statements: list[str]) -> None:
         connection.execute(text(statement.replace(":", "\\:")))
 
 
-def _leave_out_log(metadata: MetaData, runner: Any) -> None:
-    """Let SQLAlchemy pass over the tables of the log in a database that can't have one.
-
-    It has made its list of tables before it told us, so they can't be taken out of that.
-    """
-    declaration = declaration_of(metadata)
-    if declaration is None:
-        return
-    visit_table = runner.visit_table
-
-    def visit(table: Table, **kw: Any) -> Any:
-        is_of_log = table.name in LOG_TABLES and table.schema == declaration.schema
-        return None if is_of_log else visit_table(table, **kw)
-
-    runner.visit_table = visit
-
-
 _LISTENERS = (
     ("before_create", _create_schema),
-    ("after_create", _create_objects),
-    ("before_drop", _drop_objects),
+    ("after_create", _create_log),
+    ("before_drop", _drop_log),
 )

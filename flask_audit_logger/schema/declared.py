@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData, Table
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION
 from .catalog import default_schema, partitioning, unless_default
-from .objects import Functions, Triggers
+from .objects import Functions, Tables, Triggers
 from .table_options import TableOptions, audited_tables, table_options
 
 _INFO_KEY = "audit_logger"
@@ -29,6 +29,7 @@ class Declaration:
     :param schema: schema of the log; ``None`` is the default schema of the connection.
     :param exclude: patterns of columns that are excluded in every table.
     :param mask: patterns of columns that are masked in every table.
+    :param actor_type: tells the type of the actors' keys, as PostgreSQL writes it.
     :param attributes: finds the mapped attributes of a table and the columns they stand for.
     :param prepare: completes the log before it is made or compared; raises if it can't be.
     """
@@ -36,6 +37,7 @@ class Declaration:
     schema: str | None = None
     exclude: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
+    actor_type: Callable[[], str] = field(default=lambda: "TEXT", compare=False)
     attributes: Callable[[Table], Mapping[str, str]] = field(default=lambda table: {}, compare=False)
     prepare: Callable[[], None] = field(default=lambda: None, compare=False)
 
@@ -88,6 +90,12 @@ def declaration_of(metadata: MetaData) -> Declaration | None:
     if not is_declared(metadata) and is_watched(metadata):
         metadata.info[_COMPLETE_KEY]()
     return metadata.info.get(_INFO_KEY)
+
+
+def declared_tables(metadata: MetaData) -> Tables | None:
+    """The tables that should exist, if ``metadata`` has a log."""
+    declaration = declaration_of(metadata)
+    return None if declaration is None else Tables(declaration.schema, CURRENT_VERSION, declaration.actor_type())
 
 
 def declared_functions(metadata: MetaData) -> Functions | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
-from ..sql import FUNCTIONS, GUARD, TRIGGER_FUNCTIONS, VERBS, function_signature, quote_literal, render
+from ..sql import FUNCTIONS, GUARD, TRIGGER_FUNCTIONS, VERBS, function_signature, quote_ident, quote_literal, render
 from .names import TableName
 from .table_options import TableOptions
 
@@ -20,6 +20,29 @@ _GUARD_COMMENT = (
     ". Keeps the tables of the log while triggers write to them. To remove the log, take AuditLogger out of the "
     'application, leave "import flask_audit_logger" in it, and let "flask db migrate" write the migration again.'
 )
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The two tables of one log.
+
+    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    :param version: version of the SQL.
+    :param actor_type: the type of the actors' keys, as PostgreSQL writes it.
+    """
+
+    schema: str | None
+    version: int
+    actor_type: str
+
+    def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that make the tables."""
+        return [render("tables", self.version, self.schema or default_schema, actor_type=self.actor_type)]
+
+    def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that drop the tables, if they are there; their functions have to be gone by then."""
+        named = ", ".join(quote_ident(self.schema or default_schema, name) for name in LOG_TABLES)
+        return [f"DROP TABLE IF EXISTS {named}"]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Engine, MetaData, Row
+from sqlalchemy import Engine, Row
 from sqlalchemy.schema import CreateSchema
 
-from flask_audit_logger.models import make_models
-from flask_audit_logger.schema.objects import Functions, Triggers
+from flask_audit_logger.schema.objects import Functions, Tables, Triggers
 from flask_audit_logger.schema.table_options import TableOptions
 from flask_audit_logger.sql import CURRENT_VERSION
 
@@ -29,10 +28,8 @@ def install(engine: Engine, schema: str | None = None) -> None:
             return
         if schema is not None:
             connection.execute(CreateSchema(schema, if_not_exists=True))
-        metadata = MetaData()
-        make_models(metadata, schema)
-        metadata.create_all(connection)
-    for statement in Functions(schema=schema, version=CURRENT_VERSION).create():
+    made = Tables(schema, CURRENT_VERSION, "text").create() + Functions(schema, CURRENT_VERSION).create()
+    for statement in made:
         run(engine, statement)
 
 

@@ -79,6 +79,35 @@ def test_every_entry_stays_readable_and_gets_its_record_key(shop, query, activit
     shop.new("-m", "flask", "db", "check")
 
 
+@in_a_schema
+def test_a_converted_log_is_like_a_new_one(shop, dump, server):
+    shop.new("-m", "flask", "db", "migrate")
+    shop.new("-m", "flask", "db", "upgrade")
+    converted = dump()
+    with server.database() as url:
+        shop.env["URL"] = _url(url)
+        shop.new("-c", "from shop import *\nwith create_app().app_context():\n    db.create_all()")
+        made = catalog(plain_engine(url))
+    assert any("activity_id_idx" in line for line in made)
+    assert [line for line in converted if line not in made] == ["extension btree_gist"]
+    assert [line for line in made if line not in converted] == []
+
+
+def test_columns_that_the_application_gave_the_log_go_and_come_back(shop, dump, execute):
+    execute(
+        """ALTER TABLE activity ADD COLUMN "My note" varchar(9) COLLATE "C" NOT NULL DEFAULT 'none'""",
+        "ALTER TABLE transaction ADD COLUMN seen boolean",
+        """CREATE INDEX notes ON activity ("My note")""",
+    )
+    before = dump()
+    shop.new("-m", "flask", "db", "migrate")
+    shop.new("-m", "flask", "db", "upgrade")
+    assert not [line for line in dump() if "My note" in line or "transaction.seen" in line]
+    shop.new("-m", "flask", "db", "check")
+    shop.new("-m", "flask", "db", "downgrade")
+    assert dump() == before
+
+
 def test_what_is_written_afterwards_is_logged_once(shop, execute, query, activity):
     shop.new("-m", "flask", "db", "migrate")
     shop.new("-m", "flask", "db", "upgrade")

@@ -53,6 +53,7 @@ def test_the_operations_come_in_the_order_in_which_they_can_run(project, release
     written = project.migrate(release(users=USERS, teams={"audit": True}, notes={}, logger={"schema": "audit_logs"}))
     assert [name for name in names(upgrade_part(written)) if "audit" in name] == [
         "init_audit_logger_schema",
+        "create_audit_logger_tables",
         "init_audit_logger_functions",
         "init_audit_logger_triggers",
         "init_audit_logger_triggers",
@@ -61,12 +62,25 @@ def test_the_operations_come_in_the_order_in_which_they_can_run(project, release
     assert order[0] == "init_audit_logger_schema"
     assert order[-3:] == ["init_audit_logger_functions", "init_audit_logger_triggers", "init_audit_logger_triggers"]
     order = names(downgrade_part(written))
-    assert order[:3] == [
+    assert order[:4] == [
         "remove_audit_logger_triggers",
         "remove_audit_logger_triggers",
         "remove_audit_logger_functions",
+        "drop_audit_logger_tables",
     ]
     assert order[-1] == "remove_audit_logger_schema"
+
+
+def test_alembic_says_nothing_of_the_tables_of_the_log(project, release, caplog):
+    """They are in no metadata, so it would announce each time that they are removed."""
+    application = release(users=USERS)
+    with caplog.at_level("INFO", "alembic.autogenerate"):
+        written = project.migrate_and_upgrade(application)
+        assert "op.create_audit_logger_tables(version=1, actor_type='TEXT')" in upgrade_part(written)
+        assert "op.drop_audit_logger_tables(version=1, actor_type='TEXT')" in downgrade_part(written)
+        assert project.migrate(application) == ""
+    assert "'users'" in caplog.text
+    assert "'activity'" not in caplog.text and "'transaction'" not in caplog.text
 
 
 def test_a_migration_is_the_same_text_each_time(make_project, release):

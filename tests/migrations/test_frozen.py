@@ -26,7 +26,8 @@ OPERATIONS = [
     "change_audit_logger_actor_type",
     "convert_audit_logger_log",
     "restore_audit_logger_log",
-    "supports_audit_logger",
+    "create_audit_logger_tables",
+    "drop_audit_logger_tables",
     # of release 2.0.0
     "init_audit_logger_extension",
     "remove_audit_logger_extension",

@@ -23,10 +23,10 @@ def declare_nothing(db):
     return Models()
 
 
-def declare_event(db):
+def declare_event(db, bind="other"):
     class Event(db.Model):
         __tablename__ = "events"
-        __bind_key__ = "other"
+        __bind_key__ = bind
         __table_args__ = (AUDITED,)
         id = sa.Column(sa.BigInteger, primary_key=True)
 
@@ -201,10 +201,59 @@ def test_a_newer_logger_takes_over_even_if_nothing_is_audited_yet(create_app):
     assert app.activities() == []
 
 
+def test_a_log_is_made_and_dropped_though_nothing_else_is(create_app, outside):
+    """Somebody asked for its classes, so it is there, with nothing audited and no other table."""
+    app = create_app(declare=declare_nothing, create_all=False)
+    empty = catalog(outside)
+    with app.app.app_context():
+        activity = app.audit_logger.activity_cls
+        assert app.db.metadata.tables == {}
+        app.db.create_all()
+        assert app.db.session.scalars(sa.select(activity)).all() == []
+        app.db.session.remove()
+        app.db.drop_all()
+    assert catalog(outside) == empty
+
+
+def test_some_tables_are_made_with_the_log_if_one_of_them_is_audited(create_app, outside):
+    app = create_app(create_all=False)
+    with app.app.app_context():
+        engine, tables = app.db.engine, app.db.metadata.tables
+        app.db.metadata.create_all(engine, tables=[tables["notes"]])
+        assert sa.inspect(outside).get_table_names() == ["notes"]
+        app.db.metadata.create_all(engine, tables=[tables["tags"]])
+        assert set(sa.inspect(outside).get_table_names()) == {"notes", "tags", "activity", "transaction"}
+        app.db.session.add(app.models.Tag(name="x"))
+        app.db.session.commit()
+        app.db.metadata.drop_all(engine, tables=[tables["tags"]])
+    assert [a.table_name for a in app.activities()] == ["tags"]
+
+
+@both_drivers
+def test_the_classes_have_the_columns_that_the_tables_have(create_app, outside):
+    app = create_app()
+    for table in (app.audit_logger.models.activity, app.audit_logger.models.transaction):
+        there = sa.inspect(outside)
+        columns = [
+            (c["name"], c["type"].compile(outside.dialect), c["nullable"]) for c in there.get_columns(table.name)
+        ]
+        assert columns == [(c.name, c.type.compile(outside.dialect), c.nullable) for c in table.columns]
+        assert set(there.get_pk_constraint(table.name)["constrained_columns"]) == {c.name for c in table.primary_key}
+
+
+@pytest.mark.parametrize("name", ["activity", "transaction"])
+def test_a_table_of_the_log_s_name_that_comes_late(create_app, outside, name):
+    app = create_app(create_all=False)
+    assert app.audit_logger.models
+    sa.Table(name, app.db.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    with app.app.app_context(), pytest.raises(ConfigurationError, match="of its own"):
+        app.db.create_all()
+    assert sa.inspect(outside).get_table_names() == []
+
+
 def test_drop_all_of_one_log_leaves_the_triggers_of_another(create_app):
     first = create_app(schema="log_a")
-    second = create_app(schema="log_b", create_all=False)
+    second = create_app(schema="log_b", declare=lambda db: Models(Event=declare_event(db, bind=None)))
     with second.app.app_context():
-        models = second.audit_logger.models
-        second.db.metadata.drop_all(second.db.engine, tables=[models.activity, models.transaction])
+        second.db.drop_all()
     assert first.app.test_cli_runner().invoke(args=["audit", "status"]).exit_code == 0

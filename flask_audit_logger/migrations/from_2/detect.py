@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from alembic.operations import MigrateOperation
-from alembic.operations.ops import AlterColumnOp, DropColumnOp, ModifyTableOps
 from sqlalchemy import Connection, MetaData, text
 
 from ...exceptions import ConfigurationError
@@ -13,8 +12,9 @@ from ...schema.catalog import default_schema
 from ...schema.declared import Declaration, declared_triggers
 from ...schema.names import TableName
 from ...sql import CURRENT_VERSION
-from ..neighbours import is_on_log
-from .conversion import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
+from .conversion import ORIGINS, OldLog, RecordKey
+
+_log = logging.getLogger("alembic.autogenerate")
 
 _COLUMNS = text(
     """
@@ -76,6 +76,31 @@ _OPERATORS = text(
     """
 )
 
+#: Columns that models of the application gave the old tables. One that may not be null comes back only with a default.
+_MORE_COLUMNS = text(
+    """
+    SELECT a.attrelid::regclass || '.' || quote_ident(a.attname) AS name,
+        concat(
+            'ALTER TABLE ', a.attrelid::regclass, ' ADD COLUMN ', quote_ident(a.attname), ' ',
+            pg_catalog.format_type(a.atttypid, a.atttypmod),
+            ' COLLATE ' || (
+                SELECT format('%I.%I', n.nspname, c.collname)
+                FROM pg_catalog.pg_collation AS c
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = c.collnamespace
+                JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+                WHERE c.oid = a.attcollation AND c.oid <> t.typcollation
+            ),
+            ' DEFAULT ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+            CASE WHEN a.attnotnull AND d.oid IS NOT NULL THEN ' NOT NULL' END
+        ) AS definition
+    FROM pg_catalog.pg_attribute AS a
+    LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid IN (to_regclass(:activity), to_regclass(:transaction)) AND a.attnum > 0 AND NOT a.attisdropped
+        AND a.attname <> ALL (CAST(:known AS text[]))
+    ORDER BY a.attrelid, a.attnum
+    """
+)
+
 _CONSTRAINTS = text(
     """
     SELECT format(
@@ -120,10 +145,10 @@ _ELSEWHERE = text(
 )
 
 #: The columns that an old log has, besides those that models of the application may have added.
-_OLD_COLUMNS = frozenset(
+_OLD_COLUMNS = (
     "id native_transaction_id issued_at client_addr actor_id schema schema_name table_name relid verb old_data "
-    "changed_data transaction_id".split()
-)
+    "changed_data transaction_id"
+).split()
 
 
 def find_old_log(connection: Connection, metadata: MetaData, declaration: Declaration) -> OldLog | None:
@@ -134,7 +159,8 @@ def find_old_log(connection: Connection, metadata: MetaData, declaration: Declar
     if origin is None:
         return None
     quote = connection.dialect.identifier_preparer.quote_identifier
-    names = {
+    names: dict[str, Any] = {
+        "known": _OLD_COLUMNS,
         "schema": schema,
         "helpers": default,
         "activity": f"{quote(schema)}.activity",
@@ -145,8 +171,10 @@ def find_old_log(connection: Connection, metadata: MetaData, declaration: Declar
     def rows(query: Any) -> Any:
         return connection.execute(query, {name: names[name] for name in query.compile().params}).all()
 
-    functions, operators = rows(_FUNCTIONS), rows(_OPERATORS)
-    made = [*rows(_CONSTRAINTS), *rows(_INDEXES), *functions, *operators, *rows(_TRIGGERS)]
+    functions, operators, more = rows(_FUNCTIONS), rows(_OPERATORS), rows(_MORE_COLUMNS)
+    if more:
+        _log.warning("The conversion drops columns that are not the log's own: %s", ", ".join(row.name for row in more))
+    made = [*more, *rows(_CONSTRAINTS), *rows(_INDEXES), *functions, *operators, *rows(_TRIGGERS)]
     return OldLog(
         schema=declaration.schema,
         origin=origin,
@@ -183,28 +211,6 @@ def refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declara
                 f"{origin} logs changes of {row.name!r} in schema {row.log!r}. Let the AuditLogger have that schema "
                 "until a migration has converted the log."
             )
-
-
-def convert_old_log(
-    old: OldLog, connection: Connection, ops: list[MigrateOperation]
-) -> tuple[list[MigrateOperation], list[MigrateOperation]]:
-    """The conversion, and what of Alembic's own operations remains to be done."""
-    schemas = {old.schema, None} if old.schema in (None, default_schema(connection)) else {old.schema}
-    remaining: list[MigrateOperation] = []
-    for op in ops:
-        if isinstance(op, ModifyTableOps) and any(is_on_log(op, schema) for schema in schemas):
-            op.ops[:] = [part for part in op.ops if _is_not_ours(part)]
-            if not op.ops:
-                continue
-        remaining.append(op)
-    return [ConvertAuditLoggerLogOp(old)], remaining
-
-
-def _is_not_ours(op: MigrateOperation) -> bool:
-    """Whether an operation is about a column that the application gave the old tables, or the type of its actors."""
-    if isinstance(op, DropColumnOp):
-        return op.column_name not in _OLD_COLUMNS
-    return isinstance(op, AlterColumnOp) and op.column_name == "actor_id"
 
 
 def _record_keys(found: Any, metadata: MetaData, default: str) -> tuple[RecordKey, ...]:

@@ -39,6 +39,21 @@ BEGIN
         EXECUTE format('DROP INDEX %s', found.relation);
     END LOOP;
 
+    -- Columns that models of the application gave the log.
+    FOR found IN
+        SELECT a.attrelid::regclass AS relation, a.attname
+        FROM pg_attribute AS a
+        WHERE a.attrelid IN (activity, transaction)
+            AND a.attnum > 0
+            AND NOT a.attisdropped
+            AND a.attname <> ALL (
+                '{id,native_transaction_id,issued_at,client_addr,actor_id,schema,schema_name,table_name,relid,verb,old_data}'
+                || '{changed_data,transaction_id}'::text[]
+            )
+    LOOP
+        EXECUTE format('ALTER TABLE %s DROP COLUMN %I', found.relation, found.attname);
+    END LOOP;
+
     -- In a session of this time zone the type changes without a rewrite of the table. The old triggers wrote UTC.
     PERFORM set_config('TimeZone', 'UTC', true);
     FOR found IN
