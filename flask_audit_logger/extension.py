@@ -297,10 +297,10 @@ class AuditLogger:
         with self._attaching:
             if app in self._apps:
                 return
-            CaptureSettings.of(app)
+            settings = CaptureSettings.of(app)
             self._known_registry.complete()
             for bind, engine in self.db.engines.items():
-                self._listen(engine, self.db.metadatas.get(bind))
+                self._listen(engine, self.db.metadatas.get(bind), is_separate=settings.separate_stamp)
             self._apps.add(app)
 
     def _has_supported_engine(self) -> bool:
@@ -308,9 +308,9 @@ class AuditLogger:
             return False
         return any(is_supported(engine) for engine in self.db.engines.values())
 
-    def _listen(self, engine: Engine, metadata: MetaData | None) -> None:
+    def _listen(self, engine: Engine, metadata: MetaData | None, *, is_separate: bool) -> None:
         if is_supported(engine):
-            listener = EngineListener(engine, self._attribution)
+            listener = EngineListener(engine, self._attribution, is_separate=is_separate)
             listener.attach()
             self._listeners.add(listener)
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):

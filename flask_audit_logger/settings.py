@@ -117,6 +117,12 @@ class CaptureSettings(_Settings):
         check=_is_text,
         legal="the name of a header",
     )
+    separate_stamp: bool = _setting(
+        False,
+        "whether who acts is sent in a statement of its own, rather than together with the first write",
+        check=lambda value: isinstance(value, bool),
+        legal="True or False",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,9 @@ import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Result, TextClause, event
 from sqlalchemy.engine import ExecutionContext
@@ -18,7 +20,17 @@ from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 
 from ..settings import READS_ONLY
 from .attribution import Attribution, current_question
-from .stamp import Memory, StampSource, is_idle, memory_of, note_own_settings
+from .stamp import (
+    Execute,
+    Memory,
+    Stamp,
+    StampSource,
+    is_idle,
+    is_pipelined,
+    memory_of,
+    note_own_settings,
+    way_together,
+)
 from .statements import Kind, Traits, traits_of
 
 logger = logging.getLogger("flask_audit_logger")
@@ -29,15 +41,19 @@ class EngineListener:
 
     :param engine: an engine for PostgreSQL.
     :param source: says what a write of this moment is stamped with.
+    :param is_separate: whether each stamp is a statement of its own, rather than sent together with the write.
     """
 
-    def __init__(self, engine: Engine, source: StampSource) -> None:
+    def __init__(self, engine: Engine, source: StampSource, *, is_separate: bool = False) -> None:
         # An engine that the application is done with, and its connections, are not kept alive.
         self._engine = weakref.ref(engine)
         self._source = source
+        self._is_separate = is_separate
+        # Connections in autocommit whose running statement was put into a transaction.
+        self._wrapped: WeakSet[Any] = WeakSet()
         self._listeners = (
             ("do_execute", self._do_execute),
-            ("do_executemany", self._do_execute),
+            ("do_executemany", self._do_executemany),
             ("do_execute_no_params", self._do_execute_no_params),
             ("after_cursor_execute", self._after_execute),
             ("handle_error", self._on_error),
@@ -63,33 +79,80 @@ class EngineListener:
             if engine is not None and event.contains(engine, name, listener):
                 event.remove(engine, name, listener)
 
-    def _do_execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
-        conn = context.root_connection
-        if READS_ONLY in conn.get_execution_options():
-            return
+    def _do_execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+        # Listeners of the application see the statement itself, and may want to send it.
+        may_send = not self._is_separate and len(context.dialect.dispatch.do_execute) == 1
+        return self._send(cursor, statement, parameters, context, context.dialect.do_execute if may_send else None)
+
+    def _do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext) -> bool:
+        def execute(cursor: Any, statement: str, parameters: None, context: ExecutionContext) -> None:
+            context.dialect.do_execute_no_params(cursor, statement, context)
+
+        may_send = not self._is_separate and len(context.dialect.dispatch.do_execute_no_params) == 1
+        return self._send(cursor, statement, None, context, execute if may_send else None)
+
+    def _do_executemany(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+        return self._send(cursor, statement, parameters, context, None)
+
+    def _send(
+        self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, execute: Execute | None
+    ) -> bool:
+        """Stamp the transaction if that is needed.
+
+        :param execute: sends a statement of this kind; none if the stamp must be sent apart.
+        :returns: whether the statement was sent, together with its stamp.
+        """
+        if READS_ONLY in context.execution_options:
+            return False
         question = current_question()
         if question is not None and question.session is None:
             question.refuse()
-        driver = conn.connection.dbapi_connection
+        driver = context.root_connection.connection.dbapi_connection
         traits = traits_of(statement)
         memory = memory_of(driver)
+        stamp = way = None
         try:
-            if traits.kind is not Kind.CONTROL and (
-                traits.kind is not Kind.READ or (question is None and self._is_told(memory))
-            ):
-                # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction
-                # that has an actor, no statement runs under the name of another one.
-                self._prepare(driver, memory, traits)
+            stamp = None if question is not None and traits.kind is Kind.READ else self._needed(driver, memory, traits)
+            if stamp is not None:
+                way = None if execute is None else way_together(context.dialect.driver, cursor, parameters, traits)
+                if way is None:
+                    self._stamp_apart(driver, memory, stamp, traits)
         except context.dialect.loaded_dbapi.Error:
             # The connection or the transaction is broken, and the statement would have found out.
             raise
         except Exception:
             logger.warning("could not stamp a transaction", exc_info=True)
-        self._follow(memory, traits, statement, parameters)
+        if way is not None and stamp is not None and execute is not None:
+            way(stamp.settings(memory.told), cursor, statement, parameters, partial(execute, context=context))
+            memory.note(driver, stamp)
+        if not traits.is_harmless:
+            self._follow(memory, traits, statement, parameters)
+        return way is not None
 
-    @staticmethod
-    def _is_told(memory: Memory) -> bool:
-        return memory.told.stamp is not None or memory.is_spoiled
+    def _needed(self, driver: Any, memory: Memory, traits: Traits) -> Stamp | None:
+        """What has to be said before a statement, if anything."""
+        told = memory.told
+        if traits.kind is Kind.CONTROL or (traits.kind is Kind.READ and told.stamp is None and not memory.is_spoiled):
+            return None
+        # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction that has
+        # an actor, no statement runs under the name of another one.
+        stamp = self._source(driver)
+        return None if told.holds(stamp) else stamp
+
+    def _stamp_apart(self, driver: Any, memory: Memory, stamp: Stamp, traits: Traits) -> None:
+        """Stamp the transaction by a statement of its own."""
+        if driver.autocommit and is_idle(driver):
+            if traits.kind is Kind.CALL:
+                return
+            if is_pipelined(driver):
+                # What is sent until the next synchronization is a transaction already. We can't know where it ends.
+                memory.told = replace(memory.told, is_mixed=True)
+            else:
+                # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction
+                # on this server connection is another client's. So the statement gets a transaction of its own.
+                _run(driver, "BEGIN")
+                self._wrapped.add(driver)
+        stamp.apply(driver)
 
     @staticmethod
     def _follow(memory: Memory, traits: Traits, statement: str, parameters: Any) -> None:
@@ -101,29 +164,8 @@ class EngineListener:
         if traits.may_set:
             note_own_settings(memory, f"{statement} {parameters}")
 
-    def _do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext) -> None:
-        self._do_execute(cursor, statement, None, context)
-
-    def _prepare(self, driver: Any, memory: Memory, traits: Traits) -> None:
-        stamp = self._source(driver)
-        if memory.told.holds(stamp):
-            return
-        if driver.autocommit and is_idle(driver):
-            if traits.kind is Kind.CALL:
-                return
-            if _is_pipelined(driver):
-                # What is sent until the next synchronization is a transaction already. We can't know where it ends.
-                memory.told = replace(memory.told, is_mixed=True)
-            else:
-                # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction
-                # on this server connection is another client's. So the statement gets a transaction of its own.
-                _run(driver, "BEGIN")
-                memory.is_wrapped = True
-        stamp.apply(driver)
-
-    def _after_execute(self, conn: Connection, *args: Any) -> None:
-        driver = conn.connection.dbapi_connection
-        if _take_wrapped(driver):
+    def _after_execute(self, conn: Connection, cursor: Any, *args: Any) -> None:
+        if self._wrapped and self._take_wrapped(driver := conn.connection.dbapi_connection):
             _run(driver, "COMMIT")
 
     def _on_error(self, context: ExceptionContext) -> None:
@@ -132,12 +174,17 @@ class EngineListener:
             return
         driver = conn.connection.dbapi_connection
         memory_of(driver).doubt()
-        if _take_wrapped(driver):
+        if self._take_wrapped(driver):
             try:
                 _run(driver, "ROLLBACK")
             except Exception:
                 # the error of the statement is the one to see
                 logger.debug("could not roll back a statement in autocommit", exc_info=True)
+
+    def _take_wrapped(self, driver: Any) -> bool:
+        was_wrapped = driver in self._wrapped
+        self._wrapped.discard(driver)
+        return was_wrapped
 
     @staticmethod
     def _forget(conn: Connection, *args: Any) -> None:
@@ -214,17 +261,6 @@ def _is_write(state: ORMExecuteState) -> bool:
         return True
     statement = state.statement
     return isinstance(statement, TextClause) and traits_of(statement.text).kind in (Kind.WRITE, Kind.CALL)
-
-
-def _is_pipelined(driver: Any) -> bool:
-    """Whether a connection of psycopg sends statements without waiting for their results."""
-    return bool(getattr(driver.info, "pipeline_status", 0))
-
-
-def _take_wrapped(driver: Any) -> bool:
-    memory = memory_of(driver)
-    was_wrapped, memory.is_wrapped = memory.is_wrapped, False
-    return was_wrapped
 
 
 def _run(driver: Any, statement: str, *parameters: str) -> None:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from .actors import Actor
 from .blocks import note_told
-from .statements import Step
+from .statements import Kind, Step, Traits
 
 logger = logging.getLogger("flask_audit_logger")
 
@@ -104,14 +104,12 @@ class Memory:
     """What PostgreSQL was told on one connection, kept for as long as PostgreSQL keeps it.
 
     :ivar told: what the running transaction was told.
-    :ivar is_wrapped: whether a single statement in autocommit was put into a transaction.
     :ivar is_spoiled: whether the application made settings of ours itself, which may outlive its transaction.
     """
 
-    __slots__ = ("_savepoints", "is_spoiled", "is_wrapped", "told")
+    __slots__ = ("_savepoints", "is_spoiled", "told")
 
     def __init__(self) -> None:
-        self.is_wrapped = False
         self.is_spoiled = False
         self.forget_transaction()
 
@@ -196,6 +194,63 @@ def is_idle(driver: Any) -> bool:
 def is_in_transaction(driver: Any) -> bool:
     """Whether a transaction runs on a connection that can still do something."""
     return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IN_TRANSACTION)
+
+
+def is_pipelined(driver: Any) -> bool:
+    """Whether a connection of psycopg sends statements without waiting for their results."""
+    return bool(getattr(driver.info, "pipeline_status", 0))
+
+
+# A stamp on the trip of the statement that it is for. Both are sent in an event of the dialect, so that echo, other
+# listeners, errors and crash reports have the statement as the application wrote it.
+
+#: Sends a statement by a cursor: gets cursor, statement and parameters.
+Execute = Callable[..., None]
+
+#: Sends settings and a statement together: gets the settings, cursor, statement, parameters and how to send it.
+Together = Callable[[tuple[str, tuple[str | None, ...]], Any, str, Any, Execute], None]
+
+
+def way_together(driver_name: str, cursor: Any, parameters: Any, traits: Traits) -> Together | None:
+    """How a stamp is sent together with a statement, if it can be.
+
+    CALL and DO may end the transaction, COPY speaks a protocol of its own, and a named cursor makes another statement
+    of the text.
+    """
+    if traits.kind is Kind.CALL or traits.is_copy or getattr(cursor, "name", None) is not None:
+        return None
+    if driver_name == "psycopg2":
+        return _in_one_query
+    # Only without parameters psycopg 3 sends several statements at once, and never in a pipeline.
+    if driver_name == "psycopg" and (parameters or traits.is_single) and not is_pipelined(cursor.connection):
+        return _in_one_pipeline
+    return None
+
+
+def _in_one_query(settings: Any, cursor: Any, statement: str, parameters: Any, execute: Execute) -> None:
+    """Settings and statement as one text, of which psycopg2 gives the last result.
+
+    The line break keeps the settings out of the line that PostgreSQL quotes in its errors.
+    """
+    text, values = settings
+    said = text % tuple("NULL" if value is None else _literal(value) for value in values)
+    if parameters is not None:
+        said = said.replace("%", "%%")
+    execute(cursor, f"{said};\n{statement}", parameters)
+
+
+def _in_one_pipeline(settings: Any, cursor: Any, statement: str, parameters: Any, execute: Execute) -> None:
+    """Settings and statement one after the other, without waiting for the first result."""
+    with cursor.connection.pipeline():
+        own = cursor.connection.cursor()
+        own.execute(*settings)
+        execute(cursor, statement, parameters)
+    own.close()
+
+
+def _literal(value: str) -> str:
+    # ASCII, so that no encoding sees another end of it; the same whatever standard_conforming_strings is.
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def switch_on(drivers: Iterable[Any], source: StampSource) -> None:

@@ -38,6 +38,7 @@ class Traits:
     :param may_set: whether it may make settings of ours itself; then its parameters tell more.
     :param is_single: whether it is certainly one statement.
     :param is_copy: whether it is a COPY.
+    :param is_harmless: whether it leaves settings as they are.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Traits:
     may_set: bool = False
     is_single: bool = True
     is_copy: bool = False
+    is_harmless: bool = True
 
 
 def _comment(depth: int) -> str:
@@ -148,13 +150,16 @@ def _traits_of(statement: str) -> Traits:
     is_single = code is None or ";" not in code
     kind = _kind_of(first, code or "")
     savepoint = _savepoint(code) if kind is Kind.CONTROL and code is not None else None
+    forgets = savepoint is None and code is not None and _FORGETS.search(code) is not None
+    may_set = _SETS.search(statement) is not None
     return Traits(
         kind=kind,
         savepoint=savepoint,
-        forgets=savepoint is None and code is not None and _FORGETS.search(code) is not None,
-        may_set=_SETS.search(statement) is not None,
+        forgets=forgets,
+        may_set=may_set,
         is_single=is_single,
         is_copy=first == "copy",
+        is_harmless=savepoint is None and not forgets and not may_set,
     )
 
 
