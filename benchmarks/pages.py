@@ -145,8 +145,8 @@ def addresses(app: Application) -> dict[str, str]:
         "a transaction of 3 rows": f"/audit/transaction/{huge + 5}",
         "a transaction of 120,000 rows": f"/audit/transaction/{huge}",
         "an actor": "/audit/actor/7",
-        "histogram, last 30 days": "/audit/panel/histogram",
-        "breakdown, last 30 days": "/audit/panel/facets",
+        "histogram, last 30 days": "/audit/breakdown/histogram",
+        "breakdown, last 30 days": "/audit/breakdown/facets",
     }
 
 

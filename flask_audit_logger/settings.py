@@ -152,7 +152,7 @@ class PageSettings(_Settings):
         check=_is_positive,
         legal="a positive number of milliseconds",
     )
-    panel_timeout_ms: int = _setting(
+    breakdown_timeout_ms: int = _setting(
         300,
         "time limit in milliseconds for each part of a breakdown",
         check=_is_positive,

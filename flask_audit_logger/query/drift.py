@@ -198,7 +198,7 @@ def is_key(table: Any, info: TableInfo, key: Sequence[str]) -> list[ColumnElemen
     """What makes a row of a table that of a key."""
     columns = list(info.table.primary_key.columns)
     if not columns or len(columns) != len(key):
-        raise LookupError(f"{info.ref} has another key now")
+        raise LookupError(f"{info.name} has another key now")
     parts = zip(columns, key, strict=True)
     return [table.c[column.key] == cast(literal(text, Text), column.type) for column, text in parts]
 

@@ -53,7 +53,7 @@ class ColumnInfo:
 class TableInfo:
     """A table as the models declare it today."""
 
-    ref: TableName
+    name: TableName
     columns: Mapping[str, ColumnInfo]
     key: tuple[str, ...]
     table: Table
@@ -99,47 +99,47 @@ class TableCatalog:
             audited = set(audited_tables(metadata)) if declaration is not None else set()
             for table in metadata.tables.values():
                 info = _table_info(table, default_schema, declaration if table in audited else None)
-                self._tables.setdefault(info.ref, info)
+                self._tables.setdefault(info.name, info)
 
-    def get(self, ref: TableName) -> TableInfo | None:
+    def get(self, table: TableName) -> TableInfo | None:
         """What the models say about a table, if they know it."""
-        return self._tables.get(ref)
+        return self._tables.get(table)
 
-    def column(self, ref: TableName, name: str) -> ColumnInfo | None:
+    def column(self, table: TableName, name: str) -> ColumnInfo | None:
         """What the models say about a column, if they know it."""
-        table = self._tables.get(ref)
-        return None if table is None else table.columns.get(name)
+        info = self._tables.get(table)
+        return None if info is None else info.columns.get(name)
 
-    def key(self, ref: TableName) -> tuple[str, ...]:
+    def key(self, table: TableName) -> tuple[str, ...]:
         """Names of the columns of a table's key, if the models know it."""
-        table = self._tables.get(ref)
-        return () if table is None else table.key
+        info = self._tables.get(table)
+        return () if info is None else info.key
 
-    def target(self, ref: TableName, name: str) -> TableName | None:
+    def target(self, table: TableName, name: str) -> TableName | None:
         """The table that a column points to."""
         if self._references is None:
-            column = self.column(ref, name)
+            column = self.column(table, name)
             return None if column is None or column.target is None else column.target[0]
-        found = self._references.get((self.text(ref), name)) or self._references.get((str(ref), name))
-        return None if found is None else self.ref(found)
+        found = self._references.get((self.text(table), name)) or self._references.get((str(table), name))
+        return None if found is None else self.named(found)
 
-    def ordered(self, ref: TableName, names: Iterable[str]) -> list[str]:
+    def ordered(self, table: TableName, names: Iterable[str]) -> list[str]:
         """Column names in the order of the table."""
-        table = self._tables.get(ref)
-        return list(names) if table is None else table.ordered(names)
+        info = self._tables.get(table)
+        return list(names) if info is None else info.ordered(names)
 
     @property
-    def refs(self) -> tuple[TableName, ...]:
+    def names(self) -> tuple[TableName, ...]:
         """All tables that the models know."""
         return tuple(self._tables)
 
     @property
     def audited(self) -> tuple[TableInfo, ...]:
         """The audited tables by name, those of the default schema first."""
-        found = [table for table in self._tables.values() if table.is_audited]
-        return tuple(sorted(found, key=lambda t: (t.ref.schema != self.default_schema, t.ref.schema, t.ref.name)))
+        found = [info for info in self._tables.values() if info.is_audited]
+        return tuple(sorted(found, key=lambda i: (i.name.schema != self.default_schema, i.name.schema, i.name.name)))
 
-    def ref(self, text: str) -> TableName:
+    def named(self, text: str) -> TableName:
         """Read ``table`` or ``schema.table``.
 
         A name with a dot that is a table of the default schema means that table.
@@ -150,18 +150,18 @@ class TableCatalog:
         schema, _, name = text.partition(".")
         return TableName(schema, name)
 
-    def text(self, ref: TableName) -> str:
-        """The shortest text that :meth:`ref` reads as this table."""
-        if ref.schema == self.default_schema and self.ref(ref.name) == ref:
-            return ref.name
-        return str(ref)
+    def text(self, table: TableName) -> str:
+        """The shortest text that :meth:`named` reads as this table."""
+        if table.schema == self.default_schema and self.named(table.name) == table:
+            return table.name
+        return str(table)
 
 
 def _table_info(table: Table, default_schema: str, declaration: Declaration | None) -> TableInfo:
     options = TableOptions() if declaration is None else _options(table, declaration)
     stored = options.only if options.only is not None else tuple(column.name for column in table.columns)
     return TableInfo(
-        ref=TableName(table.schema or default_schema, table.name),
+        name=TableName(table.schema or default_schema, table.name),
         columns={column.name: _column_info(column, default_schema) for column in table.columns},
         key=tuple(column.name for column in table.primary_key.columns),
         table=table,

@@ -151,7 +151,7 @@ def _populated(info: TableInfo, data: dict[str, Any]) -> str:
 
 
 def _table(info: TableInfo) -> str:
-    return info.ref.quoted
+    return info.name.quoted
 
 
 def _columns(names: Iterable[str]) -> str:

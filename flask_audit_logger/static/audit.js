@@ -7,10 +7,10 @@
   const all = (selector, scope = root) => Array.from(scope.querySelectorAll(selector));
 
   // The breakdown of a list comes after the list, if somebody looks at it: same-origin HTML, or the link stays.
-  const load = (panel) => {
-    const before = Array.from(panel.childNodes);
-    panel.setAttribute("aria-busy", "true");
-    fetch(panel.dataset.auditPanel, { credentials: "same-origin", headers: { Accept: "text/html" } })
+  const load = (part) => {
+    const before = Array.from(part.childNodes);
+    part.setAttribute("aria-busy", "true");
+    fetch(part.dataset.auditBreakdown, { credentials: "same-origin", headers: { Accept: "text/html" } })
       .then((response) => {
         const type = response.headers.get("Content-Type") || "";
         if (!response.ok || response.redirected || !type.startsWith("text/html")) throw new Error(String(response.status));
@@ -18,20 +18,20 @@
       })
       .then((text) => {
         const parsed = new DOMParser().parseFromString(text, "text/html");
-        panel.replaceChildren(...parsed.body.childNodes);
+        part.replaceChildren(...parsed.body.childNodes);
       })
       .catch(() => {
         const note = document.createElement("p");
         note.className = "audit-hint";
         note.textContent = auditFailed;
-        panel.replaceChildren(...before, note);
+        part.replaceChildren(...before, note);
       })
-      .finally(() => panel.removeAttribute("aria-busy"));
+      .finally(() => part.removeAttribute("aria-busy"));
   };
-  for (const panel of all("[data-audit-panel]")) {
-    const box = panel.closest("details");
-    if (box) box.addEventListener("toggle", () => load(panel), { once: true });
-    else load(panel);
+  for (const part of all("[data-audit-breakdown]")) {
+    const box = part.closest("details");
+    if (box) box.addEventListener("toggle", () => load(part), { once: true });
+    else load(part);
   }
 
   // Short addresses: fields that are empty are not sent.

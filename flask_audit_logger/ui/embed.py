@@ -47,7 +47,7 @@ def record_of(visit: Visit, subject: Any, key: Any = None) -> RecordRef:
     if isinstance(subject, str):
         if key is None:
             raise ConfigurationError(f"audit_record_url({subject!r}) needs the record's key as well")
-        ref = visit.catalog.ref(subject)
+        ref = visit.catalog.named(subject)
         info = visit.catalog.get(ref)
         parts = key if isinstance(key, (tuple, list)) else (key,)
         columns = list(info.table.primary_key.columns) if info is not None else []
@@ -59,7 +59,7 @@ def record_of(visit: Visit, subject: Any, key: Any = None) -> RecordRef:
     table = mapper.local_table
     name = table.name if table.schema is None else f"{table.schema}.{table.name}"
     parts = [key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)]
-    return RecordRef(visit.catalog.ref(name), stored_key(parts))
+    return RecordRef(visit.catalog.named(name), stored_key(parts))
 
 
 def this_visit() -> Visit:

@@ -92,7 +92,7 @@ def _form(visit: Visit, given: MultiDict[str, str], form_cls: type[FilterForm]) 
     form.check_column = lambda form, name: _check_column(visit, form, name)
     form.can_see_address = visit.sight.can_see_fact("client_addr")
     catalog = visit.catalog
-    form.table.options = [(catalog.text(info.ref), visit.table_label(info.ref)) for info in catalog.audited]
+    form.table.options = [(catalog.text(info.name), visit.table_label(info.name)) for info in catalog.audited]
     if not form.limit.data:
         form.limit.data = str(visit.settings.page_size)
     return form
@@ -100,13 +100,13 @@ def _form(visit: Visit, given: MultiDict[str, str], form_cls: type[FilterForm]) 
 
 def _check_column(visit: Visit, form: FilterForm, name: str) -> None:
     """A column must be one that some table has and the viewer may see; the answer to both is the same."""
-    tables = [visit.catalog.ref(text) for text in form.table.data or []]
+    tables = [visit.catalog.named(text) for text in form.table.data or []]
     infos = [visit.catalog.get(ref) for ref in tables] if tables else list(visit.catalog.audited)
     # a table that only the log knows has columns that only the log knows
     if any(info is None and visit.sight.can_see(ref, name) for info, ref in zip(infos, tables, strict=False)):
         return
     known: Sequence[TableInfo] = [info for info in infos if info is not None]
-    if not any(name in info.columns and visit.sight.can_see(info.ref, name) for info in known):
+    if not any(name in info.columns and visit.sight.can_see(info.name, name) for info in known):
         raise ValidationError(gettext("There is no searchable column %(value)s.", value=repr(name)))
 
 
@@ -128,10 +128,10 @@ def _criteria(visit: Visit, form: FilterForm, assumed: str | None, base: Criteri
         text = form[side].data
         if form.field.data and text:
             values.append(ColumnValue(form.field.data, side, scalars(text)))
-    tables = tuple(visit.catalog.ref(text) for text in form.table.data or []) or base.tables
+    tables = tuple(visit.catalog.named(text) for text in form.table.data or []) or base.tables
     names = {*columns, *(value.column for value in values)}
     # tables that were dropped, or are audited no longer, still have their values in the log
-    known = tuple(dict.fromkeys([*tables, *visit.catalog.refs]))
+    known = tuple(dict.fromkeys([*tables, *visit.catalog.names]))
     has_rule = bool(visit.ui.mask) or visit.ui.can_see_column is not None
     return Criteria(
         tables=tables,
@@ -327,7 +327,7 @@ def chips(visit: Visit, parsed: ParsedSearch, link: Any, actor_names: dict[str, 
 
 def _chip_value(visit: Visit, parsed: ParsedSearch, name: str, value: str, actor_names: dict[str, str]) -> str:
     if name == "table":
-        return visit.table_label(visit.catalog.ref(value))
+        return visit.table_label(visit.catalog.named(value))
     if name == "verb":
         return str(VERB_NAMES.get(value, value))
     if name == "kind":

@@ -246,9 +246,9 @@ class Links:
         """The help page."""
         return self._url("help")
 
-    def panel(self, name: str, filters: Mapping[str, Any] | None = None) -> str:
+    def breakdown(self, name: str, filters: Mapping[str, Any] | None = None) -> str:
         """A part of the breakdown of a list."""
-        return self._url("panel", name=name, **(filters or {}))
+        return self._url("breakdown", name=name, **(filters or {}))
 
     def static(self, filename: str, version: str) -> str:
         """A file of the package."""

@@ -95,7 +95,7 @@ def refuse_masked_keys(catalog: TableCatalog, mask: Collection[str]) -> None:
     """
     for info in catalog.audited:
         for column in info.key:
-            masked = names_in_mask(catalog, info.ref, column) & set(mask)
+            masked = names_in_mask(catalog, info.name, column) & set(mask)
             if masked:
                 raise ConfigurationError(
                     f"AuditUI(mask=…) names {min(masked)!r}, but {column!r} is part of the key of its table. "

@@ -64,7 +64,9 @@ def test_an_error_of_the_read_is_the_one_that_is_told(shop, failing_rollback):
     assert failing_rollback
 
 
-@pytest.mark.parametrize("path", ["/?period=all", "/?panels=1&period=all", "/panel/facets", "/panel/histogram"])
+@pytest.mark.parametrize(
+    "path", ["/?period=all", "/?breakdown=1&period=all", "/breakdown/facets", "/breakdown/histogram"]
+)
 def test_a_page_that_was_read_is_shown_although_the_rollback_fails(shop, failing_rollback, path):
     page = shop.page(path)
     assert failing_rollback

@@ -74,7 +74,7 @@ def test_columns_keys_and_references_are_those_of_the_database(catalog, outside)
     with outside.connect() as connection:
         tables = connection.exec_driver_sql(IN_DATABASE).all()
         constraints = connection.exec_driver_sql(CONSTRAINTS).all()
-    assert {TableName(*row[:2]) for row in tables} == set(catalog.refs)
+    assert {TableName(*row[:2]) for row in tables} == set(catalog.names)
     for schema, name, columns, generated, numbered, required in tables:
         info = catalog.get(TableName(schema, name))
         named = {flag: [c.name for c in info.columns.values() if getattr(c, flag)] for flag in FLAGS}
@@ -85,7 +85,7 @@ def test_columns_keys_and_references_are_those_of_the_database(catalog, outside)
         assert [info.key] == [tuple(names) for kind, _, names in own if kind == "p"]
         targets = {c.name: str(c.target[0]).removeprefix("public.") for c in info.columns.values() if c.target}
         assert targets == {names[0]: to for kind, to, names in own if kind == "f" and len(names) == 1}
-        assert catalog.ordered(info.ref, sorted([*columns, "gone", "also gone"])) == [*columns, "also gone", "gone"]
+        assert catalog.ordered(info.name, sorted([*columns, "gone", "also gone"])) == [*columns, "also gone", "gone"]
 
 
 FLAGS = ("is_generated", "is_numbered", "is_required")
@@ -109,17 +109,17 @@ def test_what_is_said_to_be_logged_is_what_is_logged(application, catalog, outsi
     for entry in entries:
         assert set(info.columns) - info.excluded == set(entry.old_data)
         assert info.masked == {n for n, value in entry.old_data.items() if value == {"audit_logger": "masked"}}
-    audited = [table.ref for table in catalog.audited]
+    audited = [table.name for table in catalog.audited]
     names = ["categories", "odd", "order_items", "products", "users"]
     assert audited == [TableName("public", name) for name in names]
 
 
 def test_a_text_is_read_as_the_table_it_was_written_for(catalog):
-    for ref in catalog.refs:
-        assert catalog.ref(catalog.text(ref)) == ref
-    assert catalog.text(OTHER) == "other.products" and catalog.ref("other.products") == OTHER
-    assert catalog.ref("products") == PRODUCTS == catalog.ref("public.products")
-    assert catalog.ref("gone") == TableName("public", "gone") and catalog.get(catalog.ref("gone")) is None
+    for ref in catalog.names:
+        assert catalog.named(catalog.text(ref)) == ref
+    assert catalog.text(OTHER) == "other.products" and catalog.named("other.products") == OTHER
+    assert catalog.named("products") == PRODUCTS == catalog.named("public.products")
+    assert catalog.named("gone") == TableName("public", "gone") and catalog.get(catalog.named("gone")) is None
 
 
 def test_a_dot_in_a_name_is_not_a_schema():
@@ -128,8 +128,8 @@ def test_a_dot_in_a_name_is_not_a_schema():
         sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), schema=schema)
     catalog = TableCatalog(metadatas, references={("other.products", "id"): "other.products"})
     dotted = TableName("public", "other.products")
-    assert catalog.ref("other.products") == dotted
-    assert {catalog.text(ref) for ref in catalog.refs} == {"other.products"}
+    assert catalog.named("other.products") == dotted
+    assert {catalog.text(ref) for ref in catalog.names} == {"other.products"}
     assert catalog.target(dotted, "id") == dotted
 
 

@@ -47,7 +47,7 @@ PAGES = (
     ("product", "/products/{product}"),
     ("list", "/audit/"),
     ("list-filtered", "/audit/?table=products&verb=update&col=price"),
-    ("list-breakdown", "/audit/?panels=1&period=all"),
+    ("list-breakdown", "/audit/?breakdown=1&period=all"),
     ("list-errors", "/audit/?key=4&since=soon&addr=nowhere"),
     ("list-nothing", "/audit/?actor=4711"),
     ("record", "/audit/record/products/{product}"),

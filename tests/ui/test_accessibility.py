@@ -87,7 +87,7 @@ def fill(site: Site) -> None:
 #: State, address, status.
 STATES = (
     ("list", "/", 200),
-    ("list with breakdown", "/?panels=1&period=all", 200),
+    ("list with breakdown", "/?breakdown=1&period=all", 200),
     (
         "list, filtered",
         "/?table=products&actor=2&verb=update&col=price&field=price&became=99.99&addr=192.0.2.0/24",

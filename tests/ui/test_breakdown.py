@@ -28,7 +28,7 @@ def bars(html):
 
 @both_drivers
 def test_facets_count_what_matches(shop):
-    found = facets(shop.page("/panel/facets?period=all"))
+    found = facets(shop.page("/breakdown/facets?period=all"))
     assert found["Tables"] == {"Products": 7, "Order items": 3, "Categories": 2, "Users": 3}
     kinds = found["Kinds of change"]
     assert (kinds["Deleted"], kinds["Emptied"], sum(kinds.values())) == (1, 1, len(shop.ids("/?period=all")))
@@ -39,7 +39,7 @@ def test_facets_count_what_matches(shop):
 def test_an_actor_has_the_name_that_the_newest_change_says(shop):
     shop.sql("UPDATE users SET name = 'Abe Newname' WHERE id = 2")
     shop.change(BOB, "Product", 42, stock=77)
-    found = facets(shop.page("/panel/facets?period=all"))["Who"]
+    found = facets(shop.page("/breakdown/facets?period=all"))["Who"]
     assert found["Abe Newname"] == len(shop.ids("/?actor=2")) and "Bob Stone" not in found
 
 
@@ -50,17 +50,17 @@ def test_the_name_of_an_actor_is_of_what_the_viewer_may_see(new_shop):
     shop = make_history(new_shop(scope=scope))
     shop.sql("UPDATE users SET name = 'Abe Newname' WHERE id = 2")
     shop.change(BOB, "Category", 1, name="Cups")
-    assert facets(shop.page("/panel/facets?period=all"))["Who"]["Bob Stone"] == len(shop.ids("/?actor=2"))
+    assert facets(shop.page("/breakdown/facets?period=all"))["Who"]["Bob Stone"] == len(shop.ids("/?actor=2"))
 
 
 def test_a_facet_is_computed_without_its_own_filter(shop):
-    found = facets(shop.page("/panel/facets?period=all&table=products&verb=update"))
+    found = facets(shop.page("/breakdown/facets?period=all&table=products&verb=update"))
     assert len(found["Tables"]) > 1 and len(found["Kinds of change"]) > 1
     assert sum(found["Who"].values()) == len(shop.ids("/?table=products&verb=update"))
 
 
 def test_a_facet_links_to_more_and_to_fewer(shop):
-    html = shop.page("/panel/facets?table=products")
+    html = shop.page("/breakdown/facets?table=products")
     assert '<a href="/audit/?table=products&amp;verb=update#audit-results">' in html
     assert re.search(r'href="/audit/[^?]*#audit-results" aria-current="true"><bdi>Products', html)
     for href in links(html):
@@ -87,7 +87,7 @@ def test_the_chart_has_every_interval_and_every_change(shop, query, unit, most):
     shop.sql(
         "UPDATE transaction SET issued_at = timestamptz '2026-03-29 00:30+00' + id * interval '20 min' WHERE id >= 6"
     )
-    html = shop.page(f"/panel/histogram?{query}")
+    html = shop.page(f"/breakdown/histogram?{query}")
     found = bars(html.partition("</svg>")[0])
     assert len(found) == most and f"Changes by {unit}" in html
     assert len({label for label, _ in found}) == len(found) or unit == "hour"
@@ -96,7 +96,7 @@ def test_the_chart_has_every_interval_and_every_change(shop, query, unit, most):
 
 
 def test_a_bar_leads_to_its_interval(shop):
-    html = shop.page("/panel/histogram?period=24h")
+    html = shop.page("/breakdown/histogram?period=24h")
     for label, n in bars(html.partition("</svg>")[0]):
         if n:
             href = (
@@ -112,21 +112,21 @@ def test_a_bar_leads_to_its_interval(shop):
 
 def test_without_script_the_page_can_hold_the_breakdown(shop):
     html = shop.page("/?table=products")
-    assert "Show breakdown</a>" in html and 'data-audit-panel="/audit/panel/histogram?table=products"' in html
-    html = shop.page("/?table=products&panels=1")
-    assert "<svg" in html and "Kinds of change" in html and "data-audit-panel" not in html
+    assert "Show breakdown</a>" in html and 'data-audit-breakdown="/audit/breakdown/histogram?table=products"' in html
+    html = shop.page("/?table=products&breakdown=1")
+    assert "<svg" in html and "Kinds of change" in html and "data-audit-breakdown" not in html
 
 
-def test_a_slow_panel_spoils_only_itself(new_shop):
+def test_a_slow_part_spoils_only_itself(new_shop):
     def scope(select, viewer):
         return select.where(sa.func.pg_sleep(0.05).is_not(None))
 
-    shop = make_history(new_shop(scope=scope, config={"AUDIT_UI_PANEL_TIMEOUT_MS": 100}))
-    assert "Took too long" in shop.page("/panel/facets")
-    assert "took too long" in shop.page("/panel/histogram")
+    shop = make_history(new_shop(scope=scope, config={"AUDIT_UI_BREAKDOWN_TIMEOUT_MS": 100}))
+    assert "Took too long" in shop.page("/breakdown/facets")
+    assert "took too long" in shop.page("/breakdown/histogram")
 
 
-def test_panels_are_as_closed_as_the_list(new_shop):
+def test_breakdowns_are_as_closed_as_the_list(new_shop):
     """S4, S5, S25."""
     shop = make_history(
         new_shop(
@@ -136,13 +136,13 @@ def test_panels_are_as_closed_as_the_list(new_shop):
             can_see_column=lambda table, column, viewer: column != "client_addr",
         )
     )
-    html = shop.page("/panel/facets?period=all")
+    html = shop.page("/breakdown/facets?period=all")
     assert "Products" not in html and "192.0.2" not in html and "Addresses" not in html
     assert sum(facets(html)["Who"].values()) == len(shop.ids("/?period=all"))
-    for path in ("/panel/facets", "/panel/histogram"):
+    for path in ("/breakdown/facets", "/breakdown/histogram"):
         assert shop.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
         assert shop.get(f"{path}?since=x").status_code == 404
         assert shop.get(path, user=3).status_code == 403
-    shop.page("/panel/other", 404)
+    shop.page("/breakdown/other", 404)
     shop.add(ANN, "Category", id=77, name="<img src=x>")
-    assert "<img" not in shop.page("/panel/facets?table=%3Cimg%20src=x%3E")
+    assert "<img" not in shop.page("/breakdown/facets?table=%3Cimg%20src=x%3E")

@@ -72,8 +72,8 @@ def test_statements_of_each_page(busy):
         "/transactions": 5,
         "/actor/1": 7,
         "/actor/~none?period=30d": 7,
-        "/panel/facets?period=30d": 2 + 4,
-        "/panel/histogram?period=30d": 2 + 2,
+        "/breakdown/facets?period=30d": 2 + 4,
+        "/breakdown/histogram?period=30d": 2 + 2,
     }
     busy.page("/help")
     busy.page("/")  # the actors that the filter offers are looked up once a minute

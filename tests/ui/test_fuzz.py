@@ -20,7 +20,7 @@ PARAMETERS = (
     "table", "key", "verb", "col", "field", "was", "became", "actor", "kind", "impersonated", "addr", "period", "since",
     "until", "tx", "req", "sort", "before", "after", "limit", "tz", "time", "from", "to", "all", "side",
     "path", "min_rows",
-    "panels", "shape", "bom", "x",
+    "breakdown", "shape", "bom", "x",
 )  # fmt: skip
 GOOD = {
     "table": ["products", "order_items", "public.products"], "verb": ["insert", "update"],

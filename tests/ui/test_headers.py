@@ -74,7 +74,7 @@ def test_a_page_for_errors_of_the_application_is_left_alone(new_shop):
     assert (late.status_code, "sorry" in late.text, headers_of_ours(late)) == (500, True, set())
 
 
-@pytest.mark.parametrize("path", ["/", "/help", "/export.csv", "/activity/999", "/?verb=no", "/panel/facets"])
+@pytest.mark.parametrize("path", ["/", "/help", "/export.csv", "/activity/999", "/?verb=no", "/breakdown/facets"])
 def test_our_own_responses_have_them_all(shop, path):
     assert headers_of_ours(shop.get(path)) == OURS
 

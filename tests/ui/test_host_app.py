@@ -87,7 +87,7 @@ def paths(shop: Shop) -> list[str]:
     address = shop.address(change.id)
     revert = f"/record/products/42/revert?to={address}&side=before"
     return [
-        "/", "/?panels=1&table=products", "/?since=zz", f"/activity/{address}", "/record/products/42",
+        "/", "/?breakdown=1&table=products", "/?since=zz", f"/activity/{address}", "/record/products/42",
         "/record/products/42/at", "/record/products/42/compare?from=first&to=last", revert, "/transactions",
         f"/transaction/{change.transaction_id}", "/actor/1", "/export", "/help", "/activity/99999.99999",
     ]  # fmt: skip

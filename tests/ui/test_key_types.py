@@ -91,10 +91,10 @@ def test_every_page_works_with_keys_of_every_type(stock):
     found = opened("/audit/", actor=str(bob), period="all")
     assert re.findall(r'href="/audit/activity/\d+\.(\d+)"', found)[0] == str(updated.id)
     assert f'.{last.id}"' not in found
-    opened("/audit/", actor=[str(ann), str(bob), "~none"], panels="1", period="all", sort="time")
+    opened("/audit/", actor=[str(ann), str(bob), "~none"], breakdown="1", period="all", sort="time")
     opened("/audit/", table="parts", field="owner_id", was=str(ann), col="owner_id", period="all")
-    assert "Bob" in opened("/audit/panel/facets", period="all")
-    opened("/audit/panel/histogram", actor=str(bob), period="all")
+    assert "Bob" in opened("/audit/breakdown/facets", period="all")
+    opened("/audit/breakdown/histogram", actor=str(bob), period="all")
     assert "3 changes" in opened(record)
     opened(record, actor=str(bob))
     assert ">Bob<" in opened(f"{record}/at", change=stock.address(updated.id))

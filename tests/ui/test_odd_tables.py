@@ -167,7 +167,7 @@ def test_hidden_columns_of_tables_that_are_audited_no_longer(new_shop):
     for guess in ("secret", "wrong"):
         for query in ("", "&table=products&table=old_users", "&table=old_users&table=categories"):
             assert shop.ids(f"/?period=all&field=name&was={guess}{query}", user=ANN) == []
-        assert "old_users" not in shop.get(f"/panel/facets?period=all&field=name&was={guess}", user=ANN).text
+        assert "old_users" not in shop.get(f"/breakdown/facets?period=all&field=name&was={guess}", user=ANN).text
         assert (
             "secret"
             not in shop.get(f"/export.csv?period=all&field=name&was={guess}", user=ANN).text.lower().split("\n", 1)[-1]
@@ -208,7 +208,7 @@ def test_no_bar_is_lost_where_a_day_begins_at_one_o_clock(shop):
     shop.sql(f"UPDATE transaction SET issued_at = '2020-01-01' WHERE id <= {newest - 20}")
     query = "since=2026-08-27&until=2026-09-20"
     for zone in ("UTC", "Europe/Berlin", "America/Santiago", "Africa/Cairo", "America/Havana"):
-        html = shop.page(f"/panel/histogram?{query}&tz={zone}")
+        html = shop.page(f"/breakdown/histogram?{query}&tz={zone}")
         numbers = [int(number) for number in re.findall(r'aria-label="[^"]*: (\d+) changes?"', html)]
         assert sum(numbers) == 20 and max(numbers) == 1, zone
 
@@ -217,7 +217,7 @@ def test_a_bar_leads_to_what_it_counts(shop):
     newest = shop.activity(record_key="42").transaction_id
     shop.sql(f"UPDATE transaction SET issued_at = '2026-08-28 15:00+00' WHERE id = {newest}")
     shop.sql(f"UPDATE transaction SET issued_at = '2026-08-29 15:00+00' WHERE id = {newest - 1}")
-    html = shop.page("/panel/histogram?since=2026-08-28T16:00&until=2026-09-20&tz=UTC")
+    html = shop.page("/breakdown/histogram?since=2026-08-28T16:00&until=2026-09-20&tz=UTC")
     found = re.findall(r'href="([^"]*)"[^>]*aria-label="[^"]*: (\d+) changes?"', html) or [
         (href, number)
         for href, number in zip(
@@ -230,7 +230,7 @@ def test_a_bar_leads_to_what_it_counts(shop):
 
 
 def test_a_table_can_be_added_where_a_key_was_searched(shop):
-    html = shop.page("/panel/facets?table=products&key=42&period=all")
+    html = shop.page("/breakdown/facets?table=products&key=42&period=all")
     for href in links(html):
         assert shop.get(href.partition("#")[0]).status_code == 200
 

@@ -301,7 +301,7 @@ def test_the_pages_can_be_anywhere(new_shop):
     below = {"environ_overrides": {"SCRIPT_NAME": "/shop"}}
     for path in ("/", "/record/products/42", "/activity/4", "/transactions", "/export", "/?since=x"):
         with shop.get(path, **below) as response:
-            found = re.findall(r'(?:href|src|action|data-audit-panel)="([^"#]+)', response.text)
+            found = re.findall(r'(?:href|src|action|data-audit-breakdown)="([^"#]+)', response.text)
         assert found and all(address.startswith("/shop/back/log/") for address in found), path
     assert shop.application.app.test_client().get("/audit/").status_code == 404
 
@@ -331,7 +331,7 @@ def test_a_log_that_may_not_be_read(server, database_url, create_app):
         ui = AuditUI(permission=lambda *_: True, viewer=lambda: Viewer("1"))
         url = database_url.set(username=role, password="nobody")
         shop = Shop(create_app(url=url, declare=declare_shop, create_all=False, ui=ui))
-        for path in ("/", "/record/products/42", "/transactions", "/panel/facets", "/export.csv"):
+        for path in ("/", "/record/products/42", "/transactions", "/breakdown/facets", "/export.csv"):
             html = shop.page(path, 503, user=None)
             assert "database user may not read the audit log" in html and "GRANT" not in html, path
         shop.application.app.debug = True
@@ -422,7 +422,7 @@ def test_times_are_the_viewers(new_shop):
 @pytest.mark.parametrize(
     ("key", "value"),
     [("PAGE_SIZE", 7), ("DEFAULT_PERIOD", "1y"), ("TIMEZONE", "Mars"), ("STATEMENT_TIMEOUT_MS", 0), ("THEME", "pink"),
-     ("COUNT_CAP", "1"), ("QUARTER_START_MONTH", 13), ("SET_CSP", 1), ("HOME", ("a",)), ("PANEL_TIMEOUT_MS", True)],
+     ("COUNT_CAP", "1"), ("QUARTER_START_MONTH", 13), ("SET_CSP", 1), ("HOME", ("a",)), ("BREAKDOWN_TIMEOUT_MS", True)],
 )  # fmt: skip
 def test_a_bad_setting_is_refused_at_the_start(new_shop, key, value):
     with pytest.raises(ConfigurationError, match=f"AUDIT_UI_{key} is"):

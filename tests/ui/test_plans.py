@@ -38,8 +38,8 @@ PATHS = (
     "/transactions?min_rows=2",
     "/actor/1",
     "/export.csv",
-    "/panel/facets?period=30d",
-    "/panel/histogram?period=30d",
+    "/breakdown/facets?period=30d",
+    "/breakdown/histogram?period=30d",
 )
 
 

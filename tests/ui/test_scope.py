@@ -116,7 +116,7 @@ def row(shop, key=7):
 PAGES = (
     "/", "/record/projects/7", "/record/projects/7/at", "/record/projects/7/compare",
     "/record/projects/7/compare?from=first&to=now", "/record/projects/7/compare?from=now&to=last",
-    "/transactions", "/export.csv", "/export.jsonl", "/panel/facets",
+    "/transactions", "/export.csv", "/export.jsonl", "/breakdown/facets",
 )  # fmt: skip
 
 

@@ -180,7 +180,7 @@ def test_s03_no_filter_or_version_leads_to_it(tenants):
         "table=products&key=77", f"tx={change.transaction_id}", f"actor={CLEO}", "addr=198.51.100.77",
         "field=name&became=Xylophone", "field=price&became=777.77",
     ):  # fmt: skip
-        for path in ("/", "/export.csv", "/export.jsonl", "/panel/facets", "/panel/histogram"):
+        for path in ("/", "/export.csv", "/export.jsonl", "/breakdown/facets", "/breakdown/histogram"):
             html = tenants.page(f"{path}?period=all&{query}")
             told = [word for word in HIDDEN if word in html and word not in query]
             assert not told, (path, query, told)
@@ -234,9 +234,9 @@ def test_s04_every_number_is_of_what_is_visible(tenants):
     assert len(visible) == 3 and "3 changes" in tenants.page("/?period=all")
     everything = len(tenants.application.activities())
     assert len(tenants.ids("/?period=all", user=BOB)) == everything - 3
-    html = tenants.page("/panel/facets?period=all")
+    html = tenants.page("/breakdown/facets?period=all")
     assert {int(n) for n in re.findall(r"<small>(\d+)</small>", html)} <= {1, 2, 3} and "Categories" not in html
-    bars = re.findall(r'aria-label="[^"]*: (\d+) changes?"', tenants.page("/panel/histogram?period=all"))
+    bars = re.findall(r'aria-label="[^"]*: (\d+) changes?"', tenants.page("/breakdown/histogram?period=all"))
     assert sum(map(int, bars)) == 3
     both = tenants.activity(record_key="43")
     html = text_of(tenants.page(f"/transaction/{both.transaction_id}"))
@@ -260,13 +260,13 @@ def test_s04_the_chart_does_not_tell_when_others_were_active(tenants):
         # all but the time that is asked for
         return re.sub(r"12(:|%3A)34(:|%3A)5\d", "", text_of(undated(tenants.page(path))))
 
-    for path in ("/panel/histogram", "/panel/facets", "/", "/transactions", "/export"):
+    for path in ("/breakdown/histogram", "/breakdown/facets", "/", "/transactions", "/export"):
         answers = [said(f"{path}?{query}") for query in (busy, quiet)]
         assert answers[0] == answers[1], path
-    assert "<svg" in tenants.page(f"/panel/histogram?{busy}", user=BOB)
-    chart = tenants.page("/panel/histogram?period=all")
+    assert "<svg" in tenants.page(f"/breakdown/histogram?{busy}", user=BOB)
+    chart = tenants.page("/breakdown/histogram?period=all")
     assert "2026-03" not in chart and "Mar 2026" not in chart and "Changes by minute" in chart
-    assert "Mar 2026" in tenants.page("/panel/histogram?period=all", user=BOB)
+    assert "Mar 2026" in tenants.page("/breakdown/histogram?period=all", user=BOB)
 
 
 # S5: columns that may not be seen
@@ -291,7 +291,7 @@ def test_s05_a_hidden_value_is_on_no_page(blinded):
     change = blinded.activity(record_key="42")
     secrets = ("987654", "Blue mug", "Red mug", "s3cret", "192.0.2.1")
     values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "stock"}
-    more = ("/record/products/42?col=price", "/?panels=1&period=all", "/export.csv?shape=field&period=all",
+    more = ("/record/products/42?col=price", "/?breakdown=1&period=all", "/export.csv?shape=field&period=all",
             "/record/products/42/compare?from=first&to=now&all=1", "/record/products/43")  # fmt: skip
     for path in (*addresses(blinded, **values), *more):
         html = blinded.get(path).text
@@ -309,7 +309,7 @@ def test_s05_a_hidden_column_can_not_be_searched(blinded):
             for path in ("/", "/export", "/export.csv", "/export.jsonl"):
                 html = blinded.page(f"{path}?table=products&{query}", 400)
                 assert f"There is no searchable column &#39;{name}&#39;." in html, (path, query)
-            assert blinded.get(f"/panel/facets?table=products&{query}").status_code == 404
+            assert blinded.get(f"/breakdown/facets?table=products&{query}").status_code == 404
         assert listed(answer(blinded, f"/record/products/42?col={name}").text) == []
     assert blinded.ids("/?table=products&field=stock&became=987654", user=BOB)
     with_others = blinded.page("/?col=name&period=all")  # other tables have a column of that name
@@ -401,7 +401,7 @@ def test_s06_whatever_is_stored_is_text(new_shop, hooked):
         shop.sql(f"UPDATE activity SET table_name = '{text}', record_key = '{text}' WHERE table_name = 'order_items'")
         values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
         named = quote(payload, safe="")
-        more = (f"/?table={named}&actor={named}", f"/?period=all&table={named}&req={named}", "/?panels=1",
+        more = (f"/?table={named}&actor={named}", f"/?period=all&table={named}&req={named}", "/?breakdown=1",
                 f"/transactions?path={named}", f"/record/products/42?col={named}",
                 "/record/products/42/compare?all=1")  # fmt: skip
         for path in (*addresses(shop, **values), *more):
@@ -682,7 +682,7 @@ def test_s14_the_only_redirect_goes_to_our_own_page(revertible):
 
 EVERYWHERE = (("/", 200), ("/?since=x", 400), ("/activity/99999", 404), ("/record/products/42", 200),
               ("/activity/4", 200), ("/transactions", 200), ("/actor/1", 200), ("/export.csv", 200),
-              ("/panel/facets", 200), ("/help", 200))  # fmt: skip
+              ("/breakdown/facets", 200), ("/help", 200))  # fmt: skip
 
 
 def test_s15_a_page_has_a_strict_policy(shop):
@@ -804,7 +804,7 @@ def test_s19_a_search_that_takes_too_long_is_stopped(new_shop):
 def test_s19_nothing_is_skipped_or_searched_as_text(tenants):
     change = tenants.activity(record_key="42")
     values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
-    for path in (*addresses(tenants, **values), "/?panels=1", "/?before=9.9", "/?after=0.0"):
+    for path in (*addresses(tenants, **values), "/?breakdown=1", "/?before=9.9", "/?after=0.0"):
         for statement in statements(tenants, path):
             assert not re.search(r"\bI?LIKE '%|\bILIKE\b", statement), (path, statement)
 
@@ -907,8 +907,8 @@ def test_s21_strange_input_is_an_answer_of_400_or_404(shop):
                 with shop.get(f"{path}?{name}={value}") as response:
                     assert response.status_code in (200, 400, 404), (path, name, value)
     for value in STRANGE:
-        for path in ("/activity/{}", "/transaction/{}", "/record/{}/1", "/record/products/{}", "/actor/{}", "/panel/{}",
-                     "/activity/1/value/{}?side=new"):  # fmt: skip
+        for path in ("/activity/{}", "/transaction/{}", "/record/{}/1", "/record/products/{}", "/actor/{}",
+                     "/breakdown/{}", "/activity/1/value/{}?side=new"):  # fmt: skip
             assert shop.get(path.format(value)).status_code == 404, (path, value)
 
 
@@ -944,7 +944,7 @@ def test_s22_names_are_never_part_of_a_statement(create_app):
     shop.change(ANN, "Odd", 1, name="second")
     change = shop.activity(table_name=QUOTED)
     href = next(link for link in links(shop.page("/")) if "/record/we" in link)
-    for path in (href, f"{href}/at", f"{href}/compare?from=first&to=now", f"/activity/{change.id}", "/?panels=1",
+    for path in (href, f"{href}/at", f"{href}/compare?from=first&to=now", f"/activity/{change.id}", "/?breakdown=1",
                  f"/?table={quote(QUOTED)}&key=1", f"/?table={quote(QUOTED)}&col={quote(ODD_NAME)}",
                  "/transactions", f"/transaction/{change.transaction_id}", "/export.csv"):  # fmt: skip
         assert "second" in shop.page(path) or path in ("/transactions",), path
@@ -1016,7 +1016,7 @@ def test_s24_the_address_is_the_recorded_one_and_the_help_says_on_what_it_depend
 
 
 def test_s25_other_sites_get_nothing(tenants):
-    for path in ("/export", "/export.csv", "/export.jsonl", "/panel/facets", "/panel/histogram"):
+    for path in ("/export", "/export.csv", "/export.jsonl", "/breakdown/facets", "/breakdown/histogram"):
         response = answer(tenants, path, headers={"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"})
         assert response.status_code == 403, path
         assert "Blue mug" not in response.text
@@ -1112,7 +1112,7 @@ def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop, hiding):
     shop = make_history(new_shop(**hiding))
     change = change_of(shop, "price")
     values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
-    for path in (*addresses(shop, **values), "/?panels=1&period=all", "/export.csv?shape=field"):
+    for path in (*addresses(shop, **values), "/?breakdown=1&period=all", "/export.csv?shape=field"):
         text = shop.get(path).text
         text = text.replace("192.0.2.7", "").replace("192.0.2.0/24", "")  # what the form gives as an example
         assert not any(fact in text for fact in ("192.0.2", "2001:db8", "Tests/1")), path
@@ -1120,7 +1120,7 @@ def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop, hiding):
     assert 'id="audit-results"' not in html
     for path in ("/transactions?addr=192.0.2.1", "/export.csv?addr=192.0.2.1"):
         assert shop.get(path).status_code == 400
-    assert "Addresses" not in shop.page("/panel/facets?period=all")
+    assert "Addresses" not in shop.page("/breakdown/facets?period=all")
 
 
 # S30: the log stays as it is
@@ -1144,7 +1144,7 @@ def test_s30_a_role_that_can_only_select_is_enough(server, database_url, create_
         try:
             change = shop.activity(record_key="42")
             values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
-            for path in (*addresses(reading, **values), "/?panels=1"):
+            for path in (*addresses(reading, **values), "/?breakdown=1"):
                 if "/revert" not in path:  # which reads the row and is for another role
                     assert reading.get(path).status_code in (200, 404), path
             assert reading.ids("/?period=all") == shop.ids("/?period=all") != []

@@ -15,7 +15,7 @@ from tests.ui.shop import ANN, BOB, make_history, text_of
 from tests.ui.test_filter_pin import pin
 
 BERLIN = {"AUDIT_UI_TIMEZONE": "Europe/Berlin"}
-PAGES = ("/", "/record/products/42", "/transactions", "/export", "/panel/histogram", "/help")
+PAGES = ("/", "/record/products/42", "/transactions", "/export", "/breakdown/histogram", "/help")
 
 
 @pytest.mark.parametrize("zone", [ZoneInfo("Asia/Kolkata"), "Asia/Kolkata"], ids=repr)
@@ -80,7 +80,7 @@ def test_a_time_that_clocks_show_twice_has_its_offset(new_shop):
     }  # fmt: skip
     html = shop.page("/?since=2026-10-25T02:30%2B02:00&until=2026-10-25T02:30%2B01:00")
     assert "from 2026-10-25 02:30:00 +02:00 until 2026-10-25 02:30:00 +01:00" in text_of(html)
-    bars = re.findall(r'aria-label="([^"]*)"', shop.page("/panel/histogram?since=2026-10-25&until=2026-10-25"))
+    bars = re.findall(r'aria-label="([^"]*)"', shop.page("/breakdown/histogram?since=2026-10-25&until=2026-10-25"))
     assert len(bars) == len(set(bars)) == 26
     assert any("02:00 +02:00: " in bar for bar in bars) and any("02:00 +01:00: " in bar for bar in bars)
 

@@ -60,7 +60,7 @@ def test_without_flask_babel_nothing_of_it_is_imported():
 def test_without_flask_babel_pages_are_english(shop, monkeypatch):
     monkeypatch.setitem(sys.modules, "flask_babel", None)
     monkeypatch.setitem(sys.modules, "babel", None)
-    html = shop.page("/?period=all&panels=1", headers={"Accept-Language": "de"})
+    html = shop.page("/?period=all&breakdown=1", headers={"Accept-Language": "de"})
     assert '<html lang="en">' in html and "Show changes" in html and "Changes by" in html
 
 
@@ -166,13 +166,13 @@ def pages_of(shop):
     everyone = {activity.verb: activity.id for activity in shop.application.activities()}
     transaction = shop.activity(table_name="products", record_key="42").transaction_id
     paths = [
-        "/", "/?period=all", "/?period=all&panels=1", "/?period=all&sort=time&limit=25",
+        "/", "/?period=all", "/?period=all&breakdown=1", "/?period=all&sort=time&limit=25",
         "/?period=1h&actor=~none&kind=none",
         "/?table=products&verb=update&col=price&actor=1&actor=2&period=all&addr=192.0.2.1&impersonated=0&req=x&tx=1",
         "/?table=products&key=42&field=price&was=1&became=2&period=all",
         "/?since=2020-01-01&until=2030-01-01&kind=user", "/?since=2020-01-01", "/?until=2030-01-01",
-        "/?table=products&table=users&period=all&nonsense=1", "/?verb=truncate", "/panel/facets?period=all",
-        "/panel/histogram?period=all", "/panel/histogram?period=24h", "/panel/histogram?period=1h",
+        "/?table=products&table=users&period=all&nonsense=1", "/?verb=truncate", "/breakdown/facets?period=all",
+        "/breakdown/histogram?period=all", "/breakdown/histogram?period=24h", "/breakdown/histogram?period=1h",
         *(f"/activity/{id}" for id in everyone.values()), f"/activity/{first}", f"/activity/{last}?done=1",
         "/record/products/42", "/record/products/42?col=price", "/record/products/43",
         "/record/products/42?col=stock&verb=delete", "/record/products/42/at",

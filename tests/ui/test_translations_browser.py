@@ -47,7 +47,7 @@ def test_the_script_speaks_german(address, chromium):
     page.goto(address("/activity/{change}"))
     page.clock.run_for(3 * 3600 * 1000)
     assert page.locator("time[data-audit-ago] + *").first.inner_text() == "vor 3 Stunden"
-    page.route("**/panel/**", lambda route: route.abort())
+    page.route("**/breakdown/**", lambda route: route.abort())
     page.goto(address("/?period=all"))
     page.get_by_text("Die Aufschlüsselung konnte nicht geladen werden.").wait_for()
     assert [problem for problem in problems if "ERR_FAILED" not in problem] == []

@@ -53,7 +53,7 @@ class ActivitiesPage(ListPage):
     all_time_href: str | None = None
     nothing_logged: bool = False
     #: Addresses of the parts of the breakdown, and of this page with them in it.
-    panels: tuple[str, str, str] | None = None
+    breakdown: tuple[str, str, str] | None = None
     facets: tuple[FacetShown, ...] = ()
     chart: HistogramShown | None = None
     export_href: str | None = None
@@ -88,7 +88,7 @@ MAX_RAW = 20_000
 @action("list")
 def list_page(visit: Visit) -> Any:
     """What changed, filtered."""
-    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("panels",)))
+    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("breakdown",)))
     presenter, link = Presenter(visit), visit.links.activities
     with visit.reader().reading() as log:
         actors = actor_choices(visit, log)
@@ -99,7 +99,7 @@ def list_page(visit: Visit) -> Any:
             presenter.learn(log, page.rows)
             nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
             count = counted(page, lambda: count_activities(log, search, visit.settings.count_cap))
-    with_panels = request.args.get("panels") == "1" and not parsed.errors
+    with_breakdown = request.args.get("breakdown") == "1" and not parsed.errors
     visit.rows = len(page.rows) if page else 0
     names = dict(actors)
     heading = gettext("Audit log") if parsed.errors else sentence(visit, parsed, count, names)
@@ -113,12 +113,12 @@ def list_page(visit: Visit) -> Any:
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
         presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in visit.ui.presets),
-        tables=tuple(presenter.table(info.ref) for info in visit.catalog.audited),
+        tables=tuple(presenter.table(info.name) for info in visit.catalog.audited),
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
         nothing_logged=nothing,
-        panels=_panels(visit, parsed) if page is not None and page.rows and not with_panels else None,
-        facets=facets_shown(visit, parsed) if with_panels else (),
-        chart=histogram_shown(visit, parsed) if with_panels else None,
+        breakdown=_breakdown(visit, parsed) if page is not None and page.rows and not with_breakdown else None,
+        facets=facets_shown(visit, parsed) if with_breakdown else (),
+        chart=histogram_shown(visit, parsed) if with_breakdown else None,
         export_href=visit.links.export(None, changed(parsed.args)) if visit.may("export") else None,
     )
     return render(visit, context, 400 if parsed.errors else 200)
@@ -186,10 +186,14 @@ def value_file(visit: Visit, change: Cursor, column: str) -> Any:
     )
 
 
-def _panels(visit: Visit, parsed: ParsedSearch) -> tuple[str, str, str]:
+def _breakdown(visit: Visit, parsed: ParsedSearch) -> tuple[str, str, str]:
     args = changed(parsed.args)
     links = visit.links
-    return links.panel("histogram", args), links.panel("facets", args), links.activities({**args, "panels": "1"})
+    return (
+        links.breakdown("histogram", args),
+        links.breakdown("facets", args),
+        links.activities({**args, "breakdown": "1"}),
+    )
 
 
 def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:

@@ -118,7 +118,7 @@ def _only_as_others(presenter: Presenter, log: Log, actor_id: str | None) -> Any
     """The page of somebody who changed nothing under their own name, but under those of others."""
     visit, known = presenter.visit, None
     if actor_id is not None:
-        known = unless_slow(lambda: acted_as(log, actor_id), log, visit.settings.panel_timeout_ms)
+        known = unless_slow(lambda: acted_as(log, actor_id), log, visit.settings.breakdown_timeout_ms)
     if known is None:
         abort(404)
     shown = presenter.actor(TransactionRow(0, None, visit.clock.now, actor_id, known.label, None, None, None))

@@ -50,7 +50,7 @@ class SnapshotPage(Page):
 
 
 @action("record")
-def at_page(visit: Visit, record: RecordRef) -> Any:
+def as_of_page(visit: Visit, record: RecordRef) -> Any:
     """The whole row as it was at a time, and who set each value."""
     presenter = Presenter(visit)
     with visit.reader().reading() as log:

@@ -169,7 +169,7 @@ def in_words(visit: Visit, parsed: ParsedSearch, changes: str, actor_names: dict
     :param changes: what was found.
     """
     form = parsed.form
-    tables = joined([visit.table_label(visit.catalog.ref(name)) for name in form.table.data or []], "or")
+    tables = joined([visit.table_label(visit.catalog.named(name)) for name in form.table.data or []], "or")
     columns = joined(list(form.col.data or []), "or")
     nobody = gettext("an unknown actor")
     actors = [nobody if actor == NOBODY else actor_names.get(actor, actor) for actor in form.actor.data or []]
@@ -210,11 +210,11 @@ def _is_complete(actors: Sequence[tuple[str, str]], chosen: Sequence[str]) -> bo
 
 def _columns(visit: Visit, parsed: ParsedSearch) -> tuple[str, ...]:
     """Columns to suggest: those of the chosen tables that may be searched."""
-    refs = [visit.catalog.ref(name) for name in parsed.form.table.data or []]
+    refs = [visit.catalog.named(name) for name in parsed.form.table.data or []]
     if not refs and parsed.criteria.tables:
         refs = list(parsed.criteria.tables)
     infos = [info for info in (visit.catalog.get(ref) for ref in refs) if info is not None]
-    names = [name for info in infos for name in info.columns if visit.sight.can_see(info.ref, name)]
+    names = [name for info in infos for name in info.columns if visit.sight.can_see(info.name, name)]
     return tuple(dict.fromkeys(names))
 
 

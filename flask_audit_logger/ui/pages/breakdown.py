@@ -87,9 +87,9 @@ WIDTH, HEIGHT, GAP = 600, 80, 1
 
 
 @action("list")
-def panel(visit: Visit, name: str) -> Any:
+def breakdown_part(visit: Visit, name: str) -> Any:
     """A fragment of HTML for the list."""
-    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("panels",)))
+    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("breakdown",)))
     if name not in ("facets", "histogram") or parsed.errors:
         abort(404)
     if name == "facets":
@@ -105,7 +105,7 @@ def facets_shown(visit: Visit, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
     found: dict[str, Facet | None] = {}
     while len(found) < len(names):
         try:
-            with visit.reader().reading(timeout_ms=visit.settings.panel_timeout_ms) as log:
+            with visit.reader().reading(timeout_ms=visit.settings.breakdown_timeout_ms) as log:
                 search = Search.prepare(log, parsed.criteria)
                 for name in names[len(found) :]:
                     found[name] = facet(log, search, name)
@@ -119,7 +119,7 @@ def histogram_shown(visit: Visit, parsed: ParsedSearch) -> HistogramShown | None
     zone_name = parsed.form.tz.data or visit.clock.name
     zone = known_zone(zone_name)
     try:
-        with visit.reader().reading(timeout_ms=visit.settings.panel_timeout_ms) as log:
+        with visit.reader().reading(timeout_ms=visit.settings.breakdown_timeout_ms) as log:
             search = Search.prepare(log, parsed.criteria)
             found = histogram(log, search, zone, zone_name, visit.clock.now)
     except ReadTimeout:

@@ -29,15 +29,15 @@ def help_page(visit: Visit) -> Any:
     presenter = Presenter(visit)
     context = HelpPage(
         **head(visit, gettext("Help"), gettext("Help"), Crumb(gettext("Help"))),
-        tables=tuple((presenter.table(info.ref), _recorded(visit, info)) for info in visit.catalog.audited),
+        tables=tuple((presenter.table(info.name), _recorded(visit, info)) for info in visit.catalog.audited),
     )
     return render(visit, context)
 
 
 def _recorded(visit: Visit, info: Any) -> str:
     """What is left out of the log of a table."""
-    excluded = [visit.column_label(info.ref, name) for name in info.ordered(info.excluded)]
-    masked = [visit.column_label(info.ref, name) for name in info.ordered(info.masked)]
+    excluded = [visit.column_label(info.name, name) for name in info.ordered(info.excluded)]
+    masked = [visit.column_label(info.name, name) for name in info.ordered(info.masked)]
     values = {"excluded": joined(excluded), "masked": joined(masked)}
     if excluded and masked:
         return gettext("without %(excluded)s; values of %(masked)s not recorded", **values)

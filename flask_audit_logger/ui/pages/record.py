@@ -85,7 +85,7 @@ class History:
 
 
 @action("record")
-def history_page(visit: Visit, record: RecordRef) -> Any:
+def record_page(visit: Visit, record: RecordRef) -> Any:
     """Who set each value of a record, and all its versions."""
     parsed = open_search(visit, SearchRules(fixed=FIXED))
     presenter = Presenter(visit)
@@ -274,7 +274,7 @@ def find_origin(visit: Visit, log: Log, record: RecordRef, after: int = 0) -> Ac
     key = visit.catalog.key(record.table)
     if not key or not all(visit.sight.can_see(record.table, name) for name in key):
         return None
-    return unless_slow(lambda: renamed_from(log, record, key, after), log, visit.settings.panel_timeout_ms)
+    return unless_slow(lambda: renamed_from(log, record, key, after), log, visit.settings.breakdown_timeout_ms)
 
 
 def origin_note(visit: Visit, origin: ActivityRow) -> Note:

@@ -170,7 +170,7 @@ def _checked(visit: Visit, log: Log, info: TableInfo, column: PlannedColumn, *, 
     target = visit.catalog.get(ref) if ref is not None else None
     if declared is None or target is None or column.obstacle or not column.then.known or target.key != (key,):
         return column
-    pointed = RecordRef(target.ref, stored_key((as_text(column.then.data),)))
+    pointed = RecordRef(target.name, stored_key((as_text(column.then.data),)))
     if not with_row(log, [pointed], visit.catalog.key):
         return column  # whether it exists is not theirs to know; the database says so when the value is written
     try:
@@ -187,7 +187,7 @@ def _checked(visit: Visit, log: Log, info: TableInfo, column: PlannedColumn, *, 
 
 
 def _hidden(visit: Visit, info: TableInfo, target: dict[str, Any]) -> set[str]:
-    return {name for name in (*target, *info.columns) if not visit.sight.can_see(info.ref, name)}
+    return {name for name in (*target, *info.columns) if not visit.sight.can_see(info.name, name)}
 
 
 def _mappers(visit: Visit) -> Any:
