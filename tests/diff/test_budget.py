@@ -85,6 +85,7 @@ def test_a_list_of_hostile_changes_is_bounded(name):
     assert bytes_shown < 400_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_page_of_hostile_columns_is_bounded(name):
     before, after = map(as_value, HOSTILE[name])
