@@ -124,7 +124,7 @@ def _probe_all(connection: Connection, findings: list[Finding]) -> int:
 
 
 def _logs() -> Iterator[tuple[Engine, MetaData]]:
-    """The application's databases with a log, or with audited tables and no possible log."""
+    """The application's databases that have a log, or audited tables but no support for a log."""
     db = current_app.extensions["audit_logger"].db
     for bind, engine in db.engines.items():
         metadata = db.metadatas.get(bind)

@@ -66,7 +66,7 @@ def gettext(text: str, **values: Any) -> str:
 
 
 def ngettext(one: str, many: str, count: int, **values: Any) -> str:
-    """A text with a number in it: ``%(number)s``, written as the language writes numbers."""
+    """A text with a number: ``%(number)s``, formatted for the language."""
     values.setdefault("number", number(count))
     return str(_filled(language().texts.ngettext(one, many, count), one if count == 1 else many, values))
 
@@ -195,12 +195,12 @@ def _catalogues() -> Any:
 
 
 def number(value: int) -> str:
-    """A whole number with thousands apart."""
+    """A whole number with separators between thousands."""
     return f"{value:,}" if language().is_source else _formatted(value, "#,##0")
 
 
 def decimal(value: float) -> str:
-    """A number with one place after the point."""
+    """A number with one decimal place."""
     return f"{value:,.1f}" if language().is_source else _formatted(value, "#,##0.0")
 
 
@@ -226,7 +226,7 @@ def calendar(moment: dt.datetime, english: str, pattern: str) -> str:
 
 
 def joined(parts: list[str], last: str = "and") -> str:
-    """Words in a row.
+    """A list of words as a phrase.
 
     :param last: ``and`` or ``or``.
     """
@@ -264,7 +264,7 @@ class Counted(Protocol):
 
     @property
     def number(self) -> int:
-        """How many, at least."""
+        """The number, or the cap."""
 
     @property
     def is_capped(self) -> bool:

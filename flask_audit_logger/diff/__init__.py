@@ -1,4 +1,4 @@
-"""The change of a value as typed parts, without database and markup: templates make HTML of them."""
+"""Compare logged values and describe the difference as typed parts, from which templates make HTML."""
 
 from .budget import Budget
 from .fields import diff_field, differs

@@ -1,4 +1,4 @@
-"""What the values of one page may cost: steps of comparing them, and bytes of showing them."""
+"""Limits on the values of one page: steps for comparing them and bytes for showing them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class OutOfSteps(Exception):
-    """A comparison takes more steps than it may."""
+    """A comparison needs more steps than it has left."""
 
 
 @dataclass
@@ -18,9 +18,9 @@ class Steps:
     left: int
 
     def take(self, number: int = 1) -> None:
-        """Take some.
+        """Use up some steps.
 
-        :raises OutOfSteps: if there are not so many.
+        :raises OutOfSteps: if fewer are left.
         """
         if number > self.left:
             raise OutOfSteps
@@ -29,7 +29,7 @@ class Steps:
 
 @dataclass
 class Budget:
-    """What is left for the values of a page; whoever stores values can't make it work or weigh more.
+    """What is left for the values of a page, so that no stored value makes it slow or large.
 
     :param steps: for comparing all of them.
     :param steps_each: for one comparison.
@@ -42,12 +42,12 @@ class Budget:
 
     @classmethod
     def of_list(cls) -> Budget:
-        """That of a page with many changes, each on a few lines."""
+        """The budget of a page with many changes, each on a few lines."""
         return cls(steps=400_000, steps_each=10_000, size=300_000)
 
     @contextmanager
     def comparing(self) -> Iterator[Steps]:
-        """Compare two values. The steps that were taken are taken from the page, even if they were too few."""
+        """Steps for one comparison. Those it uses are taken from the page, also if it gives up."""
         allowed = min(self.steps, self.steps_each)
         steps = Steps(allowed)
         try:

@@ -1,4 +1,4 @@
-"""What happened to one column: its two values compared and shown as their kind asks for."""
+"""The difference between two values of a column, compared and shown according to their kind."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _compared(
     steps: Steps,
     budget: Budget,
 ) -> FieldDiff | None:
-    """What a kind has of its own; ``None`` if it is the two values side by side."""
+    """The comparison that belongs to a kind; ``None`` if its values stand side by side."""
     old, new = before.data, after.data
     if kind is ValueKind.NUMBER:
         delta, percent = (None, None) if is_key else number_delta(old, new)

@@ -1,4 +1,4 @@
-"""Compare two JSON values: paths that changed, items of an array that came, went or moved."""
+"""Compare two JSON values: changed paths, and added, removed or moved items of arrays."""
 
 from __future__ import annotations
 

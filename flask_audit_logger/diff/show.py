@@ -1,4 +1,4 @@
-"""One value made ready for a page: typed parts without markup, in which nothing stored can hide."""
+"""Prepare a value for a page as typed parts without markup, with control characters made visible."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Piece:
 
     @property
     def weight(self) -> int:
-        """About the bytes that it takes on a page."""
+        """Approximate size of its HTML in bytes."""
         size = len(self.text.encode("utf-8", "surrogatepass"))
         return size + 5 * len(_ESCAPED.findall(self.text)) if self.kind == "text" else size + 40
 
@@ -162,7 +162,7 @@ def show_value(
 
 
 def _whole(text: str, budget: Budget, presence: Presence) -> Shown:
-    """A text, or the beginning of one that the page can't carry with its length and digest."""
+    """A text, or its beginning with length and digest if the page has no room for the whole."""
     is_long = needs_block(text)
     if len(text) + 40 * len(_CONTROLS.findall(text)) - 40 * text.count("\n") <= budget.size:
         whole = carried(pieces(text, block=True) if is_long else edge_pieces(text), budget)
@@ -174,7 +174,7 @@ def _whole(text: str, budget: Budget, presence: Presence) -> Shown:
 
 
 def carried(parts: list[Piece], budget: Budget) -> list[Piece] | None:
-    """Take what pieces weigh from the page; ``None`` if that is more than it still carries."""
+    """Take the size of pieces from the budget; ``None`` if too little is left."""
     weight = weight_of(parts)
     if weight > budget.size:
         return None
@@ -183,9 +183,9 @@ def carried(parts: list[Piece], budget: Budget) -> list[Piece] | None:
 
 
 def cut(parts: Iterable[Piece], budget: Budget, least: int, is_whole: bool = True) -> list[Piece]:
-    """The beginning of what the page still carries.
+    """The beginning of pieces, as long as the budget allows.
 
-    :param least: bytes that are shown even if it carries nothing more.
+    :param least: bytes that are shown even if nothing is left.
     :param is_whole: whether the pieces are all there is.
     """
     kept: list[Piece] = []
@@ -203,7 +203,7 @@ def cut(parts: Iterable[Piece], budget: Budget, least: int, is_whole: bool = Tru
 
 
 def weight_of(parts: Iterable[Piece]) -> int:
-    """About the bytes that pieces take on a page."""
+    """Approximate size of the HTML of pieces in bytes."""
     return sum(part.weight for part in parts)
 
 
@@ -227,7 +227,7 @@ def on_a_line(text: str) -> str:
 
 
 def pieces(text: str, *, mark: str = "", block: bool = False, blanks: bool = False) -> list[Piece]:
-    """Take a text apart: controls become badges, blanks can be made visible.
+    """Split a text into pieces: controls become badges, blanks can be made visible.
 
     :param block: line breaks stay line breaks; otherwise they are shown as a sign.
     :param blanks: show every blank, not only line breaks and tabs.
@@ -257,7 +257,7 @@ def visible(text: str) -> str:
 
 
 def edge_pieces(text: str, *, mark: str = "") -> list[Piece]:
-    """Take a short text apart; blanks at its ends, which nobody would see, are shown."""
+    """Split a short text into pieces; blanks at its ends are shown, as nobody would see them."""
     inner = text.strip(" \u00a0\t\n\r")
     if not inner:
         return pieces(text, mark=mark, blanks=True)
@@ -270,7 +270,7 @@ def edge_pieces(text: str, *, mark: str = "") -> list[Piece]:
 
 
 def difference_notes(old: str, new: str) -> tuple[str, ...]:
-    """Say so when two texts differ in a way that is easily missed."""
+    """Notes on differences between two texts that are easily missed."""
     if old == new or len(old) + len(new) > MAX_NOTED:
         return ()
     if "".join(old.split()) == "".join(new.split()):

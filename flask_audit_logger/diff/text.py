@@ -120,7 +120,7 @@ def _script(old: Sequence[str], new: Sequence[str], allowed: Steps) -> list[tupl
 
 
 def _search(a: list[int], b: list[int], allowed: Steps) -> list[dict[int, int]] | None:
-    """Find the furthest reach on each diagonal, one edit more each round, until the end is reached."""
+    """Find the furthest point on each diagonal, with one more edit each round, until the end is reached."""
     furthest = {1: 0}
     trace: list[dict[int, int]] = []
     steps = 0
@@ -262,7 +262,7 @@ def diff_texts(column: str, old: str, new: str, brief: bool, steps: Steps, budge
 def _marked_runs(
     runs: Sequence[Run], blanks: bool, budget: Budget
 ) -> tuple[tuple[str, tuple[Piece, ...], int], ...] | None:
-    """The runs as pieces; ``None`` if the page can't carry them."""
+    """The runs as pieces; ``None`` if the page has no room for them."""
     shown = [(run.kind, _run_pieces(run, blanks), run.lines) for run in folded(runs)]
     if carried([piece for _, parts, _ in shown for piece in parts], budget) is None:
         return None

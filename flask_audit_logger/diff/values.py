@@ -1,4 +1,4 @@
-"""Logged values in Python: JSON read and written without loss, and the marks of the trigger understood."""
+"""Read logged values: JSON without loss of precision, and the marks that triggers write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 class Presence(enum.Enum):
-    """What there is of a value. These six must never look alike."""
+    """Whether there is a value, and why not. These six must never look alike."""
 
     VALUE = "value"
     NULL = "null"
@@ -184,7 +184,7 @@ def _end_of_value(text: str, position: int) -> int:
 
 
 class _Full(Exception):
-    """As much was written as is wanted."""
+    """Enough characters have been written."""
 
 
 def _write(data: Any, put: Callable[[str], None], left: int) -> int:

@@ -1,1 +1,1 @@
-"""Is everything logged, who could tamper with the log, and recording rows from before auditing."""
+"""Check that everything is logged and who could tamper with it, and record rows from before auditing."""

@@ -1,4 +1,4 @@
-"""Recording the rows that existed before auditing began, in batches."""
+"""Record the rows that existed before auditing began, in batches."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def risks(connection: Connection, metadata: MetaData) -> list[str]:
 
 
 def probe(connection: Connection, triggers: Triggers) -> Iterator[ProbeResult]:
-    """Insert, update and delete one existing row: the only proof that the triggers log it.
+    """Insert, update and delete one existing row, the only proof that its triggers work.
 
     TRUNCATE is not tried, because it locks the table for everybody.
 

@@ -43,7 +43,7 @@ def action(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def guard() -> Any:
-    """Let a request in or answer it. Runs before every page of the blueprint."""
+    """Grant a request or answer it with a refusal. Runs before every page of the blueprint."""
     # who looks and what they may see is usually asked of the database as well
     with unavailable_translated():
         return _decide(current_visit())
@@ -66,7 +66,7 @@ def _decide(visit: Visit) -> Any:
 
 
 def find_target() -> Any:
-    """What a request is about: a :class:`RecordRef`, an id, an actor, or ``None``."""
+    """The target of a request: a :class:`RecordRef`, an id, an actor, or ``None``."""
     values = request.view_args or {}
     return next((values[name] for name in ("record", "change", "transaction_id", "actor") if name in values), None)
 
@@ -90,7 +90,7 @@ REMEMBERED = 1000
 
 
 def report_view(response: Response) -> Response:
-    """Tell the application. If it has to know and can't be told, the page is not shown."""
+    """Call ``on_view``. If it fails and ``view_log_required`` is set, the page is not shown."""
     visit = current_visit()
     hook = visit.ui.on_view
     if hook is None or (request.endpoint or "").rpartition(".")[2] in OPEN_ENDPOINTS:

@@ -116,7 +116,7 @@ def make_blueprint(name: str) -> Blueprint:
 
 
 def find_record(_endpoint: str | None, values: dict[str, Any] | None) -> None:
-    """Give a page the record in place of its table and key."""
+    """Pass a page its record in place of table and key."""
     if values and "table" in values and "key" in values:
         schema, name = values.pop("table")
         table = TableName(schema or current_visit().catalog.default_schema, name)

@@ -28,7 +28,7 @@ MAX_QUERY = 4096
 
 @dataclass(frozen=True)
 class ParsedSearch:
-    """What was asked for. With errors there are no criteria to use."""
+    """The filters of a request as form, parameters and criteria; there are no criteria if a filter is wrong."""
 
     form: FilterForm
     args: MultiDict[str, str]
@@ -36,18 +36,18 @@ class ParsedSearch:
     ignored: tuple[str, ...]
     criteria: Criteria
     paging: Paging
-    #: The period that holds because none was asked for.
+    #: The period in effect because none was asked for.
     assumed_period: str | None = None
 
     @property
     def period(self) -> str | None:
-        """The named period that holds."""
+        """The named period in effect."""
         return self.form.period.data or self.assumed_period
 
 
 @dataclass(frozen=True)
 class SearchRules:
-    """What a page does with the form.
+    """How a page uses the filter form.
 
     :param default_period: holds when no period is asked for.
     :param fixed: filters the page sets itself; they are not parameters of it.
@@ -230,17 +230,17 @@ def without(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
 
 
 def added(args: MultiDict[str, str], name: str, value: str) -> dict[str, Any]:
-    """The parameters with one value more of a filter."""
+    """The parameters with one more value of a filter."""
     return changed(args, **{name: list(dict.fromkeys([*args.getlist(name), value]))})
 
 
 def filled(values: dict[str, Any]) -> dict[str, Any]:
-    """Parameters without empty ones."""
+    """The parameters that are not empty."""
     return {name: value for name, value in values.items() if value not in (None, "", [], [""])}
 
 
 def pinned(visit: Visit, parsed: ParsedSearch) -> dict[str, Any]:
-    """The parameters with exact times in place of a period, to the second; what is open ends now."""
+    """The parameters with exact times, to the second, in place of a period; an open period ends now."""
     name = parsed.form.tz.data or visit.clock.name
     zone, second = known_zone(name), dt.timedelta(seconds=1)
     since, until = parsed.criteria.since, parsed.criteria.until
@@ -307,7 +307,7 @@ _CHIP_NAMES = {
 
 
 def chips(visit: Visit, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
-    """The active filters, each with the address that lacks only it."""
+    """The active filters, each with the address of the list without it."""
     found = []
     for name in parsed.form.NARROWING:
         for value in parsed.args.getlist(name):

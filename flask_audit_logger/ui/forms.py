@@ -39,7 +39,7 @@ class TranslatedMeta(DefaultMeta):
 
 
 def clean(_form: Form, field: Any) -> None:
-    """Refuse what can't be part of any name or value that is searched for."""
+    """Refuse characters that no searched name or value can have."""
     values = field.data if isinstance(field.data, list) else [field.data or ""]
     if len(values) > MAX_VALUES:
         raise ValidationError(gettext("Give at most %(most)s values.", most=MAX_VALUES))
@@ -80,7 +80,7 @@ class ChoiceField(StringField):
             self.data = valuelist[0]
 
     def assume(self, value: str) -> None:
-        """Offer an option as the default: it is sent as an empty value."""
+        """Make an option the default, which is sent as an empty value."""
         names = dict(self.options)
         self.options = [("", names[value]), *(option for option in self.options if option[0] not in ("", value))]
 

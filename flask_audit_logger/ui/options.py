@@ -125,7 +125,7 @@ class ViewEvent:
 
 
 class Audited(Protocol):
-    """What the pages need of an :class:`AuditLogger`."""
+    """The part of an :class:`AuditLogger` that the pages use."""
 
     @property
     def db(self) -> Any:

@@ -1,4 +1,4 @@
-"""From rows of the log to what a page shows."""
+"""Turn rows of the log into the values that templates show: names, links, and what the viewer may not see."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class RecordNames:
         return self._labels.get(record) if earlier is None else _label(earlier)
 
     def forget(self) -> None:
-        """Make room for others."""
+        """Forget all names, to limit memory."""
         self._labels.clear()
         self._logged.clear()
 
 
 def labelled(name: str, hook: Callable[[set[Any]], Mapping[Any, Label]], wanted: set[Any]) -> dict[Any, Label]:
-    """The names that a hook gives; the page shows keys for the others."""
+    """The labels returned by a hook; the page shows the keys of the others."""
 
     def labels() -> dict[Any, Label]:
         answer = hook(wanted)
@@ -306,7 +306,7 @@ class Presenter:
         return telling or ordered
 
     def _tells(self, table: TableName, column: str, data: Any) -> bool:
-        """Whether a value of a new or deleted record is worth a place on a list."""
+        """Whether a value of a new or deleted record is shown on a list."""
         return data not in (None, "", [], {}) and as_value(data) != MASKED and self.visit.sight.can_see(table, column)
 
     def _actor_href(self, actor_id: str | None) -> str | None:

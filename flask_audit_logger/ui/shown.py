@@ -1,4 +1,4 @@
-"""What pages are made of, as frozen values that templates show."""
+"""The frozen values that templates show: activities, records, actors, fields, and the parts of a page."""
 
 from __future__ import annotations
 

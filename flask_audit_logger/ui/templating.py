@@ -1,4 +1,4 @@
-"""Rendering of pages, and the pages that say one thing only."""
+"""Render pages, and the pages with one message: refused, not found, too slow, no log."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def apart(delta: str | Span) -> str:
 
 
 def grouped_by_mark(parts: Iterable[Piece]) -> list[tuple[str, list[Piece]]]:
-    """Pieces in stretches of one mark."""
+    """Group neighbouring pieces with the same mark."""
     return [(mark, list(group)) for mark, group in groupby(parts, key=lambda piece: piece.mark)]
 
 
@@ -221,7 +221,7 @@ def crumbs(visit: Visit, *steps: Crumb) -> tuple[Crumb, ...]:
 
 
 def refused(visit: Visit, action: str | None) -> Any:
-    """The viewer may not see this. Why is said only to developers."""
+    """The page of a refusal. Its reason is shown only to developers."""
     details: tuple[str, ...] = ()
     if current_app.debug:
         if visit.ui.permission is None:
@@ -240,7 +240,7 @@ def not_signed_in(visit: Visit) -> Any:
 
 
 def not_found(visit: Visit) -> Any:
-    """There is nothing here, or nothing the viewer may see: both look the same."""
+    """Nothing is here, or nothing the viewer may see; both look the same."""
     text = gettext("The audit log has nothing at this address, or you are not allowed to see it.")
     options = [Option(gettext("All changes"), visit.links.activities())]
     return message(visit, 404, gettext("Nothing here"), text, options=options)

@@ -1,4 +1,4 @@
-"""Times as the viewer reads and types them, and named periods as exact bounds."""
+"""Times as the viewer reads and types them, and the exact limits of named periods."""
 
 from __future__ import annotations
 

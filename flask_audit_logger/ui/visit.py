@@ -1,4 +1,4 @@
-"""One request to the pages: who looks, what they may see, the clock, the links and the log."""
+"""One request to the pages: the viewer, what they may see, the clock, the links and the reader of the log."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class Visit:
         self.ui = site.ui
         self.audit_logger = site.audit_logger
         self.settings = site.settings
-        #: Who looks; unknown until :meth:`identify`.
+        #: The viewer; unknown until :meth:`identify`.
         self.viewer: Viewer | None = None
         #: What the permission callback is asked for, and about what.
         self.action: str | None = None
@@ -212,12 +212,12 @@ class Visit:
         return not getattr(_login_user(), "is_authenticated", False)
 
     def identify(self) -> None:
-        """Find out who looks, once."""
+        """Set the viewer, once for each request."""
         if not self._is_identified:
             self.viewer, self._is_identified = self._find_viewer(), True
 
     def ask(self, action: str, target: Any = None) -> Any:
-        """What the permission callback answers; asked once for each action and target."""
+        """The answer of the permission callback, asked once for each action and target."""
         key = (action, target)
         if key not in self._answers:
             self._answers[key] = self.ui.permission(action, target) if self.ui.permission is not None else None

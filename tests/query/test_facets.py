@@ -88,7 +88,14 @@ def test_an_actor_has_the_name_of_the_newest_transaction(shop):
         assert [value.key for value in facet(log, Search(Criteria()), "table").values] == [("public", "categories")]
 
 
-STEPS = {"1 minute": "minute", "15 minutes": "hour", "1 day": "day", "8 days": "week", "40 days": "month"}
+STEPS = {
+    "1 minute": "minute",
+    "15 minutes": "hour",
+    "1 day": "day",
+    "8 days": "week",
+    "40 days": "month",
+    "400 days": "year",
+}
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -116,6 +123,26 @@ def test_the_bars_are_the_list_cut_by_the_clock(shop, zone):
 
 def bounded(criteria):
     return f"t.issued_at >= '{criteria.since.isoformat()}' AND t.issued_at < '{criteria.until.isoformat()}'"
+
+
+def test_a_chart_without_period_reaches_from_the_first_change_to_the_last(shop):
+    """Also if the last one begins a bar and is later than the page; what is out of scope adds nothing."""
+    spread(shop, "1 day")
+    shop.sql("UPDATE transaction SET issued_at = '2027-01-01Z' WHERE id = (SELECT max(id) FROM transaction)")
+    with reading(shop) as log:
+        found = histogram(log, Search(Criteria()), dt.UTC, "UTC", BEGIN)
+    assert sum(bar.number for bar in found.bars) == shop.sql("SELECT count(*) FROM activity")[0][0]
+    with reading(shop, only(CATEGORIES)) as log:
+        found = histogram(log, Search(Criteria()), dt.UTC, "UTC", BEGIN)
+    times = f"SELECT min(t.issued_at) FROM {JOINED} WHERE table_name = 'categories'"
+    assert found.bars[0].start == shop.sql(times)[0][0] > BEGIN
+
+
+def test_an_hour_has_sixty_bars(shop):
+    criteria = Criteria(since=BEGIN, until=BEGIN + dt.timedelta(hours=1))
+    with reading(shop) as log:
+        found = histogram(log, Search.prepare(log, criteria), dt.UTC, "UTC", BEGIN)
+    assert (found.unit, len(found.bars)) == ("minute", MOST_BARS)
 
 
 def test_what_nobody_did_has_no_bars(shop):

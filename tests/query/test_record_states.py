@@ -91,6 +91,17 @@ def test_a_point_is_a_change_a_time_or_an_end(lived):
         assert record_states(log, record, NEWEST, OLDEST, key=KEY) == [None, None]
 
 
+def test_nobody_is_named_for_a_value_that_nobody_logged(shop):
+    record = record_of(TABLES[0], 1)
+    shop.sql("INSERT INTO whole (id, name, price) VALUES (1, 'a', 1)")
+    shop.sql("SET LOCAL session_replication_role = replica; UPDATE whole SET price = 9 WHERE id = 1")
+    shop.sql("UPDATE whole SET name = 'b' WHERE id = 1")
+    with reading(shop) as log:
+        (state,) = record_states(log, record, NEWEST, key=KEY)
+    assert state.setter("price") is None and state.is_changed("price") and state.row["price"] == 9
+    assert state.setter("name").id == state.version.id
+
+
 def test_a_value_was_set_by_a_change_of_its_own_life(lived):
     shop, _ = lived
     record = record_of(TABLES[1], 1)
@@ -204,6 +215,8 @@ STEPS = st.tuples(st.sampled_from(["name", "price", "name", "price", "delete", "
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=1, max_size=14), table=st.sampled_from(TABLES), key=st.sampled_from([1, 2]))
 @example([("name", 2), ("rename", 2), ("rename", 1), ("name", 1), ("name", 1)], TABLES[1], 1)
+@example([("name", 2), ("rename", 2), ("name", 1), ("price", 1), ("price", 1), ("delete", 1)], TABLES[1], 1)
+@example([("name", 1), ("truncate", 1), ("truncate", 1), ("name", 1)], TABLES[0], 1)
 def test_any_lives_are_told_as_a_model_tells_them(shop, steps, table, key):
     """Keys that are used again, given to another record and emptied away; whole rows logged or what changed."""
     engine = plain_engine(shop.application.app.config["SQLALCHEMY_DATABASE_URI"])

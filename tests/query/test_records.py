@@ -123,6 +123,30 @@ def test_a_record_has_the_name_it_had_last(shop):
         assert set(names(log, asked)) == {record_of(CATEGORIES, 1)}, "of others nothing is told"
 
 
+def test_a_name_is_the_first_of_the_columns_that_has_one(shop):
+    """A text or a number; what is neither, such as an object, names nothing."""
+    shop.sql("UPDATE products SET price = 7.50, attributes = '{\"a\"\\: 1}' WHERE id = 1")
+    record = record_of(PRODUCTS, 1)
+    for columns, name in ((("description", "name"), "p1"), (("price", "name"), "7.50"), (("attributes",), None)):
+        with reading(shop) as log:
+            found = names_of(log, {record: None}, lambda table, columns=columns: columns, KEYS.__getitem__)
+        assert found[record].newest.name == name
+
+
+def test_a_key_that_was_taken_from_another_record_does_not_bring_the_name_of_an_earlier_life(shop):
+    """Its table was emptied right after the one change of that life."""
+    record = record_of(CATEGORIES, 5)
+    shop.sql("INSERT INTO categories (id, name) VALUES (5, 'emptied')")
+    shop.sql("TRUNCATE categories CASCADE")
+    shop.sql("INSERT INTO categories (id, name) VALUES (6, 'present')")
+    shop.sql("UPDATE categories SET id = 5 WHERE id = 6")
+    shop.sql("UPDATE categories SET name = 'present' || '!' WHERE id = 5")
+    first = own(shop, "categories", 5)[-1]
+    with reading(shop) as log:
+        found = names(log, {record: first})[record]
+    assert (found.newest.name, found.before(first).name) == ("present!", "emptied")
+
+
 def test_each_life_of_a_key_has_its_own_name(shop):
     """Lives end by a deletion, by emptying the table, and unseen before an insert."""
     lives, record = {}, record_of(CATEGORIES, 5)

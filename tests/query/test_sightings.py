@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from flask_audit_logger.query import sightings
 from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.feed import Search
 from flask_audit_logger.query.sightings import KnownActor, Sighting, acted_as, addresses, known_actors, sighting, work
@@ -40,6 +41,10 @@ def test_actors_are_listed_once_with_their_last_name(shop):
         assert known_actors(log, limit=2) == everybody[:2]
         assert acted_as(log, str(BOB)) == KnownActor(str(BOB), "Bob Stone")
         assert acted_as(log, str(ANN)) is None
+    with shop.acting(CLEO, impersonator=shop.models.User(id=BOB, name="Bob, renamed")) as session:
+        session.get(shop.models.Product, 1).name = "d"
+    with reading(shop) as log:
+        assert acted_as(log, str(BOB)) == KnownActor(str(BOB), "Bob, renamed")
     with reading(shop, only(CATEGORIES)) as log:
         assert acted_as(log, str(BOB)) is None, "what was done as another is out of scope"
 
@@ -80,3 +85,23 @@ def test_sums_by_table_verb_and_hour_are_those_of_sql(shop):
             assert dict(found.hours) == {(day, hour): number for day, hour, number in hours}
             assert not found.is_cut
         assert work(log, Search(Criteria(), is_empty=True), zone).tallies == ()
+
+
+def test_what_happened_in_one_hour_is_added_up(shop):
+    shop.sql("UPDATE transaction SET issued_at = '2026-02-27 22\\:30Z'")
+    with reading(shop) as log:
+        found = work(log, Search(Criteria()), "UTC")
+    assert dict(found.hours) == {(4, 22): shop.sql("SELECT count(*) FROM activity")[0][0]}
+
+
+def test_only_the_newest_are_looked_at(shop, monkeypatch):
+    total = shop.sql("SELECT count(*) FROM activity")[0][0]
+    for looked_at, counted, is_cut in ((total + 1, total, False), (total - 1, total - 1, True)):
+        monkeypatch.setattr(sightings, "LOOKED_AT", looked_at)
+        with reading(shop) as log:
+            found = work(log, Search(Criteria()), "UTC")
+        assert (sum(tally.number for tally in found.tallies), found.is_cut) == (counted, is_cut)
+    monkeypatch.setattr(sightings, "LOOKED_AT", 1)
+    with reading(shop) as log:
+        assert addresses(log, str(ANN)) == [("2001:db8::9", 1)]
+        assert [(t.table, t.verb) for t in work(log, Search(Criteria()), "UTC").tallies] == [(PRODUCTS, "update")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from flask_audit_logger.query import summaries
 from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.feed import Count, Search
 from flask_audit_logger.query.paging import Cursor, Paging
@@ -36,6 +37,7 @@ def shop(create_app):
             "INSERT INTO products (id) VALUES (36)",
             "UPDATE products SET stock = 5 WHERE id <= 20",
             "UPDATE products SET stock = 6, name = 'b' WHERE id <= 3",
+            "UPDATE products SET description = 'of this one only' WHERE id = 20",
             "UPDATE categories SET name = 'b' WHERE id < 3",
             "DELETE FROM categories WHERE id > 5",
             "TRUNCATE order_items",
@@ -66,6 +68,26 @@ def test_a_summary_adds_up_what_sql_counts(shop):
         assert first.rows == Count(6, is_capped=True)
         assert [(tally.verb, tally.number) for tally in first.tallies] == [("insert", 6)]
         assert summarized(log, newest(shop) + 1)[0] is None
+
+
+def test_a_summary_says_how_many_rows_it_does_not_tell(shop, monkeypatch):
+    with reading(shop) as log:
+        _, whole = summarized(log, newest(shop))
+    monkeypatch.setattr(summaries, "SUMMARY_LINES", 2)
+    with reading(shop) as log:
+        _, summary = summarized(log, newest(shop))
+    assert summary.tallies == whole.tallies[:2] and summary.rows == whole.rows
+    assert summary.untold == sum(tally.number for tally in whole.tallies[2:])
+
+
+def test_new_rows_are_added_up_whatever_columns_the_table_had_then(shop):
+    shop.sql(
+        "INSERT INTO categories (id) VALUES (21); ALTER TABLE categories ADD COLUMN colour text;"
+        " INSERT INTO categories (id) VALUES (22)"
+    )
+    with reading(shop) as log:
+        _, summary = summarized(log, newest(shop))
+    assert [(tally.table, tally.verb, tally.number) for tally in summary.tallies] == [(CATEGORIES, "insert", 2)]
 
 
 def test_a_reader_with_a_scope_gets_the_sum_of_what_they_see(shop):

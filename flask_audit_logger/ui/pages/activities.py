@@ -197,7 +197,7 @@ def _breakdown(visit: Visit, parsed: ParsedSearch) -> tuple[str, str, str]:
 
 
 def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:
-    """What can be done from here."""
+    """The links to other pages about this change."""
     record, links = row.record, visit.links
     if record is None:
         return ()

@@ -81,7 +81,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return visit.links.actor(actor_id, args, anchor=anchor)
 
-    label = seen.label if actor_id is not None else None  # nobody has the name of the last of them
+    label = seen.label if actor_id is not None else None  # actors that were not recorded have no name in common
     shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, label, None, None, None))
     name = gettext("%(name)s (deleted)", name=shown.label) if shown.is_deleted else shown.label
     verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in done.tallies)))
@@ -115,7 +115,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
 
 
 def _only_as_others(presenter: Presenter, log: Log, actor_id: str | None) -> Any:
-    """The page of somebody who changed nothing under their own name, but under those of others."""
+    """The page of an actor who acted only as an impersonator."""
     visit, known = presenter.visit, None
     if actor_id is not None:
         known = unless_slow(lambda: acted_as(log, actor_id), log, visit.settings.breakdown_timeout_ms)
@@ -147,7 +147,7 @@ def _own_record(visit: Visit, actor_id: str | None) -> tuple[Option, ...]:
 
 
 def _impersonated(visit: Visit, actor_id: str | None) -> tuple[Option, ...]:
-    """What they did under the names of others."""
+    """The link to what they did as an impersonator."""
     if actor_id is None:
         return ()
     return (Option(gettext("Impersonated by this user"), visit.links.activities({"impersonator": actor_id})),)

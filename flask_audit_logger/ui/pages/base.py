@@ -1,4 +1,4 @@
-"""What several pages share."""
+"""What several pages share: reading the filters, heads and breadcrumbs, counts, and the facts of a transaction."""
 
 from __future__ import annotations
 

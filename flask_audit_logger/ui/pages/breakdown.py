@@ -88,7 +88,7 @@ WIDTH, HEIGHT, GAP = 600, 80, 1
 
 @action("list")
 def breakdown_part(visit: Visit, name: str) -> Any:
-    """A fragment of HTML for the list."""
+    """One part of the breakdown, as HTML that the list loads."""
     parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("breakdown",)))
     if name not in ("facets", "histogram") or parsed.errors:
         abort(404)
@@ -100,7 +100,7 @@ def breakdown_part(visit: Visit, name: str) -> Any:
 
 
 def facets_shown(visit: Visit, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
-    """All facets; one that takes too long says so."""
+    """All facets; one that takes too long is marked so."""
     names = [name for name in FACETS if name != "addr" or visit.sight.can_see_fact("client_addr")]
     found: dict[str, Facet | None] = {}
     while len(found) < len(names):

@@ -82,7 +82,7 @@ class Side:
 
 @action("compare")
 def compare_page(visit: Visit, record: RecordRef) -> Any:
-    """What differs between two versions of a record."""
+    """Compare two versions of a record."""
     wanted = {name: request.args.get(name, default) for name, default in (("from", "first"), ("to", "last"))}
     show_all = request.args.get("all") == "1"
     presenter = Presenter(visit)
@@ -130,7 +130,7 @@ def compare_page(visit: Visit, record: RecordRef) -> Any:
 
 
 def _compare_notes(sides: dict[str, Side], hidden: int, *shown: list[str]) -> tuple[str, ...]:
-    """What the page doesn't say: of how many columns, and why."""
+    """How many columns are left out, and why."""
     notes = [more_columns(sum(max(0, len(names) - MANY) for names in shown))]
     notes += dict.fromkeys(incomplete(side.state) for side in sides.values() if side.state is not None)
     if hidden:

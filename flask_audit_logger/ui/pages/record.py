@@ -141,7 +141,7 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
 
 
 def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
-    """Everything the page needs. What may fail comes last, as nothing can be read after it."""
+    """Everything the page needs. Reads that may time out come last, as nothing can be read after one."""
     visit = presenter.visit
     (state,) = record_states(log, record, NEWEST, key=visit.catalog.key(record.table))
     if state is None:
@@ -196,7 +196,7 @@ def _key_parts(visit: Visit, record: RecordRef) -> tuple[tuple[str, str], ...]:
 def _values(
     presenter: Presenter, record: RecordRef, found: History, link: Any
 ) -> tuple[list[CurrentValue], list[CurrentValue], int]:
-    """The values a record has now: those that were changed since it was made, the others, and how many aren't shown."""
+    """The present values: those changed since the record was made, the others, and how many are not shown."""
     visit, table, state = presenter.visit, record.table, found.state
     is_renamed = renamed_to(state.version, visit.catalog.key(table)) is not None
     can_revert = found.newest.is_seen and not is_renamed and visit.can_revert(record)
@@ -226,7 +226,7 @@ def _values(
 def _chart(
     visit: Visit, record: RecordRef, parsed: ParsedSearch, page: Slice[ActivityRow] | None, state: RecordState
 ) -> SparklineShown | None:
-    """The course of the one column that is asked for, if it is a number that means something."""
+    """The chart of the column that is asked for, if it is a number and no key."""
     columns = parsed.form.col.data or []
     info = visit.catalog.column(record.table, columns[0]) if len(columns) == 1 else None
     if page is None or not page.rows or info is None or info.kind is not ValueKind.NUMBER or info.is_name:
@@ -256,7 +256,7 @@ def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
 
 
 def incomplete(state: RecordState) -> str | None:
-    """That the log has only some of the columns."""
+    """A note that the log lacks some of the columns."""
     if not state.is_incomplete:
         return None
     return gettext("The log has only the changed columns; the values of the others are unknown.")
@@ -297,7 +297,7 @@ def without_history(visit: Visit, presenter: Presenter, record: RecordRef, origi
 
 
 def drift_notes(visit: Visit, record: RecordRef, found: Drift) -> list[Note]:
-    """Say so if the row is not what the log says."""
+    """Notes on differences between the row and the log."""
     visible_columns = [name for name in found.columns if visit.sight.can_see(record.table, name)]
     names = ", ".join(visit.column_label(record.table, name) for name in visible_columns)
     texts = {
@@ -317,7 +317,7 @@ def drift_notes(visit: Visit, record: RecordRef, found: Drift) -> list[Note]:
 
 
 def end_notes(visit: Visit, record: RecordRef, newest: ActivityRow, others: Iterable[ActivityRow] = ()) -> list[Note]:
-    """Where the record is that has the key no longer.
+    """Notes on what became of the record if it no longer has the key.
 
     :param newest: the last change of the record.
     :param others: those before it that are on the page: its key may have been taken from it and given to another.

@@ -164,7 +164,7 @@ def _propose(presenter: Presenter, log: Log, info: TableInfo, record: RecordRef)
 
 
 def _checked(visit: Visit, log: Log, info: TableInfo, column: PlannedColumn, *, is_restore: bool) -> PlannedColumn:
-    """A foreign key whose row is gone can't be put back."""
+    """The column, refused if it is a foreign key whose row is gone."""
     declared = info.columns.get(column.name)
     ref, key = declared.target if declared is not None and declared.target is not None else (None, None)
     target = visit.catalog.get(ref) if ref is not None else None

@@ -163,7 +163,7 @@ def list_page(visit: Visit) -> Any:
 
 @action("transaction")
 def detail_page(visit: Visit, transaction_id: int) -> Any:
-    """Who, from where, why; what it changed, summed up; and its rows."""
+    """One transaction: who made it, from where and why, a summary of its changes, and its rows."""
     base = Criteria(transactions=(transaction_id,))
     parsed = open_search(visit, SearchRules(fixed=FIXED, base=base))
     if "sort" not in parsed.args:
@@ -234,7 +234,7 @@ def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableName
 def _same(
     presenter: Presenter, log: Log, transaction_id: int, summary: Summary
 ) -> tuple[tuple[SameShown, ...], str | None]:
-    """What was done to many rows alike. The last read of the page: it may be given up."""
+    """Changes that many rows have in common. The last read of the page, as it may time out."""
     if not any(tally.verb == "update" and tally.number > 1 for tally in summary.tallies):
         return (), None
     found = unless_slow(lambda: same_changes(log, transaction_id), log, SAME_TIMEOUT_MS)
@@ -296,7 +296,7 @@ UNDO_ROWS = 10_000
 
 @action("undo_sql")
 def undo_file(visit: Visit, transaction_id: int) -> Any:
-    """The script; it changes nothing as it is."""
+    """The script as a download. It ends in ROLLBACK, so it changes nothing as it is."""
     search = Search(Criteria(transactions=(transaction_id,)))
     with ExitStack() as stack:
         log = stack.enter_context(visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms))
