@@ -163,6 +163,12 @@ def listed(html: str) -> list[int]:
     return list(dict.fromkeys(int(number) for number in re.findall(r'href="[^"]*/activity/\d+\.(\d+)"', rows)))
 
 
+def row_of(html: str, activity: int) -> str:
+    """What the list says about an activity."""
+    rows = html.partition("<tbody")[2].split("<tr ")
+    return text_of(next(row for row in rows if re.search(rf'/activity/\d+\.{activity}"', row)).partition(">")[2])
+
+
 def links(html: str) -> list[str]:
     """Addresses of the links of a page."""
     return [unescape(href) for href in re.findall(r'<a\b[^>]*\bhref="([^"]*)"', html)]

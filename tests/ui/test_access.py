@@ -133,3 +133,14 @@ def test_a_link_to_an_actor_or_a_transaction_is_there_if_its_page_would_open(new
     assert len(asked) == len(set(asked)), "each question is asked once"
     for path, status in ((f"/actor/{BOB}", 200), (f"/actor/{ANN}", 403), (f"/transaction/{own}", 200)):
         assert shop.get(path).status_code == status, path
+
+
+def test_tabs_lead_only_where_the_viewer_may_go(new_shop):
+    shop = new_shop(permission=lambda action, target: action == "list")
+    assert not [href for href in links(shop.page("/")) if "/help" in href or "/transactions" in href]
+
+
+def test_only_true_offers_a_page(new_shop):
+    """A callback that returns something else by mistake offers no link that its page would refuse."""
+    shop = new_shop(permission=lambda action, target: True if action == "list" else "yes")
+    assert not [href for href in links(shop.page("/")) if "/help" in href or "/transactions" in href]

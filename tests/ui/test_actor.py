@@ -1,4 +1,4 @@
-"""Promise: the page of an actor says at which hours they work and what they did under other names."""
+"""Promise: the page of an actor counts what they did, says at which hours, and what they did under other names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from tests.ui.shop import ANN, BOB, CLEO, links, make_history
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history, text_of
 
 
 def grid(html):
@@ -78,3 +78,31 @@ def test_the_own_record_is_linked_only_if_accounts_are_audited(shop):
     html = shop.page("/actor/2")
     assert "Changes to this user&#39;s own record" in html and "/audit/record/users/2" in links(html)
     assert "/audit/record/users" not in shop.page("/actor/~none").partition("audit-results")[0]
+
+
+def test_an_actor_page_counts_by_table_and_kind(shop):
+    html = shop.page("/actor/1")
+    text = text_of(html)
+    assert "<h1>Ann Price</h1>" in html
+    assert "Table Created Deleted Categories 2 – Products 2 1" in text
+    assert "192.0.2.1" in text
+    assert shop.ids("/actor/1") == [
+        a.id for a in reversed(shop.application.activities()) if a.transaction.actor_id == ANN
+    ]
+    assert "Actor not recorded" in shop.page("/actor/~none")
+    for unknown in ("4711", "ann", "99999999999999999999", "~41"):
+        shop.page(f"/actor/{unknown}", 404)
+
+
+def test_an_actor_who_is_gone_keeps_a_name(shop):
+    with shop.acting(BOB) as session:
+        session.delete(session.get(shop.models.User, CLEO))
+    assert "<h1>Cleo D’Angelo</h1>" in shop.page("/actor/3").replace("&#39;", "'")
+
+
+def test_who_left_long_ago_has_a_page_with_changes(shop):
+    """The page of an actor starts with all time."""
+    shop.sql("UPDATE transaction SET issued_at = issued_at - interval '3 years'")
+    html = shop.page(f"/actor/{CLEO}")
+    assert "Order items" in text_of(html.partition('id="audit-results"')[2])
+    assert "No changes match" in shop.page(f"/actor/{CLEO}?period=30d")

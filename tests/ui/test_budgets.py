@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 import flask_audit_logger
+from flask_audit_logger.query.reader import AuditReader
 from tests.support.server import both_drivers
-from tests.ui.shop import make_history
+from tests.ui.shop import BOB, make_history
 
 STATIC = Path(flask_audit_logger.__file__).parent / "static"
 
@@ -102,3 +103,59 @@ def test_weight_of_a_list_page(busy):
 @pytest.mark.parametrize(("name", "most"), [("audit.css", 20_000), ("audit.js", 12_000)])
 def test_weight_of_style_and_script(name, most):
     assert (STATIC / name).stat().st_size <= most
+
+
+def count_statements(shop, path):
+    seen = []
+    with shop.application.app.app_context():
+        engine = shop.db.engine
+
+    def note(conn, cursor, statement, *rest):
+        # the user of the request is loaded by the application, not by us
+        if "FROM users" not in statement:
+            seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        shop.page(path)
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/?period=all", 4),
+        ("/", 5),
+        ("/activity/5", 5),
+        ("/record/products/42", 6),
+        ("/transaction/5", 6),
+        ("/actor/1?period=all", 8),
+    ],
+)
+def test_pages_ask_the_database_little(shop, path, most):
+    """The budget of a page; no page skips rows or counts all of them."""
+    shop.page("/")  # the list of actors is kept for a minute
+    statements = count_statements(shop, path)
+    assert len(statements) <= most, "\n".join(statements)
+    assert not any("OFFSET" in s.upper() and "ISSUED_AT" not in s.upper() for s in statements)
+
+
+def test_reading_the_log_is_not_stamped(shop):
+    """Who reads changes nothing: no actor is looked up and nothing is sent for the connection that reads."""
+    setting = sa.text("SELECT current_setting('flask_audit_logger.context', true)")
+    with shop.acting(BOB) as session:
+        with AuditReader(shop.db.engine, shop.application.audit_logger.models).reading() as log:
+            assert log.connection.scalar(setting) in (None, "")
+        session.execute(sa.text("UPDATE products SET stock = 1 WHERE id = 42"))
+        assert "Bob Stone" in session.scalar(setting)
+
+
+def test_a_full_page_is_light(new_shop):
+    """Budget: 50 rows in at most 64 kB raw and 10 kB compressed."""
+    shop = make_history(new_shop())
+    shop.sql("INSERT INTO products (id, name, price) SELECT i, 'Item ' || i, i FROM generate_series(100, 160) i")
+    shop.sql("UPDATE products SET price = price * 1.1, stock = 1, active = true WHERE id >= 100")
+    html = shop.page("/").encode()
+    assert len(html) < 64_000 and len(gzip.compress(html)) < 10_000

@@ -7,7 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.exceptions import NotInitializedError
+from flask_audit_logger.exceptions import ConfigurationError, NotInitializedError
 from flask_audit_logger.ui.embed import audit_recent_changes
 from tests.support.apps import logged_in_as
 from tests.ui.shop import ANN, CLEO, make_history, text_of
@@ -87,3 +87,23 @@ def test_without_a_free_connection_the_application_goes_on(new_shop):
     with shop.application.app.app_context(), shop.db.engine.connect():
         response = shop.get("/")
     assert response.status_code == 503 and response.headers["Retry-After"] == "30"
+
+
+def test_the_link_macros_of_the_application(shop):
+    render = shop.application.app.jinja_env.from_string
+    with shop.application.app.test_request_context():
+        product = shop.db.session.get(shop.models.Product, 42)
+        assert render("{{ audit_record_url(p) }}").render(p=product) == "/audit/record/products/42"
+        assert render("{{ audit_record_url('products', 42) }}").render() == "/audit/record/products/42"
+        assert (
+            render("{{ audit_record_url('billing.orders', (1, 'a b')) }}").render()
+            == "/audit/record/billing.orders/1,a+b"
+        )
+        assert (
+            render("{{ audit_actor_url(2) }}|{{ audit_actor_url(none) }}").render()
+            == "/audit/actor/2|/audit/actor/~none"
+        )
+        with pytest.raises(ConfigurationError, match="has no key yet"):
+            render("{{ audit_record_url(p) }}").render(p=shop.models.Product())
+        with pytest.raises(ConfigurationError, match="needs the record's key"):
+            render("{{ audit_record_url('products') }}").render()

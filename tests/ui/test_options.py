@@ -1,4 +1,4 @@
-"""Promise: an application says what points where and what belongs together, and adds columns; no page breaks."""
+"""Promise: an application says how things are called, what points where, and adds columns; no answer breaks a page."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query.refs import RecordRef
 from flask_audit_logger.schema.names import TableName
-from flask_audit_logger.ui import Column, Label
-from tests.ui.shop import ANN, make_history, text_of
+from flask_audit_logger.ui import Column, Label, Preset
+from tests.ui.shop import ANN, make_history, row_of, text_of
 
 EVIL = "<img src=x onerror=alert(1)>\u202e"
 
@@ -107,3 +107,72 @@ def test_extra_columns_are_in_exports(planned):
     assert {line["'=sum"] for line in lines} == {line["transaction"] for line in lines} and "listed" not in lines[0]
     first = json.loads(planned.page("/export.jsonl?period=all").splitlines()[0])
     assert first["extra"]["=sum"] == str(first["transaction"])
+
+
+def test_hooks_give_names(new_shop):
+    calls = []
+
+    def record_labels(refs):
+        calls.append(set(refs))
+        return {ref: Label(f"Item {ref.key}", url=f"/shop/{ref.key}") for ref in refs if ref.table.name == "products"}
+
+    shop = make_history(
+        new_shop(
+            record_labels=record_labels,
+            actor_labels=lambda ids: {"1": Label("Ann (boss)", url="/staff/1", deleted=True)},
+            table_label=lambda table: {"products": "Goods"}.get(table),
+            column_label=lambda table, column: {"price": "Price in €"}.get(column),
+            formatters={("products", "active"): lambda value: "on sale" if value else "withdrawn"},
+            describe=lambda activity: (
+                "A new price" if "price" in activity.changed_data and activity.verb == "update" else None
+            ),
+            presets=[Preset("Prices", {"table": "products", "col": ["price"]})],
+            important_columns={"products": ["stock"]},
+            naming_columns={"categories": ["id"]},
+            config={"AUDIT_UI_HOME": ("Shop", "home")},
+        )
+    )
+    shop.application.app.add_url_rule("/home", "home", lambda: "home")
+    text = text_of(shop.page("/"))
+    assert (
+        "Item 42 Goods #42" in text and "Ann (boss) deleted" in text and "A new price Price in € 10.00 → 12.50" in text
+    )
+    assert "active on sale true → withdrawn false" in text
+    assert len(calls) == 1
+    assert 'href="/audit/?table=products&amp;col=price"' in shop.page("/")
+    assert 'href="/shop/42"' in shop.page("/record/products/42")
+    assert '<a href="/home">Shop</a>' in shop.page("/") and "– Audit – Shop</title>" in shop.page("/")
+    insert = shop.application.activities(table_name="products")[0]
+    assert row_of(shop.page("/"), insert.id).partition("Created")[2].startswith(" stock 5")
+
+
+def test_a_hook_that_fails_leaves_keys(new_shop, caplog):
+    def broken(*args):
+        raise RuntimeError("no names today")
+
+    names = ("record_labels", "actor_labels", "describe", "suggest_actors", "table_label", "column_label")
+    hooks = dict.fromkeys(names, broken)
+    shop = make_history(new_shop(**hooks, formatters={("products", "price"): broken}))
+    text = text_of(shop.page("/"))
+    assert "10.00 → 12.50" in text and "Ann Price" in text and "Products" in text
+    assert "no names today" in caplog.text
+    assert {name for name in names if f"the hook {name} failed" in caplog.text} == set(names)
+    assert "the hook formatters of products.price failed" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [None, 5, "x", {None: 3}, [("a", "b")]])
+def test_a_hook_that_answers_nonsense_leaves_keys(new_shop, answer):
+    hooks = dict.fromkeys(("record_labels", "actor_labels", "table_label", "column_label"), lambda *_: answer)
+    shop = make_history(new_shop(**hooks, suggest_actors=lambda: answer, related_records=lambda _: answer))
+    for path in ("/", "/record/products/42", "/transactions", f"/actor/{ANN}"):
+        shop.page(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("PAGE_SIZE", 7), ("DEFAULT_PERIOD", "1y"), ("TIMEZONE", "Mars"), ("STATEMENT_TIMEOUT_MS", 0), ("THEME", "pink"),
+     ("COUNT_CAP", "1"), ("QUARTER_START_MONTH", 13), ("SET_CSP", 1), ("HOME", ("a",)), ("BREAKDOWN_TIMEOUT_MS", True)],
+)  # fmt: skip
+def test_a_bad_setting_is_refused_at_the_start(new_shop, key, value):
+    with pytest.raises(ConfigurationError, match=f"AUDIT_UI_{key} is"):
+        new_shop(config={f"AUDIT_UI_{key}": value})

@@ -1,4 +1,4 @@
-"""Promise: the history of a number has a line that is true, and a renamed record leads on to its new key."""
+"""Promise: the page of a record says who set each value and when, draws a number truly, and leads on to a new key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.ui.shop import ANN, make_history, text_of
+from tests.ui.shop import ANN, links, make_history, text_of
 
 
 def line(html):
@@ -72,3 +72,67 @@ def test_the_old_key_leads_to_the_new_one(shop):
     html = shop.page("/record/products/42")
     assert re.search(r"Since 2\S+ \S+ this record has key 4200", text_of(html))
     assert 'href="/audit/record/products/4200"' in html
+
+
+def test_a_record_says_who_set_each_value(shop):
+    html = shop.page("/record/products/42")
+    current = text_of(html.partition("Current values")[2].partition("</table>")[0])
+    assert re.search(r"price 12\.50 was 10\.00 \d{4}-\d\d-\d\d \d\d:\d\d:\d\d Bob Stone", current)
+    assert "active false was true" in current and "category_id Maps #2 was Mugs #1" in current
+    never = text_of(html.partition("columns never changed")[2].partition("</table>")[0])
+    assert "launched 2026-08-01" in never and "id 42" in never
+    assert "<h1>Blue mug, large</h1>" in html and "5 changes" in html
+
+
+def test_the_history_of_one_column(shop):
+    assert len(shop.ids("/record/products/42?col=price")) == 2
+    assert len(shop.ids("/record/products/42?col=price&verb=update")) == 1
+    assert len(shop.ids("/record/products/42?actor=2")) == 2
+
+
+def test_a_deleted_record_keeps_its_name(shop):
+    html = shop.page("/record/products/43")
+    assert "<h1>Red mug</h1>" in html and "Deleted 20" in html and "by Ann Price" in html
+
+
+def test_composite_and_odd_keys_have_pages(shop):
+    href = next(link for link in links(shop.page("/?table=order_items&verb=update")) if "/record/" in link)
+    assert href == "/audit/record/order_items/7,a~2Fb~2C+~7E~2E"
+    assert "quantity 1 → 2 (+100 %)" in text_of(shop.page(href))
+
+
+KEYS = [
+    "a/b",
+    "..",
+    ".",
+    "",
+    " ",
+    "~",
+    "%2F",
+    "a b",
+    "ü",
+    "🙂",
+    '["a", "b"]',
+    "a,b",
+    "#x",
+    "?y",
+    "a\nb",
+    "'\"<>&",
+    "\\",
+]
+
+
+def test_every_key_has_a_page(shop):
+    for number, key in enumerate(KEYS):
+        shop.add(ANN, "Item", order_id=number, code=key, quantity=1)
+        href = next(link for link in links(shop.page("/?table=order_items")) if "/record/" in link)
+        assert "Created" in shop.page(href), key
+        with shop.application.app.test_request_context():
+            item = shop.db.session.get(shop.models.Item, (number, key))
+            assert shop.application.app.jinja_env.globals["audit_record_url"](item) == href
+
+
+def test_a_key_that_changed_leads_to_the_new_one(shop):
+    shop.sql("UPDATE categories SET id = 20 WHERE id = 1; ")
+    html = shop.page("/record/categories/1")
+    assert 'href="/audit/record/categories/20"' in html and "auditing was off" not in html

@@ -161,3 +161,12 @@ def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
     assert f'.{change.id}"' in html and "By transaction time" in html
     assert "By transaction time" not in shop.page("/"), "where no time is asked for, it would be in the way"
     assert "The filter compares the time of the transaction" in shop.page("/help")
+
+
+def test_times_are_the_viewers(new_shop):
+    shop = make_history(new_shop(viewer=lambda: Viewer("7", "Vera", "Asia/Kolkata"), permission=lambda *_: True))
+    shop.sql("UPDATE activity SET issued_at = '2026-01-01 00:00+00'")
+    html = shop.page("/?period=all")
+    assert '<time datetime="2026-01-01T00:00:00.000Z">2026-01-01 05:30:00</time>' in html
+    assert "Times in Asia/Kolkata" in html
+    assert "2026-01-01 05:30:00.000000 +05:30" in shop.page("/activity/1")

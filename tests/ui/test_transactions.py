@@ -1,4 +1,4 @@
-"""Promise: the list of transactions finds units of work by who, when, from where, and what they touched."""
+"""Promise: the list of transactions finds units of work by who, when and where; one of them is summed up."""
 
 from __future__ import annotations
 
@@ -182,3 +182,19 @@ def test_links_to_pages_a_viewer_may_not_open_are_not_there(new_shop):
 def test_the_help_page_says_what_is_recorded(shop):
     text = text_of(shop.page("/help"))
     assert "Products values of secret not recorded" in text and "Categories every column" in text
+
+
+def test_a_transaction_sums_up_what_it_did(shop):
+    shop.sql(
+        "WITH p AS (INSERT INTO products (id, price) SELECT i, i FROM generate_series(1000, 1119) i RETURNING id) "
+        "INSERT INTO categories (id) SELECT 3"
+    )
+    shop.sql("UPDATE products SET price = price + 1, stock = 0 WHERE id >= 1000")
+    update = shop.activity(verb="update")
+    html = shop.page(f"/transaction/{update.transaction_id}?limit=25")
+    text = text_of(html)
+    assert "120 rows changed by" in text and "Products Updated 120 price, stock" in text
+    ids = shop.ids(f"/transaction/{update.transaction_id}?limit=200")
+    assert ids == sorted(ids) and len(ids) == 120
+    both = text_of(shop.page(f"/transaction/{shop.activity(table_name='categories').transaction_id}"))
+    assert "Products Created 120 all" in both and "Categories Created 1 all" in both

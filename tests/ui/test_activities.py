@@ -1,0 +1,120 @@
+"""Promise: the list and the page of a change say who changed what, from what to what, and in which words."""
+
+from __future__ import annotations
+
+import re
+
+from tests.ui.shop import ANN, row_of, text_of
+
+
+def test_a_price_change_is_read_at_a_glance(shop):
+    change = next(a for a in shop.application.activities(table_name="products") if a.changed_data.get("price") == 12.5)
+    row = row_of(shop.page("/"), change.id)
+    assert "Blue mug, large Products #42 Updated price 10.00 → 12.50 (+25 %) Bob Stone 192.0.2.1" in row
+
+
+def test_each_kind_of_change_has_its_form(shop):
+    html = shop.page("/?period=all")
+    text = text_of(html)
+    assert "Created name Red mug price 9.00 Ann Price" in text
+    assert "Deleted name Red mug price 9.00 Ann Price" in text
+    assert "Order items Emptied all rows removed Not recorded" in text
+    assert "stock 4 → 17 (+325 %) Not recorded database user" in text
+    assert "category_id Mugs #1 → Maps #2" in text
+    assert re.search(r"<del>.*?10\.00.*?</del> → <ins>.*?12\.50.*?</ins>", html)
+
+
+def test_an_empty_text_and_no_text_are_shown(shop):
+    shop.change(ANN, "Product", 42, name="", description=None)
+    shop.change(ANN, "Product", 42, name="Mug", description="")
+    first, second = (a.id for a in shop.application.activities(record_key="42")[-2:])
+    html = shop.page("/")
+    assert "name Blue mug, large → empty" in row_of(html, first)
+    assert "name empty → Mug description null → empty" in row_of(html, second)
+    assert "Before name empty Mug" not in text_of(html)
+    assert "name empty Mug" in text_of(shop.page(f"/activity/{second}"))
+
+
+def test_a_table_of_another_schema_is_named_with_it(shop):
+    shop.sql("UPDATE activity SET schema = 'billing' WHERE table_name = 'categories'")
+    html = shop.page("/?period=all")
+    assert "Categories (billing)" in html and 'href="/audit/record/billing.categories/1"' in html
+    assert len(shop.ids("/record/billing.categories/1")) == 1
+
+
+def test_the_mark_of_a_masked_value_is_no_name(shop):
+    """A table that the models do not know any more."""
+    shop.sql(
+        "UPDATE activity SET table_name = 'gone', changed_data = changed_data || "
+        "jsonb_build_object('name', jsonb_build_object('audit_logger', 'masked')) WHERE table_name = 'categories'"
+    )
+    html = shop.page("/record/gone/1")
+    assert "<h1>Gone #1</h1>" in html and "audit_logger" not in html.partition("<main")[2].replace("/audit_logger", "")
+
+
+def test_a_masked_value_is_changed_but_never_shown(shop):
+    change = next(
+        a
+        for a in shop.application.activities(table_name="products")
+        if "secret" in a.changed_data and a.verb == "update"
+    )
+    for path in (f"/activity/{change.id}", "/record/products/42", "/?period=all"):
+        html = shop.page(path)
+        assert "hidden" in html and "s3cret" not in html and "other" not in text_of(html).split(), path
+
+
+def test_an_activity_shows_before_and_after_and_the_rest(shop):
+    change = next(
+        a
+        for a in shop.application.activities(table_name="products")
+        if "category_id" in a.changed_data and a.verb == "update"
+    )
+    html = shop.page(f"/activity/{change.id}")
+    text = text_of(html)
+    assert "Blue mug, large: updated" in text
+    assert "2001:db8::9" in text and "POST /edit" in text and "Tests/1" in text
+    assert "unchanged columns" in text and "tags" in text
+    assert '"stock": 4' in text and '"secret": {"audit_logger": "masked"}' in text
+    assert "previous change" in html and "next change" in html
+
+
+def test_a_long_text_is_marked_by_words_and_folded(shop):
+    record = shop.activity(table_name="products", record_key="42").old_data["description"]
+    shop.change(ANN, "Product", 42, description=record.replace("sturdy", "robust").replace("330", "350"))
+    html = shop.page(f"/activity/{shop.activity(record_key='42').id}")
+    assert '<del><span class="audit-sr">removed: </span>sturdy</del>' in html
+    assert '<ins><span class="audit-sr">added: </span>robust</ins>' in html
+    assert re.search(r"<summary>\d+ lines unchanged</summary>", html)
+    brief = shop.page("/record/products/42")
+    assert "A <del>sturdy</del><ins>robust</ins> mug" in brief.replace("<bdi>", "").replace("</bdi>", "")
+
+
+def test_nested_values_are_compared_by_path(shop):
+    shop.change(
+        ANN, "Product", 42, attributes={"color": "red", "size": {"height": 10}, "eco": True}, tags=["blue", "big"]
+    )
+    text = text_of(shop.page(f"/activity/{shop.activity(record_key='42').id}"))
+    assert "color blue → red" in text and "eco + true" in text and "1 unchanged" in text
+    assert "\N{MINUS SIGN} kitchen + big" in text
+
+
+def test_a_list_says_why_and_with_which_program(shop):
+    """What was given as reason stands beside the change; a change from outside names role and program."""
+    with shop.acting(ANN, reason="the supplier's price went up") as session:
+        session.get(shop.models.Product, 42).price = 13
+    named = "set_config('application_name', 'night job', true) IS NOT NULL"
+    shop.sql(f"UPDATE products SET stock = 3 WHERE id = 42 AND {named}")
+    for page in ("/", "/record/products/42"):
+        text = text_of(shop.page(page))
+        assert "(+4 %) Reason: the supplier's price went up Ann Price" in text
+        assert re.search(r"Not recorded database user \w+ \(night job\)", text)
+
+
+def test_the_default_period_is_the_choice_that_is_shown(shop):
+    """The form says which period holds; choosing nothing keeps it, and exact times are not in its way."""
+    html = shop.page("/")
+    select = html.partition('name="period">')[2].partition("</select>")[0]
+    assert re.search(r'<option value="" selected>Last 30 days</option>', select)
+    assert select.count("Last 30 days") == 1
+    assert "There is a problem" not in shop.page("/?period=&since=2026-01-01")
+    assert "Last 90 days" in shop.page("/?period=90d").partition(" selected>")[2][:30]
