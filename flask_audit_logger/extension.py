@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from flask import Flask, appcontext_pushed, appcontext_tearing_down, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
@@ -78,14 +78,15 @@ class AuditLogger:
     ) -> None:
         self._registry: Registry | None = None
         self._actor_cls = actor_cls
-        self._apps: WeakSet[Flask] = WeakSet()
+        # The applications, and whether they have an engine that can have a log.
+        self._apps: WeakKeyDictionary[Flask, bool] = WeakKeyDictionary()
         self._attaching = threading.RLock()
         # An engine keeps its listener, and nobody keeps the engine of an application that is gone.
         self._listeners: WeakSet[EngineListener] = WeakSet()
         self._session_listener: SessionListener | None = None
         self._said_unsupported = False
         self._attribution = Attribution(
-            lambda: self._owner,
+            self,
             lambda: self._known_registry.actor,
             lambda: None if self._registry is None else self._registry.db.session,
             get_actor_id,
@@ -190,7 +191,9 @@ class AuditLogger:
         :param impersonator: who really acts, if it is in the name of ``actor``.
         :param extra: anything else that JSON can hold; it goes into ``transaction.context``.
         """
-        with blocks.context(self._owner, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra):
+        with blocks.context(
+            self._attribution.owner, actor=actor, reason=reason, job=job, impersonator=impersonator, extra=extra
+        ):
             yield
 
     @contextmanager
@@ -206,7 +209,7 @@ class AuditLogger:
             own.flush()
         told: list[Any] = []
         try:
-            with blocks.capture_off(self._owner, own) as told:
+            with blocks.capture_off(self._attribution.owner, own) as told:
                 yield
                 if own is not None:
                     own.flush()
@@ -252,11 +255,6 @@ class AuditLogger:
             self._registry.detach()
 
     @property
-    def _owner(self) -> object:
-        """Whose ``context()`` and ``disable()`` count: those of every logger that this database object had."""
-        return self if self._registry is None else self._registry.db
-
-    @property
     def _known_registry(self) -> Registry:
         if self._registry is None:
             raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
@@ -277,6 +275,8 @@ class AuditLogger:
         else:
             self._registry = Registry(db, **options)
         db.metadata.info[_LOGGER_KEY] = self  # lives as long as the database object
+        # context() and disable() count for every logger that this database object had
+        self._attribution.owner = db
         self._session_listener = SessionListener(db.session, self._attribution, self._has_supported_engine)
         self._session_listener.attach()
         appcontext_pushed.connect(self._on_app_context)
@@ -301,12 +301,10 @@ class AuditLogger:
             self._known_registry.complete()
             for bind, engine in self.db.engines.items():
                 self._listen(engine, self.db.metadatas.get(bind), is_separate=settings.separate_stamp)
-            self._apps.add(app)
+            self._apps[app] = any(is_supported(engine) for engine in self.db.engines.values())
 
     def _has_supported_engine(self) -> bool:
-        if not has_app_context() or current_app.extensions.get("sqlalchemy") is not self.db:
-            return False
-        return any(is_supported(engine) for engine in self.db.engines.values())
+        return has_app_context() and self._apps.get(current_app._get_current_object(), False)  # type: ignore[attr-defined]  # a proxy
 
     def _listen(self, engine: Engine, metadata: MetaData | None, *, is_separate: bool) -> None:
         if is_supported(engine):

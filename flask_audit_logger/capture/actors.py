@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import inspect
-from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import InstanceState
 from werkzeug.local import LocalProxy
 
@@ -40,7 +39,9 @@ class Actor:
 
     def is_among(self, model: type[Any] | None) -> bool:
         """Whether the key is one of the actor class, as far as is known: of its table, not only equal to one."""
-        return self.model is None or model is None or _table_of_keys(self.model) is _table_of_keys(model)
+        if self.model is None or model is None or self.model is model:
+            return True
+        return _table_of_keys(self.model) is _table_of_keys(model)
 
 
 def identify(who: Any, *, with_label: bool = True) -> Actor:
@@ -117,10 +118,7 @@ def is_expired(who: Any) -> bool:
 
 
 def _state(who: Any) -> InstanceState[Any] | None:
-    try:
-        state = inspect(who)
-    except NoInspectionAvailable:
-        return None
+    state = getattr(who, "_sa_instance_state", None)  # what inspect() looks at
     return state if isinstance(state, InstanceState) else None
 
 

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import click
 from flask import current_app, g, has_app_context, has_request_context, request
 from flask import session as cookie
 from sqlalchemy import Connection
@@ -25,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.local import LocalProxy
 
-from .actors import Actor, display_name, identify, is_expired, itself, loaded_name, remembered_name
+from .actors import Actor, display_name, identify, is_expired, itself, remembered_name
 from .blocks import Frame, current_frame
 from .request import Redact, command_facts, default_client_addr, redacted, request_facts, split_address
 from .stamp import Stamp, make_stamp
@@ -124,24 +125,84 @@ class _Scope:
 _scope: ContextVar[_Scope | None] = ContextVar("flask_audit_logger_scope", default=None)
 
 
-@dataclass
 class _Known:
-    """What is known of one request, of which parts are asked once.
+    """What is known of one request, of which parts are asked once; outside of requests, of one application context.
 
     :ivar facts: what is recorded of it.
     :ivar actors: who was logged in in it, by the key.
     :ivar labels: what ``get_actor_label`` called them; an answer that needs the database is not given twice.
+    :ivar answers: what the application said last.
+    :ivar stamps: what was made of it, by whether changes are captured.
     """
 
-    facts: Mapping[str, Any] | None = None
-    actors: dict[Actor, Actor] = field(default_factory=dict)
-    labels: dict[Actor, str] = field(default_factory=dict)
+    __slots__ = (
+        "_address",
+        "_command",
+        "_frame",
+        "_key",
+        "_scope",
+        "_user",
+        "actors",
+        "answers",
+        "facts",
+        "labels",
+        "stamps",
+    )
+
+    def __init__(self) -> None:
+        self.facts: Mapping[str, Any] | None = None
+        self.actors: dict[Actor, Actor] = {}
+        self.labels: dict[Actor, str] = {}
+        self.stamps: dict[bool, Stamp] = {}
+        self.answers: Answers | None = None
+        self._frame: Frame | None = None
+        self._scope: _Scope | None = None
+        self._user: Any = None
+        self._key: Any = None
+        self._address: Any = None
+        self._command: Any = None
+
+    def is_up_to_date(self, frame: Frame, scope: _Scope | None) -> bool:
+        """Whether stamps and answers are those of this moment: looks at all that may change within a request.
+
+        If not, they are dropped. Equal is not enough: 1 and True are equal, and differ in JSON.
+
+        :param frame: what the code says.
+        :param scope: the answers of callbacks that hold now.
+        """
+        user: Any = None
+        key: Any = None
+        address: Any = None
+        command: Any = None
+        if has_request_context():
+            address = request.remote_addr
+            if not frame.has_actor:
+                # it may be stored, or somebody else may be logged in, at any time
+                user = _attributes(g).get("_login_user")
+                state = getattr(user, "_sa_instance_state", None)
+                key = state.key if state is not None else None if user is None else user.get_id()
+        else:
+            command = click.get_current_context(silent=True)
+        if (
+            self._frame is frame
+            and self._scope is scope
+            and self._user is user
+            and self._command is command
+            and self._key == key
+            and self._address == address
+        ):
+            return True
+        self._frame, self._scope, self._user, self._key = frame, scope, user, key
+        self._address, self._command = address, command
+        self.answers = None
+        self.stamps.clear()
+        return False
 
 
 class Attribution:
     """Says what a write of this moment is stamped with.
 
-    :param get_owner: gives whose ``context()`` counts.
+    :param owner: whose ``context()`` counts.
     :param get_actor_cls: gives the actor class, if there is one.
     :param get_sessions: gives the sessions of the application.
     :param get_actor_id: the application's callback, returning a key, an object or ``None``.
@@ -152,7 +213,7 @@ class Attribution:
 
     def __init__(
         self,
-        get_owner: Callable[[], object],
+        owner: object,
         get_actor_cls: Callable[[], type[Any] | None],
         get_sessions: Callable[[], scoped_session[Any] | None],
         get_actor_id: Callable[[], Any] | None = None,
@@ -160,13 +221,15 @@ class Attribution:
         get_client_addr: Callable[[], Any] | None = None,
         redact: Redact | None = None,
     ) -> None:
-        self._get_owner = get_owner
+        self.owner = owner
         self._get_actor_cls = get_actor_cls
         self._get_sessions = get_sessions
         self._get_actor_id = get_actor_id
         self._get_actor_label = get_actor_label
         self._get_client_addr = get_client_addr
         self._redact = redact
+        #: Whether the application answers by callbacks, which are asked anew before each write.
+        self.has_callbacks = any((get_actor_id, get_actor_label, get_client_addr))
 
     def __call__(self, driver: Any) -> Stamp:
         """What a statement that is sent now is stamped with.
@@ -181,7 +244,7 @@ class Attribution:
             return make_stamp(Actor(), None, {}, is_captured=True)
 
     def _stamp(self, driver: Any) -> Stamp:
-        frame = current_frame(self._get_owner())
+        frame = current_frame(self.owner)
         is_captured = frame.captures(driver)
         if current_question() is not None:
             # The answer itself writes. Who that is, is not known yet.
@@ -190,7 +253,16 @@ class Attribution:
         if scope is not None and not scope.holds:
             # Of a flush that never began: a listener of the application stopped it.
             _scope.set(scope := None)
-        answers = scope.answers if scope is not None else self._answers(frame, None)
+        known = self._known()
+        if known.is_up_to_date(frame, scope) and is_captured in known.stamps:
+            return known.stamps[is_captured]
+        answers = scope.answers if scope is not None else known.answers or self._answers(frame, None)
+        stamp = self._made(frame, answers, is_captured)
+        if (scope is not None or not self.has_callbacks) and _is_complete(answers.actor):
+            known.stamps[is_captured] = stamp
+        return stamp
+
+    def _made(self, frame: Frame, answers: Answers, is_captured: bool) -> Stamp:
         facts = {**self._facts(), **self._said(frame)}
         actor = answers.actor
         if actor is None:
@@ -217,23 +289,43 @@ class Attribution:
 
     def _known(self) -> _Known:
         """What is known of the running request: of this one only, as applications of a cascade share an environ."""
-        kept: dict[Attribution, _Known] = vars(request._get_current_object()).setdefault(_KNOWN_KEY, {})  # type: ignore[attr-defined]  # a proxy
-        if self not in kept:
-            kept[self] = _Known()
-        return kept[self]
+        if has_request_context():
+            around = _attributes(request)
+        elif has_app_context():
+            around = _attributes(g)
+        else:
+            return _Known()
+        kept: dict[Attribution, _Known] | None = around.get(_KNOWN_KEY)
+        if kept is None:
+            kept = around[_KNOWN_KEY] = {}
+        known = kept.get(self)
+        if known is None:
+            known = kept[self] = _Known()
+        return known
 
     # Asking before a session writes
 
-    @property
-    def has_callbacks(self) -> bool:
-        """Whether the application answers by callbacks, which are asked anew before each write."""
-        return any((self._get_actor_id, self._get_actor_label, self._get_client_addr))
+    def _has_asked(self, frame: Frame) -> bool:
+        """Whether a session has nothing to ask: what is stamped now is what was stamped before."""
+        if self.has_callbacks:
+            return False
+        known = self._known()
+        return known.is_up_to_date(frame, None) and bool(known.stamps)
+
+    def _keep(self, frame: Frame, answers: Answers) -> Answers:
+        """Keep answers that hold until something changes."""
+        if not self.has_callbacks and answers.actor is not None:
+            known = self._known()
+            known.is_up_to_date(frame, None)
+            known.answers = answers
+        return answers
 
     def ask_before_flush(self, session: Session, flush_context: Any) -> None:
         """Ask who acts before a flush; what the callbacks answer holds until it ends."""
-        if self._is_asked_already(session):
+        frame = current_frame(self.owner)
+        if self._is_asked_already() or self._has_asked(frame):
             return
-        answers = self._answers(current_frame(self._get_owner()), session)
+        answers = self._keep(frame, self._answers(frame, session))
         if self.has_callbacks:
             _scope.set(_Scope(answers, weakref.ref(flush_context)))
 
@@ -247,10 +339,10 @@ class Attribution:
     @contextmanager
     def asked(self, session: Session) -> Iterator[None]:
         """Ask who acts before a statement of a session; what the callbacks answer holds inside the block."""
-        if self._is_asked_already(session):
+        if self._is_asked_already():
             yield
             return
-        token = _scope.set(_Scope(self._answers(current_frame(self._get_owner()), session)))
+        token = _scope.set(_Scope(self._answers(current_frame(self.owner), session)))
         try:
             yield
         finally:
@@ -258,10 +350,12 @@ class Attribution:
 
     def ask(self, session: Session) -> None:
         """Have the current user loaded before a statement of a session."""
-        if not self._is_asked_already(session):
-            self._answers(current_frame(self._get_owner()), session)
+        frame = current_frame(self.owner)
+        if not (self._is_asked_already() or self._has_asked(frame)):
+            self._keep(frame, self._answers(frame, session))
 
-    def _is_asked_already(self, session: Session) -> bool:
+    @staticmethod
+    def _is_asked_already() -> bool:
         scope = _scope.get()
         return current_question() is not None or (scope is not None and scope.holds)
 
@@ -328,19 +422,19 @@ class Attribution:
             return _guarded(lambda: identify(user))  # type: ignore[no-any-return]
         seen = self._known().actors
         known = seen.get(bare)
-        if known is None:
-            is_somebody = self._ask(lambda: bool(getattr(user, "is_authenticated", True)), session)
-            if is_somebody is None:
-                return None
-            known = bare if is_somebody else Actor()
-        if known.id is not None and known.label is None:
-            label = (
-                self._ask(lambda: display_name(user), session) if session is not None or not is_expired(user) else None
-            )
-            known = replace(known, label=label)
-            if label is None:
-                return replace(known, label=_guarded(lambda: loaded_name(user)))
-        seen[bare] = known
+        if known is not None:
+            return known
+        may_ask = session is not None or not is_expired(user)
+        found = self._ask(lambda: (_is_somebody(user), display_name(user)), session) if may_ask else None
+        is_somebody, label = found or (self._ask(lambda: _is_somebody(user), session), None)
+        if is_somebody is None:
+            return None
+        if not is_somebody:
+            known = seen[bare] = Actor()
+        elif label is not None:
+            known = seen[bare] = Actor(bare.id, label, bare.model)
+        else:
+            known = replace(bare, label=_guarded(lambda: remembered_name(user)))
         return known
 
     def _load_current_user(self, session: Session) -> bool:
@@ -358,8 +452,12 @@ class Attribution:
         question = Question(session)
         token = _question.set(question)
         try:
-            with self._undisturbed(question), _stand_in_user(question):
-                answer = callback()
+            with self._undisturbed(question):
+                if session is None and _has_login() and "_login_user" not in g:
+                    with _stand_in_user(question):
+                        answer = callback()
+                else:
+                    answer = callback()
             question.keep()
             return None if question.was_refused else answer
         except Exception as error:
@@ -384,20 +482,16 @@ class Attribution:
         if session is None:
             yield
             return
-        instead: dict[str, Callable[..., None]] = {
-            "commit": lambda *_, **__: None,
-            "flush": lambda *_, **__: None,
-            "rollback": question.undo,
-            "close": question.refuse,
-        }
         own = vars(session)
-        before = {name: own[name] for name in instead if name in own}
-        own.update(instead)
+        before = {name: own[name] for name in _REPLACED if name in own}
+        autoflush = session.autoflush
+        own.update(commit=_do_nothing, flush=_do_nothing, rollback=question.undo, close=question.refuse)
+        session.autoflush = False
         try:
-            with session.no_autoflush:
-                yield
+            yield
         finally:
-            for name in instead:
+            session.autoflush = autoflush
+            for name in _REPLACED:
                 del own[name]
             own.update(before)
 
@@ -413,6 +507,29 @@ class Attribution:
             return dict(frame.facts)
         key = {"id": behind.id} if self._is_known(behind) else _key_elsewhere(behind)
         return {**frame.facts, "impersonator": {"label": behind.label, **key}}
+
+
+#: Methods of a session that are others while the application is asked.
+_REPLACED = ("commit", "flush", "rollback", "close")
+
+
+def _do_nothing(*args: Any, **kw: Any) -> None:
+    pass
+
+
+def _attributes(proxy: Any) -> dict[str, Any]:
+    """The attributes of what is behind a proxy, at the price of one look behind it."""
+    found: dict[str, Any] = vars(proxy._get_current_object())
+    return found
+
+
+def _is_complete(actor: Actor | None) -> bool:
+    """Whether an answer stays as it is: a name may be loaded yet."""
+    return actor is not None and (actor.label is not None or (actor.model is None and actor.who is None))
+
+
+def _is_somebody(user: Any) -> bool:
+    return bool(getattr(user, "is_authenticated", True))
 
 
 def _key_elsewhere(actor: Actor) -> dict[str, str | None]:
@@ -463,9 +580,6 @@ def _is_broken(session: Session, error: Exception) -> bool:
 @contextmanager
 def _stand_in_user(question: Question) -> Iterator[None]:
     """Without the database, let nobody's question load the current user: half a load could log it out."""
-    if question.session is not None or not _has_login() or "_login_user" in g:
-        yield
-        return
 
     def load() -> Any:
         if current_question() is question:

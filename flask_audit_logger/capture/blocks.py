@@ -46,7 +46,7 @@ class Frame:
 
     def captures(self, driver: Any) -> bool:
         """Whether what is written on a connection of the driver is captured."""
-        return self.is_captured and not any(_uses(session, driver) for session in self.silent)
+        return self.is_captured and not (self.silent and any(_uses(session, driver) for session in self.silent))
 
 
 def _uses(session: Session, driver: Any) -> bool:
@@ -111,7 +111,10 @@ _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("flask_audit_logger_blocks"
 
 def current_frame(owner: object) -> Frame:
     """What is said now for one logger."""
-    inside = (block.frame for block in reversed(_blocks.get()) if block.owner is owner and block.counts())
+    entered = _blocks.get()
+    if not entered:
+        return _NOTHING
+    inside = (block.frame for block in reversed(entered) if block.owner is owner and block.counts())
     return next(inside, _NOTHING)
 
 

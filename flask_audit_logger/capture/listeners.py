@@ -9,10 +9,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, ExceptionContext, Result, TextClause, event
 from sqlalchemy.engine import ExecutionContext
@@ -21,10 +18,10 @@ from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 from ..settings import READS_ONLY
 from .attribution import Attribution, current_question
 from .stamp import (
-    Execute,
     Memory,
     Stamp,
     StampSource,
+    Together,
     is_idle,
     is_pipelined,
     memory_of,
@@ -50,7 +47,7 @@ class EngineListener:
         self._source = source
         self._is_separate = is_separate
         # Connections in autocommit whose running statement was put into a transaction.
-        self._wrapped: WeakSet[Any] = WeakSet()
+        self._wrapped: set[weakref.ref[Any]] = set()
         self._listeners = (
             ("do_execute", self._do_execute),
             ("do_executemany", self._do_executemany),
@@ -79,27 +76,17 @@ class EngineListener:
             if engine is not None and event.contains(engine, name, listener):
                 event.remove(engine, name, listener)
 
-    def _do_execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-        # Listeners of the application see the statement itself, and may want to send it.
-        may_send = not self._is_separate and len(context.dialect.dispatch.do_execute) == 1
-        return self._send(cursor, statement, parameters, context, context.dialect.do_execute if may_send else None)
-
     def _do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext) -> bool:
-        def execute(cursor: Any, statement: str, parameters: None, context: ExecutionContext) -> None:
-            context.dialect.do_execute_no_params(cursor, statement, context)
-
-        may_send = not self._is_separate and len(context.dialect.dispatch.do_execute_no_params) == 1
-        return self._send(cursor, statement, None, context, execute if may_send else None)
+        return self._do_execute(cursor, statement, None, context, "do_execute_no_params")
 
     def _do_executemany(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-        return self._send(cursor, statement, parameters, context, None)
+        return self._do_execute(cursor, statement, parameters, context, "do_executemany")
 
-    def _send(
-        self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, execute: Execute | None
+    def _do_execute(
+        self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, event_name: str = "do_execute"
     ) -> bool:
         """Stamp the transaction if that is needed.
 
-        :param execute: sends a statement of this kind; none if the stamp must be sent apart.
         :returns: whether the statement was sent, together with its stamp.
         """
         if READS_ONLY in context.execution_options:
@@ -114,7 +101,7 @@ class EngineListener:
         try:
             stamp = None if question is not None and traits.kind is Kind.READ else self._needed(driver, memory, traits)
             if stamp is not None:
-                way = None if execute is None else way_together(context.dialect.driver, cursor, parameters, traits)
+                way = self._way_together(event_name, cursor, parameters, traits, context)
                 if way is None:
                     self._stamp_apart(driver, memory, stamp, traits)
         except context.dialect.loaded_dbapi.Error:
@@ -122,12 +109,22 @@ class EngineListener:
             raise
         except Exception:
             logger.warning("could not stamp a transaction", exc_info=True)
-        if way is not None and stamp is not None and execute is not None:
-            way(stamp.settings(memory.told), cursor, statement, parameters, partial(execute, context=context))
+        if way is not None and stamp is not None:
+            way(stamp.settings(memory.told), cursor, statement, parameters, context)
             memory.note(driver, stamp)
         if not traits.is_harmless:
             self._follow(memory, traits, statement, parameters)
         return way is not None
+
+    def _way_together(
+        self, event_name: str, cursor: Any, parameters: Any, traits: Traits, context: ExecutionContext
+    ) -> Together | None:
+        """How a stamp and the statement are sent together, if they can be."""
+        # Listeners of the application see the statement itself, and may want to send it.
+        is_alone = len(getattr(context.dialect.dispatch, event_name)) == 1
+        if self._is_separate or not is_alone or event_name == "do_executemany":
+            return None
+        return way_together(context.dialect.driver, cursor, parameters, traits)
 
     def _needed(self, driver: Any, memory: Memory, traits: Traits) -> Stamp | None:
         """What has to be said before a statement, if anything."""
@@ -146,12 +143,12 @@ class EngineListener:
                 return
             if is_pipelined(driver):
                 # What is sent until the next synchronization is a transaction already. We can't know where it ends.
-                memory.told = replace(memory.told, is_mixed=True)
+                memory.told = memory.told._replace(is_mixed=True)
             else:
                 # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction
                 # on this server connection is another client's. So the statement gets a transaction of its own.
                 _run(driver, "BEGIN")
-                self._wrapped.add(driver)
+                self._wrapped.add(weakref.ref(driver, self._wrapped.discard))
         stamp.apply(driver)
 
     @staticmethod
@@ -182,8 +179,10 @@ class EngineListener:
                 logger.debug("could not roll back a statement in autocommit", exc_info=True)
 
     def _take_wrapped(self, driver: Any) -> bool:
-        was_wrapped = driver in self._wrapped
-        self._wrapped.discard(driver)
+        if not self._wrapped:
+            return False
+        was_wrapped = (place := weakref.ref(driver)) in self._wrapped
+        self._wrapped.discard(place)
         return was_wrapped
 
     @staticmethod
@@ -242,7 +241,7 @@ class SessionListener:
                 # a copy, as connection() takes the bind out of it
                 question.protect(state.session.connection(bind_arguments=dict(state.bind_arguments)))
             return None
-        if not (self._is_needed() and _is_write(state)):
+        if not (_is_write(state) and self._is_needed()):
             return None
         if not self._attribution.has_callbacks:
             self._attribution.ask(state.session)

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +56,8 @@ def recorded_path(rule: str, arguments: Mapping[str, Any], secret_names: Iterabl
         database.
     :param secret_names: patterns (``*token*``) of the names of arguments that are secrets.
     """
+    if not arguments:
+        return rule
     patterns = tuple(secret_names)
 
     def fill(variable: re.Match[str]) -> str:
@@ -78,7 +81,8 @@ def is_random(text: str) -> bool:
     return any(_UUID.search(part) or not _READABLE.fullmatch(part) for part in parts)
 
 
-def _is_secret_name(name: str, patterns: Iterable[str]) -> bool:
+@lru_cache(maxsize=1024)
+def _is_secret_name(name: str, patterns: tuple[str, ...]) -> bool:
     words = _CAPITAL.sub("_", name).lower()
     return any(fnmatchcase(words, pattern.lower()) for pattern in patterns)
 
@@ -102,9 +106,11 @@ def split_address(address: Any) -> tuple[str | None, str | None]:
 
     :return: the address as PostgreSQL's ``inet`` takes it, and the text if that is not all of it.
     """
-    if address is None or address == "":
-        return None, None
-    text = str(address)
+    return (None, None) if address is None or address == "" else _split_address(str(address))
+
+
+@lru_cache(maxsize=256)
+def _split_address(text: str) -> tuple[str | None, str | None]:
     try:
         parsed = ipaddress.ip_address(text.strip())
     except ValueError:
@@ -115,19 +121,22 @@ def split_address(address: Any) -> tuple[str | None, str | None]:
 
 
 def _read_request(config: Mapping[str, Any]) -> dict[str, Any]:
-    wanted: Collection[str] = config["AUDIT_LOGGER_REQUEST_FACTS"]
-    trace = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    now = request._get_current_object()  # type: ignore[attr-defined]  # a proxy, looked behind once
+    headers = now.headers
+    parent = headers.get("traceparent")
+    trace = _TRACEPARENT.fullmatch(parent) if parent else None
     # Without a rule nothing tells which part of the path is a secret.
-    rule = request.url_rule.rule if request.url_rule is not None else None
+    rule = now.url_rule.rule if now.url_rule is not None else None
     facts = {
-        "method": request.method,
+        "method": now.method,
         "url_rule": rule,
-        "path": rule and recorded_path(rule, request.view_args or {}, config["AUDIT_LOGGER_SECRET_ARGUMENTS"]),
-        "endpoint": request.endpoint,
-        "request_id": request.headers.get(config["AUDIT_LOGGER_REQUEST_ID_HEADER"]),
-        "user_agent": request.headers.get("User-Agent"),
+        "path": rule and recorded_path(rule, now.view_args or {}, config["AUDIT_LOGGER_SECRET_ARGUMENTS"]),
+        "endpoint": now.endpoint,
+        "request_id": headers.get(config["AUDIT_LOGGER_REQUEST_ID_HEADER"]),
+        "user_agent": headers.get("User-Agent"),
         "trace_id": trace and trace[1],
     }
+    wanted: Collection[str] = config["AUDIT_LOGGER_REQUEST_FACTS"]
     return {name: value[:MAX_LENGTH] for name, value in facts.items() if value and name in wanted}
 
 

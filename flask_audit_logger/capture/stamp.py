@@ -6,9 +6,11 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
+
+from sqlalchemy.engine import ExecutionContext
 
 from .actors import Actor
 from .blocks import note_told
@@ -21,9 +23,7 @@ _IDLE = 0
 _IN_TRANSACTION = 2
 
 # An escaped backslash is matched as a whole, so that what follows it isn't taken for an escape.
-_ESCAPE = re.compile(r"\\(?:u0000|.)")
-
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<wrong>\\u0000|\\u[dD][89a-fA-F]..)|\\.")
 
 # A stamp says all: a setting that somebody made for the whole session of a pooled connection counts for nobody else.
 # NULL is what the role, the database or the connection has by default.
@@ -74,8 +74,7 @@ class Stamp:
 StampSource = Callable[[Any], Stamp]
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(NamedTuple):
     """What the running transaction of a connection was told.
 
     :param stamp: what it was told last, if anything.
@@ -94,7 +93,7 @@ class Told:
 
     def holds(self, stamp: Stamp) -> bool:
         """Whether a stamp need not be said again."""
-        return self.stamp == stamp and self.is_certain and not self.is_mixed
+        return self.is_certain and not self.is_mixed and (self.stamp is stamp or self.stamp == stamp)
 
 
 _NOTHING = Told()
@@ -133,7 +132,7 @@ class Memory:
     def doubt(self) -> None:
         """Something happened that may have undone what was told."""
         if self.told.stamp is not None:
-            self.told = replace(self.told, is_certain=False)
+            self.told = self.told._replace(is_certain=False)
 
     def follow(self, step: Step, name: str) -> None:
         """A savepoint is made, released or rolled back to: then what was told before it holds again."""
@@ -180,7 +179,7 @@ def note_own_settings(memory: Memory, said: str) -> None:
     if _OUR_SETTING not in said.lower():
         return
     if _OUR_SWITCH in said.lower():
-        memory.told = replace(memory.told, keeps_switch=True)
+        memory.told = memory.told._replace(keeps_switch=True)
     else:
         memory.doubt()
     memory.is_spoiled = memory.is_spoiled or _SET_LOCAL.match(said) is None
@@ -188,12 +187,21 @@ def note_own_settings(memory: Memory, said: str) -> None:
 
 def is_idle(driver: Any) -> bool:
     """Whether no transaction runs on a connection."""
-    return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IDLE)
+    return _status(driver) == _IDLE
 
 
 def is_in_transaction(driver: Any) -> bool:
     """Whether a transaction runs on a connection that can still do something."""
-    return bool(getattr(getattr(driver, "info", None), "transaction_status", None) == _IN_TRANSACTION)
+    return _status(driver) == _IN_TRANSACTION
+
+
+def _status(driver: Any) -> int | None:
+    # what libpq says, without the objects that the drivers put around it
+    ask = getattr(driver, "get_transaction_status", None)
+    if ask is not None:
+        return int(ask())
+    libpq = getattr(driver, "pgconn", None)
+    return None if libpq is None else int(libpq.transaction_status)
 
 
 def is_pipelined(driver: Any) -> bool:
@@ -204,11 +212,8 @@ def is_pipelined(driver: Any) -> bool:
 # A stamp on the trip of the statement that it is for. Both are sent in an event of the dialect, so that echo, other
 # listeners, errors and crash reports have the statement as the application wrote it.
 
-#: Sends a statement by a cursor: gets cursor, statement and parameters.
-Execute = Callable[..., None]
-
-#: Sends settings and a statement together: gets the settings, cursor, statement, parameters and how to send it.
-Together = Callable[[tuple[str, tuple[str | None, ...]], Any, str, Any, Execute], None]
+#: Sends settings and a statement together: gets the settings, cursor, statement, parameters and context of execution.
+Together = Callable[[tuple[str, tuple[str | None, ...]], Any, str, Any, ExecutionContext], None]
 
 
 def way_together(driver_name: str, cursor: Any, parameters: Any, traits: Traits) -> Together | None:
@@ -227,7 +232,7 @@ def way_together(driver_name: str, cursor: Any, parameters: Any, traits: Traits)
     return None
 
 
-def _in_one_query(settings: Any, cursor: Any, statement: str, parameters: Any, execute: Execute) -> None:
+def _in_one_query(settings: Any, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
     """Settings and statement as one text, of which psycopg2 gives the last result.
 
     The line break keeps the settings out of the line that PostgreSQL quotes in its errors.
@@ -236,16 +241,24 @@ def _in_one_query(settings: Any, cursor: Any, statement: str, parameters: Any, e
     said = text % tuple("NULL" if value is None else _literal(value) for value in values)
     if parameters is not None:
         said = said.replace("%", "%%")
-    execute(cursor, f"{said};\n{statement}", parameters)
+    _execute(cursor, f"{said};\n{statement}", parameters, context)
 
 
-def _in_one_pipeline(settings: Any, cursor: Any, statement: str, parameters: Any, execute: Execute) -> None:
+def _in_one_pipeline(settings: Any, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
     """Settings and statement one after the other, without waiting for the first result."""
     with cursor.connection.pipeline():
         own = cursor.connection.cursor()
         own.execute(*settings)
-        execute(cursor, statement, parameters)
+        _execute(cursor, statement, parameters, context)
     own.close()
+
+
+def _execute(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
+    """Send a statement as the dialect does, which has no parameters only for ``do_execute_no_params``."""
+    if parameters is None:
+        context.dialect.do_execute_no_params(cursor, statement, context)
+    else:
+        context.dialect.do_execute(cursor, statement, parameters, context)
 
 
 def _literal(value: str) -> str:
@@ -286,8 +299,11 @@ def make_stamp(actor: Actor, address: str | None, facts: dict[str, Any], *, is_c
     return Stamp(context=_storable(text), is_captured=is_captured)
 
 
+_ENCODER = json.JSONEncoder(default=lambda value: _text(value), allow_nan=False)
+
+
 def _dump(content: Any) -> str:
-    return json.dumps(content, default=_text, ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(content)
 
 
 def _plain(value: Any) -> Any:
@@ -308,8 +324,11 @@ def _text(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    # json.dumps writes NUL as an escape, which jsonb refuses; a lone surrogate can't be encoded
-    no_nul = _ESCAPE.sub(lambda found: "\N{REPLACEMENT CHARACTER}" if found[0] == "\\u0000" else found[0], text)
-    whole = no_nul.encode("utf-8", "replace").decode("utf-8")
-    # A character that the connection or the database can't encode would fail the statement and with it the transaction.
-    return _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], whole)
+    """JSON that PostgreSQL can store, in ASCII.
+
+    A character that the connection or the database can't encode would fail the statement and with it the transaction.
+    """
+    if "\\u0000" not in text and "\\ud" not in text:
+        return text
+    # NUL, which jsonb refuses, and halves of a pair of surrogates without the other
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found["wrong"] else found[0], text)

@@ -296,6 +296,58 @@ def test_the_next_application_of_a_cascade_names_its_own_user(create_app, server
     assert (other.actor_label, other.context["endpoint"]) == ("Ada", "page of Ada")
 
 
+# What is kept from one statement to the next
+
+
+def test_equal_contexts_are_not_the_same(shop):
+    """1, True and 1.0 are equal in Python, and three things in JSON."""
+    with shop.app.test_request_context("/"):
+        for value in (1, True, 1.0):
+            with shop.audit_logger.context(value=value):
+                shop.db.session.execute(INSERT, {"b": "a"})
+        shop.db.session.commit()
+    assert [repr(t.context["value"]) for t in shop.transactions()] == ["1", "True", "1.0"]
+
+
+@pytest.mark.parametrize("pushed", ["request", "application"])
+def test_what_changes_within_a_request_is_seen(shop, pushed):
+    """The user, the address, what the code says, and whether it is captured, from one statement to the next."""
+    from flask_login import login_user, logout_user
+
+    logger, session = shop.audit_logger, shop.db.session
+    contexts = {"request": shop.app.test_request_context("/"), "application": shop.app.app_context()}
+    with contexts[pushed]:
+
+        def write():
+            session.execute(INSERT, {"b": "a"})
+            session.execute(INSERT, {"b": "b"})
+
+        write()
+        if pushed == "request":
+            login_user(session.get(shop.models.User, 1))
+            write()
+            flask.request.remote_addr = "10.0.0.9"
+            write()
+            logout_user()
+        with logger.context(actor=2):
+            write()
+            with logger.disable():
+                write()
+            with logger.context(reason="r"):
+                write()
+            write()
+        write()
+        session.commit()
+    found = [(t.actor_id, t.client_addr and str(t.client_addr), t.context.get("reason")) for t in shop.transactions()]
+    here = "10.0.0.9" if pushed == "request" else None
+    rest = [(2, here, None), (2, here, "r"), (2, here, None), (None, here, None)]
+    if pushed == "request":
+        assert found == [(None, None, None), (1, None, None), (1, here, None), *rest]
+    else:
+        assert found == [(None, None, None), *rest]
+    assert len(shop.activities()) == 2 * len(found)
+
+
 # Marks
 
 
