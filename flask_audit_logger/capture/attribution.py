@@ -14,21 +14,29 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import click
 from flask import current_app, g, has_app_context, has_request_context, request
 from flask import session as cookie
-from sqlalchemy import Connection
-from sqlalchemy.engine import NestedTransaction
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.local import LocalProxy
 
 from .actors import Actor, display_name, identify, is_expired, itself, remembered_name
 from .blocks import Frame, current_frame
-from .request import Redact, command_facts, default_client_addr, redacted, request_facts, split_address
+from .questions import Question, current_question, set_question
+from .request import (
+    Answers,
+    Known,
+    Redact,
+    attributes_behind,
+    command_facts,
+    default_client_addr,
+    redacted,
+    request_facts,
+    split_address,
+)
 from .stamp import Stamp, make_stamp
 
 try:
@@ -40,74 +48,6 @@ logger = logging.getLogger("flask_audit_logger")
 
 _KNOWN_KEY = "_flask_audit_logger_known"
 _ASKED_KEY = "_flask_audit_logger_asked"
-
-
-class Refused(Exception):
-    """A question to the application wanted to do what it can't do in the middle of a write."""
-
-
-@dataclass(eq=False)
-class Question:
-    """A question to the application that is being answered.
-
-    :param session: the session that is about to write, in which the answer may be looked for; without one, the database
-        is not asked.
-    :ivar was_refused: whether the answer needs the database.
-    """
-
-    session: Session | None
-    was_refused: bool = False
-    _savepoints: dict[Connection, NestedTransaction] = field(default_factory=dict)
-
-    def refuse(self) -> None:
-        """Stop a statement.
-
-        :raises Refused: always.
-        """
-        self.was_refused = True
-        raise Refused("the database can't be asked who acts in the middle of a write")
-
-    def protect(self, connection: Connection) -> None:
-        """Before the answer is looked for on a connection: what fails there must not cost the write."""
-        if connection in self._savepoints or connection.dialect.name != "postgresql":
-            return
-        if not getattr(connection.connection.dbapi_connection, "autocommit", False):
-            self._savepoints[connection] = connection.begin_nested()
-
-    def keep(self) -> None:
-        """Keep what was done on the connections."""
-        for savepoint in self._take_savepoints():
-            savepoint.commit()
-
-    def undo(self) -> None:
-        """Undo what was done on the connections."""
-        for savepoint in self._take_savepoints():
-            savepoint.rollback()
-
-    def _take_savepoints(self) -> list[NestedTransaction]:
-        taken = [savepoint for savepoint in reversed(self._savepoints.values()) if savepoint.is_active]
-        self._savepoints.clear()
-        return taken
-
-
-_question: ContextVar[Question | None] = ContextVar("flask_audit_logger_question", default=None)
-
-
-def current_question() -> Question | None:
-    """The question that is being answered now."""
-    return _question.get()
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the application says of a write.
-
-    :param actor: who acts; ``None`` if that is not known (yet), which is not the same as nobody.
-    :param address: the address of the client.
-    """
-
-    actor: Actor | None
-    address: Any
 
 
 @dataclass(frozen=True)
@@ -123,80 +63,6 @@ class _Scope:
 
 
 _scope: ContextVar[_Scope | None] = ContextVar("flask_audit_logger_scope", default=None)
-
-
-class _Known:
-    """What is known of one request, of which parts are asked once; outside of requests, of one application context.
-
-    :ivar facts: what is recorded of it.
-    :ivar actors: who was logged in in it, by the key.
-    :ivar labels: what ``get_actor_label`` called them; an answer that needs the database is not given twice.
-    :ivar answers: what the application said last.
-    :ivar stamps: what was made of it, by whether changes are captured.
-    """
-
-    __slots__ = (
-        "_address",
-        "_command",
-        "_frame",
-        "_key",
-        "_scope",
-        "_user",
-        "actors",
-        "answers",
-        "facts",
-        "labels",
-        "stamps",
-    )
-
-    def __init__(self) -> None:
-        self.facts: Mapping[str, Any] | None = None
-        self.actors: dict[Actor, Actor] = {}
-        self.labels: dict[Actor, str] = {}
-        self.stamps: dict[bool, Stamp] = {}
-        self.answers: Answers | None = None
-        self._frame: Frame | None = None
-        self._scope: _Scope | None = None
-        self._user: Any = None
-        self._key: Any = None
-        self._address: Any = None
-        self._command: Any = None
-
-    def is_up_to_date(self, frame: Frame, scope: _Scope | None) -> bool:
-        """Whether stamps and answers are those of this moment: looks at all that may change within a request.
-
-        If not, they are dropped. Equal is not enough: 1 and True are equal, and differ in JSON.
-
-        :param frame: what the code says.
-        :param scope: the answers of callbacks that hold now.
-        """
-        user: Any = None
-        key: Any = None
-        address: Any = None
-        command: Any = None
-        if has_request_context():
-            address = request.remote_addr
-            if not frame.has_actor:
-                # it may be stored, or somebody else may be logged in, at any time
-                user = _attributes(g).get("_login_user")
-                state = getattr(user, "_sa_instance_state", None)
-                key = state.key if state is not None else None if user is None else user.get_id()
-        else:
-            command = click.get_current_context(silent=True)
-        if (
-            self._frame is frame
-            and self._scope is scope
-            and self._user is user
-            and self._command is command
-            and self._key == key
-            and self._address == address
-        ):
-            return True
-        self._frame, self._scope, self._user, self._key = frame, scope, user, key
-        self._address, self._command = address, command
-        self.answers = None
-        self.stamps.clear()
-        return False
 
 
 class Attribution:
@@ -287,20 +153,20 @@ class Attribution:
                 known.facts = self._ask(lambda: redacted(redact, known.facts or {})) or {}
         return known.facts
 
-    def _known(self) -> _Known:
+    def _known(self) -> Known:
         """What is known of the running request: of this one only, as applications of a cascade share an environ."""
         if has_request_context():
-            around = _attributes(request)
+            around = attributes_behind(request)
         elif has_app_context():
-            around = _attributes(g)
+            around = attributes_behind(g)
         else:
-            return _Known()
-        kept: dict[Attribution, _Known] | None = around.get(_KNOWN_KEY)
+            return Known()
+        kept: dict[Attribution, Known] | None = around.get(_KNOWN_KEY)
         if kept is None:
             kept = around[_KNOWN_KEY] = {}
         known = kept.get(self)
         if known is None:
-            known = kept[self] = _Known()
+            known = kept[self] = Known()
         return known
 
     # Asking before a session writes
@@ -450,7 +316,7 @@ class Attribution:
     def _ask(self, callback: Callable[[], Any], session: Session | None = None) -> Any:
         """Call what the application gave; ``None`` if it fails or, without a session, if it needs the database."""
         question = Question(session)
-        token = _question.set(question)
+        token = set_question(question)
         try:
             with self._undisturbed(question):
                 if session is None and _has_login() and "_login_user" not in g:
@@ -470,7 +336,7 @@ class Attribution:
                 logger.warning("%r failed; what it tells is recorded as unknown", callback, exc_info=True)
             return None
         finally:
-            _question.reset(token)
+            token.var.reset(token)
 
     @contextmanager
     def _undisturbed(self, question: Question) -> Iterator[None]:
@@ -515,12 +381,6 @@ _REPLACED = ("commit", "flush", "rollback", "close")
 
 def _do_nothing(*args: Any, **kw: Any) -> None:
     pass
-
-
-def _attributes(proxy: Any) -> dict[str, Any]:
-    """The attributes of what is behind a proxy, at the price of one look behind it."""
-    found: dict[str, Any] = vars(proxy._get_current_object())
-    return found
 
 
 def _is_complete(actor: Actor | None) -> bool:
@@ -596,6 +456,3 @@ def _stand_in_user(question: Question) -> Iterator[None]:
         # The application loads its own when it wants one, unless the callback logged somebody in.
         if g.get("_login_user") is stand_in:
             g.pop("_login_user")
-
-
-__all__ = ["Attribution", "Question", "Refused", "current_question"]

@@ -16,7 +16,8 @@ from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 
 from ..settings import READS_ONLY
-from .attribution import Attribution, current_question
+from .attribution import Attribution
+from .questions import current_question
 from .stamp import (
     Memory,
     Stamp,

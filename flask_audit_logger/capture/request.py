@@ -1,4 +1,4 @@
-"""What is recorded of the running request or command, without the secrets in its URL."""
+"""What is known of the running request or command, and what is recorded of it: not the secrets in its URL."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import ipaddress
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import click
-from flask import current_app, has_request_context, request
+from flask import current_app, g, has_request_context, request
+
+from .actors import Actor
+from .blocks import Frame
+from .stamp import Stamp
 
 logger = logging.getLogger("flask_audit_logger")
 
@@ -148,3 +153,95 @@ def _command() -> str | None:
         names.append(context.info_name or "")
         context = context.parent
     return " ".join(reversed(names)) or None
+
+
+def attributes_behind(proxy: Any) -> dict[str, Any]:
+    """The attributes of what is behind a proxy, at the price of one look behind it."""
+    found: dict[str, Any] = vars(proxy._get_current_object())
+    return found
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the application says of a write.
+
+    :param actor: who acts; ``None`` if that is not known (yet), which is not the same as nobody.
+    :param address: the address of the client.
+    """
+
+    actor: Actor | None
+    address: Any
+
+
+class Known:
+    """What is known of one request, of which parts are asked once; outside of requests, of one application context.
+
+    :ivar facts: what is recorded of it.
+    :ivar actors: who was logged in in it, by the key.
+    :ivar labels: what ``get_actor_label`` called them; an answer that needs the database is not given twice.
+    :ivar answers: what the application said last.
+    :ivar stamps: what was made of it, by whether changes are captured.
+    """
+
+    __slots__ = (
+        "_address",
+        "_command",
+        "_frame",
+        "_key",
+        "_scope",
+        "_user",
+        "actors",
+        "answers",
+        "facts",
+        "labels",
+        "stamps",
+    )
+
+    def __init__(self) -> None:
+        self.facts: Mapping[str, Any] | None = None
+        self.actors: dict[Actor, Actor] = {}
+        self.labels: dict[Actor, str] = {}
+        self.stamps: dict[bool, Stamp] = {}
+        self.answers: Answers | None = None
+        self._frame: Frame | None = None
+        self._scope: object = None
+        self._user: Any = None
+        self._key: Any = None
+        self._address: Any = None
+        self._command: Any = None
+
+    def is_up_to_date(self, frame: Frame, scope: object) -> bool:
+        """Whether stamps and answers are those of this moment: looks at all that may change within a request.
+
+        If not, they are dropped. Equal is not enough: 1 and True are equal, and differ in JSON.
+
+        :param frame: what the code says.
+        :param scope: the answers of callbacks that hold now.
+        """
+        user: Any = None
+        key: Any = None
+        address: Any = None
+        command: Any = None
+        if has_request_context():
+            address = request.remote_addr
+            if not frame.has_actor:
+                # it may be stored, or somebody else may be logged in, at any time
+                user = attributes_behind(g).get("_login_user")
+                state = getattr(user, "_sa_instance_state", None)
+                key = state.key if state is not None else None if user is None else user.get_id()
+        else:
+            command = click.get_current_context(silent=True)
+        if (
+            self._frame is frame
+            and self._scope is scope
+            and self._user is user
+            and self._command is command
+            and self._key == key
+            and self._address == address
+        ):
+            return True
+        self._frame, self._scope, self._user, self._key = frame, scope, user, key
+        self._address, self._command = address, command
+        self.answers = None
+        self.stamps.clear()
+        return False
