@@ -15,6 +15,7 @@ from ..schema.catalog import (
     creators_in,
     default_schema,
     existing_triggers,
+    grants_on_log,
     has_log_tables,
     installed_version,
     tables_in,
@@ -141,6 +142,7 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         problems.append("its functions are missing")
     elif not are_current(connection, functions):
         problems.append("its functions are outdated or were changed")
+    problems += [f"{grant}: REVOKE it" for grant in grants_on_log(connection, log)]
     found = [Finding(f"log in schema {log}", tuple(problems))]
     for wanted in wanted_triggers(connection, metadata):
         name = wanted.name(default)

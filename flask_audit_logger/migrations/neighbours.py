@@ -14,10 +14,10 @@ from sqlalchemy import Connection, MetaData, Table
 from ..schema.catalog import default_schema, partitions_of
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Triggers
-from ..sql import FUNCTIONS, TRIGGER_FUNCTIONS, VERBS
+from ..sql import APPEND_ONLY, FUNCTIONS, TRIGGER_FUNCTIONS, VERBS
 
 _FUNCTIONS = tuple(f"audit_logger_{name}(" for name, _ in FUNCTIONS)
-_TRIGGERS = tuple(f"audit_logger_{verb}" for verb in VERBS)
+_TRIGGERS = tuple(f"audit_logger_{name}" for name in (*VERBS, APPEND_ONLY))
 
 _log = logging.getLogger("alembic.autogenerate")
 
@@ -89,5 +89,5 @@ def _drops_ours(op: Any) -> bool:
         return False
     signature = str(op.target.signature).replace('"', "")
     if signature in _TRIGGERS:
-        return any(f"audit_logger_{name}(" in op.target.definition for name in TRIGGER_FUNCTIONS)
+        return any(f"audit_logger_{name}(" in op.target.definition for name in (*TRIGGER_FUNCTIONS, APPEND_ONLY))
     return signature.startswith(_FUNCTIONS)

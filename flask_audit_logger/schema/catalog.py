@@ -20,9 +20,7 @@ from .table_options import TableOptions
 _FUNCTIONS = text(
     """
     SELECT p.proname, p.prosrc, p.prosecdef, coalesce(p.proconfig, '{}') AS proconfig,
-        p.proacl IS NULL OR EXISTS (
-            SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE'
-        ) AS is_public,
+        p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee <> p.proowner) AS is_granted,
         pg_catalog.oidvectortypes(p.proargtypes) AS arguments,
         p.provolatile::text AS volatility, p.proisstrict, l.lanname,
         pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
@@ -161,6 +159,60 @@ _SAME_TYPE = text(
 #: The length of a type: ``(36)``, ``(10, 2)``.
 _LENGTH = re.compile(r"\(([0-9, ]+)\)")
 
+# As append_only_triggers.sql asks.
+_APPEND_ONLY = text(
+    """
+    SELECT c.relname
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace = p.pronamespace
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND t.tgname = 'audit_logger_append_only'
+        AND p.proname = t.tgname AND t.tgenabled = 'A' AND t.tgtype = 62 AND t.tgqual IS NULL
+        AND t.tgargs = pg_catalog.convert_to(pg_catalog.pg_get_userbyid(c.relowner), pg_catalog.getdatabaseencoding())
+            || pg_catalog.decode('00', 'hex')
+    ORDER BY c.relname
+    """
+)
+
+# Reading is no fault: pages and reports do it.
+_GRANTS = text(
+    """
+    SELECT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_catalog.pg_get_userbyid(a.grantee) END AS holder,
+        string_agg(DISTINCT a.privilege_type, ', ' ORDER BY a.privilege_type) AS privileges, o.name AS object
+    FROM (
+        SELECT 'function ' || p.proname AS name, p.proowner AS owner,
+            coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl
+        FROM pg_catalog.pg_proc AS p
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE n.nspname = :schema
+            AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'flask-audit-logger, version %'
+        UNION ALL
+        SELECT CASE c.relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname, c.relowner, acls.acl
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        CROSS JOIN LATERAL (
+            SELECT c.relacl AS acl
+            UNION ALL
+            SELECT attacl FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND NOT attisdropped
+        ) AS acls
+        WHERE n.nspname = :schema AND (
+            c.relname IN ('activity', 'transaction')
+            OR c.relkind = 'S' AND EXISTS (
+                SELECT
+                FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_class AS log ON log.oid = d.refobjid
+                WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND log.relname IN ('activity', 'transaction')
+            )
+        )
+    ) AS o
+    CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+    WHERE a.grantee <> o.owner AND a.privilege_type <> 'SELECT'
+    GROUP BY a.grantee, o.name
+    ORDER BY 1, o.name
+    """
+)
+
 _VERSION = re.compile(r"^flask-audit-logger, version ([0-9]+)$")
 _HEADER = re.compile(
     r"^(?:LANGUAGE (?P<language>\w+)|(?P<volatility>IMMUTABLE|STABLE|VOLATILE)|(?P<strict>STRICT))$", re.MULTILINE
@@ -285,10 +337,21 @@ def are_current(connection: Connection, functions: Functions) -> bool:
     """Whether the functions exist exactly as this version has them."""
     schema = functions.schema or default_schema(connection)
     existing = {(row.proname, row.arguments): row for row in _function_rows(connection, schema)}
-    return all(
+    return is_append_only(connection, schema) and all(
         _is_same(existing.get((f"audit_logger_{name}", arguments)), render(name, functions.version, schema))
         for name, arguments in FUNCTIONS
     )
+
+
+def is_append_only(connection: Connection, schema: str) -> bool:
+    """Whether each table of a log has the trigger that lets only its owner change it."""
+    return list(connection.scalars(_APPEND_ONLY, {"schema": schema})) == sorted(LOG_TABLES)
+
+
+def grants_on_log(connection: Connection, schema: str) -> list[str]:
+    """Who may write to a log or its functions besides the owner: ``role app has INSERT, UPDATE on activity``."""
+    rows = connection.execute(_GRANTS, {"schema": schema})
+    return [f"{row.holder} has {row.privileges} on {row.object}" for row in rows]
 
 
 def existing_triggers(connection: Connection, audit_schema: str | None) -> list[ExistingTriggers]:
@@ -361,7 +424,7 @@ def _is_same(row: Row[Any] | None, sql: str) -> bool:
         and row.volatility == _VOLATILITY[said.get("volatility", "VOLATILE")]
         and row.proisstrict == ("strict" in said)
         and {name.lower(): value.strip("'\"") for name, value in existing.items()} == settings
-        and not row.is_public
+        and not row.is_granted
     )
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..exceptions import ConfigurationError
-from ..sql import FUNCTIONS, GUARD, TRIGGER_FUNCTIONS, VERBS, function_signature, quote_ident, quote_literal, render
+from ..sql import (
+    APPEND_ONLY,
+    FUNCTIONS,
+    GUARD,
+    TRIGGER_FUNCTIONS,
+    VERBS,
+    function_signature,
+    quote_ident,
+    quote_literal,
+    render,
+)
 from .names import TableName
 from .table_options import TableOptions
 
@@ -62,9 +72,8 @@ class Functions:
         if "$" in schema:
             raise ConfigurationError(f"The schema {schema!r} of the log has a '$' in its name; use one without.")
         made = [render(name, self.version, schema) for name, _ in FUNCTIONS]
-        # A function may be called by everybody unless this is taken away: with it, anyone could write to the log.
-        revoked = [f"REVOKE ALL ON FUNCTION {function_signature(name, schema)} FROM PUBLIC" for name, _ in FUNCTIONS]
-        return made + revoked + [self._comment(name, schema) for name, _ in FUNCTIONS]
+        comments = [self._comment(name, schema) for name, _ in FUNCTIONS]
+        return [*made, *comments, *(render(name, self.version, schema) for name in ("revoke", "append_only_triggers"))]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that drop the functions, if they are there, and whatever triggers still call them.
@@ -74,7 +83,7 @@ class Functions:
         """
         schema = self.schema or default_schema
         names = [name for name, _ in reversed(FUNCTIONS)]
-        cascade = dict.fromkeys(TRIGGER_FUNCTIONS, " CASCADE")
+        cascade = dict.fromkeys((*TRIGGER_FUNCTIONS, APPEND_ONLY), " CASCADE")
         return [f"DROP FUNCTION IF EXISTS {function_signature(n, schema)}{cascade.get(n, '')}" for n in names]
 
     def _comment(self, name: str, schema: str) -> str:

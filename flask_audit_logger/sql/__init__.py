@@ -24,11 +24,15 @@ FUNCTIONS = (
     ("key_columns", "oid, jsonb"),
     ("capture", ""),
     ("truncate", ""),
+    ("append_only", ""),
     (GUARD, ""),
 )
 
-#: Those that triggers call.
+#: Those that triggers of audited tables call.
 TRIGGER_FUNCTIONS = ("capture", "truncate")
+
+#: The one that triggers of the log itself call; its name is theirs, too.
+APPEND_ONLY = "append_only"
 
 _PLACEHOLDER = re.compile("@([a-z_]+)@")
 

@@ -154,15 +154,14 @@ def test_partitions_are_recorded_as_their_table(create_app, execute):
 @both_drivers
 def test_rows_that_row_security_hides_are_an_error(users, execute, server, database_url):
     """A snapshot of some of the rows would look like one of all."""
-    with server.role("LOGIN BYPASSRLS") as seeing, server.role() as role:
+    with server.role("LOGIN BYPASSRLS") as seeing, server.role() as role, server.role("NOLOGIN") as owner:
         try:
             for name in (role, seeing):
-                execute(
-                    f'GRANT SELECT, UPDATE ON users TO "{name}"; GRANT SELECT, INSERT, UPDATE ON activity TO "{name}"',
-                    f'GRANT SELECT, INSERT, UPDATE ON transaction TO "{name}"',
-                    f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO "{name}"',
-                )
+                execute(f'GRANT SELECT, UPDATE ON users TO "{name}"', f'GRANT "{owner}" TO "{name}"')
             execute(
+                f'GRANT CREATE, USAGE ON SCHEMA public TO "{owner}"',
+                *(f'ALTER TABLE {table} OWNER TO "{owner}"' for table in ("activity", "transaction")),
+                f'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO "{owner}"',
                 "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
                 "CREATE POLICY visible ON users USING (id <> 3)",
             )
@@ -174,7 +173,10 @@ def test_rows_that_row_security_hides_are_an_error(users, execute, server, datab
             list(record(plain_engine(database_url.set(username=seeing)), *triggers))
             assert logged(users) == [EXPECTED[0], *EXPECTED[2:]]
         finally:
-            execute(f'DROP OWNED BY "{role}", "{seeing}"')
+            execute(
+                *(f"ALTER TABLE {table} OWNER TO postgres" for table in ("activity", "transaction")),
+                f'DROP OWNED BY "{role}", "{seeing}", "{owner}"',
+            )
 
 
 def test_a_change_under_way_comes_before_the_snapshot_of_what_came_of_it(users, outside):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from tests.migrations.conftest import declare_table
 from tests.support.models import Models
@@ -141,7 +145,8 @@ def test_who_can_change_the_log_is_said_and_fails_if_that_is_asked_for(server, b
         assert code == 1
         assert "has DELETE on activity" in output
         assert "owns tags, so it can disable its triggers" in output
-        assert status(application)[0] == 0
+        execute(f'REVOKE DELETE ON activity FROM "{role}"')
+        assert (status(application)[0], status(application, "--strict")[0]) == (0, 1)
         application.dispose()
         execute("ALTER TABLE tags OWNER TO postgres", f'DROP OWNED BY "{role}"')
 
@@ -273,3 +278,74 @@ def test_names_in_a_database_of_another_encoding(server, create_app, driver):
         application.dispose()
     finally:
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+SQL_BLOCK = re.compile(r"```sql\n(.*?)```", re.DOTALL)
+
+
+@both_drivers
+def test_two_roles_as_the_documentation_makes_them(server, create_app, database_url, execute):
+    """Each has what it needs and the application can't touch the log: the statements of docs/roles.md."""
+    text = (Path(__file__).parents[2] / "docs" / "roles.md").read_text()
+    made, cleared = SQL_BLOCK.findall(text)
+    owner, role = server.unique_name("owner"), server.unique_name("app")
+
+    def named(sql):
+        return [s.replace("shop_owner", f'"{owner}"').replace("shop_app", f'"{role}"') for s in sql.split(";")[:-1]]
+
+    try:
+        execute(*named(made))
+        maker = create_app(database_url.set(username=owner))
+        application = create_app(database_url.set(username=role), create_all=False)
+        with application.app.app_context():
+            application.db.session.add(application.models.User(id=1, name="Ann"))
+            application.db.session.commit()
+            for write in ("DELETE FROM activity", "SELECT setval('activity_id_seq', 7)"):
+                with pytest.raises(DBAPIError, match="permission denied"):
+                    application.db.session.execute(sa.text(write))
+                application.db.session.rollback()
+        assert [a.record_key for a in application.activities()] == ["1"]
+        assert [status(maker)[0], status(application)[0], status(application, "--strict")[0]] == [0, 0, 0]
+        execute(f'GRANT ALL ON activity, transaction TO "{role}"')
+        assert status(application)[0] == 1
+        execute(*named(cleared))
+        assert status(application, "--strict")[0] == 0
+        maker.dispose()
+        application.dispose()
+    finally:
+        for name in (owner, role):
+            execute(f'DROP OWNED BY "{name}" CASCADE')
+        execute(f'DROP ROLE "{owner}"', f'DROP ROLE "{role}"')
+
+
+GRANTS = {
+    "GRANT INSERT, UPDATE ON activity TO {role}": "role {name} has INSERT, UPDATE on table activity: REVOKE it",
+    "GRANT UPDATE (marks) ON transaction TO PUBLIC": "every role has UPDATE on table transaction: REVOKE it",
+    "GRANT USAGE ON SEQUENCE activity_id_seq TO {role}": "role {name} has USAGE on sequence activity_id_seq: REVOKE it",
+    "GRANT EXECUTE ON FUNCTION audit_logger_truncate() TO {role}":
+        "role {name} has EXECUTE on function audit_logger_truncate: REVOKE it",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+def test_a_right_to_write_to_the_log_is_a_fault(server, blog, execute, grant):
+    with server.role() as role:
+        assert status(blog)[0] == 0
+        execute(grant.format(role=f'"{role}"'))
+        code, output = status(blog)
+        assert (code, f"        {GRANTS[grant].format(name=role)}\n" in output) == (1, True), output
+        execute(f'DROP OWNED BY "{role}"')
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ALTER TABLE activity DISABLE TRIGGER audit_logger_append_only",
+        "ALTER TABLE activity ENABLE TRIGGER audit_logger_append_only",
+        "DROP TRIGGER audit_logger_append_only ON transaction",
+    ],
+)
+def test_a_log_that_is_open_to_grants_is_a_fault(blog, execute, damage):
+    assert status(blog)[0] == 0
+    execute(damage)
+    assert status(blog)[0] == 1

@@ -10,7 +10,7 @@ _DUMP = f"""
 SELECT 'schema ' || quote_ident(nspname) AS line
 FROM pg_namespace WHERE nspname NOT IN {_SYSTEM} AND nspname NOT LIKE 'pg\\_%'
 UNION ALL
-SELECT format('relation %s %s.%s', c.relkind, n.nspname, c.relname)
+SELECT format('relation %s %s.%s %s', c.relkind, n.nspname, c.relname, c.relacl)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT IN {_SYSTEM}
 UNION ALL
 SELECT format('column %s.%s.%s %s %s %s %s %s', n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),

@@ -96,7 +96,9 @@ def test_no_write_waits_longer_than_a_second(project, release, outside, writers,
     if way == "downgrade":
         project.upgrade()
         database(outside, writers, lambda: project.downgrade("-1"))
-        assert query("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'audit%'") == [(0,)]
+        assert query("SELECT DISTINCT tgname FROM pg_trigger WHERE tgname LIKE 'audit%'") == [
+            ("audit_logger_append_only",)
+        ]
     elif way == "script":
         script = project.sql("0001:head")
         database(outside, writers, lambda: psql(script))

@@ -79,12 +79,12 @@ _OPERATORS = text(
 #: Columns that models of the application gave the old tables. One that may not be null comes back only with a default.
 _MORE_COLUMNS = text(
     """
-    SELECT a.attrelid::regclass || '.' || quote_ident(a.attname) AS name,
+    SELECT a.attrelid::regclass || '.' || pg_catalog.quote_ident(a.attname) AS name,
         concat(
-            'ALTER TABLE ', a.attrelid::regclass, ' ADD COLUMN ', quote_ident(a.attname), ' ',
+            'ALTER TABLE ', a.attrelid::regclass, ' ADD COLUMN ', pg_catalog.quote_ident(a.attname), ' ',
             pg_catalog.format_type(a.atttypid, a.atttypmod),
             ' COLLATE ' || (
-                SELECT format('%I.%I', n.nspname, c.collname)
+                SELECT pg_catalog.format('%I.%I', n.nspname, c.collname)
                 FROM pg_catalog.pg_collation AS c
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.collnamespace
                 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
