@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -128,6 +129,13 @@ def offences(name: str) -> Iterator[str]:
 def test_a_module_imports_only_from_its_layer_and_below(name):
     assert name.partition(".")[0] in LAYERS, f"{name} belongs to no layer; add it to LAYERS"
     assert list(offences(name)) == []
+
+
+def test_what_reads_an_old_log_is_loaded_only_where_there_may_be_one():
+    module = f"{PACKAGE}.migrations.from_2.detect"
+    assert module.removeprefix(f"{PACKAGE}.") in MODULES
+    code = f"import sys, {PACKAGE}.migrations; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def circle(graph: dict[str, set[str]]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from ..schema.catalog import (
     has_log_tables,
     has_schema,
     installed_version,
+    may_have_old_log,
     tables_in,
     triggers_of_other_logs,
     unless_default,
@@ -36,8 +37,6 @@ from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
 from ..sql import CURRENT_VERSION
 from .actor_type import compare_actor_type
-from .from_2.conversion import ConvertAuditLoggerLogOp
-from .from_2.detect import find_old_log, refuse_old_log_elsewhere
 from .locks import lock_first
 from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, hide
 from .neighbours import dropped_tables, is_looked_after, keep_partitions, leave_alone, leave_out_log, metadatas
@@ -161,10 +160,10 @@ def _compare(
         first.append(InitAuditLoggerSchemaOp(declaration.schema))
     default = default_schema(connection)
     tables = Tables(declaration.schema, CURRENT_VERSION, declaration.actor_type())
-    refuse_old_log_elsewhere(connection, metadata, declaration)
-    old = find_old_log(connection, metadata, declaration)
-    if old is not None:
-        first.append(ConvertAuditLoggerLogOp(old))
+    if may_have_old_log(connection):
+        from .from_2 import detect  # of no use to anybody else
+
+        first += detect.conversion_of(connection, metadata, declaration)
     if has_log_tables(connection, declaration.schema or default):
         first += compare_actor_type(connection, tables)
     else:

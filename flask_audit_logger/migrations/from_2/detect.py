@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from alembic.operations import MigrateOperation
 from sqlalchemy import Connection, MetaData, text
 
 from ...exceptions import ConfigurationError
@@ -12,7 +13,7 @@ from ...schema.catalog import default_schema
 from ...schema.declared import Declaration, declared_triggers
 from ...schema.names import TableName
 from ...sql import CURRENT_VERSION
-from .conversion import ORIGINS, OldLog, RecordKey
+from .conversion import ORIGINS, ConvertAuditLoggerLogOp, OldLog, RecordKey
 
 _log = logging.getLogger("alembic.autogenerate")
 
@@ -151,7 +152,17 @@ _OLD_COLUMNS = (
 ).split()
 
 
-def find_old_log(connection: Connection, metadata: MetaData, declaration: Declaration) -> OldLog | None:
+def conversion_of(connection: Connection, metadata: MetaData, declaration: Declaration) -> list[MigrateOperation]:
+    """The operation that converts the log of ``metadata``, if it is an old one.
+
+    :raises ConfigurationError: if the old log of one of its tables is in another schema.
+    """
+    _refuse_old_log_elsewhere(connection, metadata, declaration)
+    old = _old_log(connection, metadata, declaration)
+    return [] if old is None else [ConvertAuditLoggerLogOp(old)]
+
+
+def _old_log(connection: Connection, metadata: MetaData, declaration: Declaration) -> OldLog | None:
     """The old log that stands where the log of ``metadata`` should be, if there is one."""
     default = default_schema(connection)
     schema = declaration.schema or default
@@ -197,11 +208,8 @@ def _origin(connection: Connection, schema: str) -> str | None:
     return ORIGINS["schema_name" in columns["activity"]]
 
 
-def refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declaration: Declaration) -> None:
-    """Stop if another schema has the old log: its entries would be left there, or dropped.
-
-    :raises ConfigurationError: if it logs one of our tables.
-    """
+def _refuse_old_log_elsewhere(connection: Connection, metadata: MetaData, declaration: Declaration) -> None:
+    """Stop if another schema has the old log: its entries would be left there, or dropped."""
     default = default_schema(connection)
     audited = {t.name(default) for t in declared_triggers(metadata)}
     for row in connection.execute(_ELSEWHERE, {"schema": declaration.schema or default}):
