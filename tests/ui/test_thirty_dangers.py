@@ -1,4 +1,4 @@
-"""Promise: each of the thirty dangers that the pages were designed against is shut out, and a test names it.
+"""Promise: each of thirty dangers is shut out of all pages, and a test names it.
 
 The number after ``test_s`` is that of the list: a test fails when the protection goes away.
 """
