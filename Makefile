@@ -49,10 +49,12 @@ help:
 demo: $(VENV)/.example
 	$(VENV)/bin/python -m example_app --port $(PORT)
 
-# One driver, no browser, no process or environment of its own, and of the pages those that most changes touch.
+# One driver, no browser, no process or environment of its own, and of the pages those that most changes touch; without
+# the modules that try one thing on very many names, values or texts.
 NOT_FAST := tests/migrations/% tests/apps/% tests/example_app/% tests/torture/% tests/test_readme.py \
     $(patsubst %,tests/ui/test_%.py,as_of_and_compare key_types odd_tables print record_lives shown_values translations undo_sql) \
-    tests/query/test_feed.py tests/capture/test_restore.py tests/capture/test_lifetime.py
+    tests/query/test_feed.py tests/diff/test_budget.py \
+    $(patsubst %,tests/capture/test_%.py,lifetime restore tables values)
 check: lint
 	AUDIT_TEST_ONE_DRIVER=1 $(VENV)/bin/python -m pytest -q -n $(JOBS) -m 'not slow and not long and not browser' \
 	    $(sort $(filter-out $(NOT_FAST),$(wildcard tests/test_*.py tests/*/test_*.py))) $(PYTEST_ARGS)

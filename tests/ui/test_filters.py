@@ -224,6 +224,7 @@ def test_the_heading_says_what_is_filtered(shop):
     assert "<title>2 updates to Products by Bob Stone – Audit</title>" in html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("query", "drives"),
     list(itertools.product(("", "&sort=time"), ("", "&actor=1&actor=~none", "&since=2020-01-01", "&table=products"))),

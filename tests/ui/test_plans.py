@@ -80,6 +80,7 @@ def is_by_id_alone(node):
     return is_activity and not is_led and re.search(r"\bid = ", tested) is not None
 
 
+@pytest.mark.slow
 @both_drivers
 def test_no_page_looks_a_change_up_by_its_id_alone(new_shop):
     shop = make_history(new_shop(revert=RevertPolicy()))

@@ -122,6 +122,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.slow
 def test_every_key_has_a_page(shop):
     for number, key in enumerate(KEYS):
         shop.add(ANN, "Item", order_id=number, code=key, quantity=1)

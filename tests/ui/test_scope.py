@@ -331,6 +331,7 @@ UNSEEN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", UNSEEN)
 def test_a_row_that_differs_from_the_log_is_not_theirs(create_app, case):
     """It moved unseen: it looks as if there were none, and nothing is put back into it."""

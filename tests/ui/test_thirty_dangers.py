@@ -154,6 +154,7 @@ def answer(shop, path, **options):
     return shop.get(path, buffered=True, **options)
 
 
+@pytest.mark.slow
 def test_s03_what_belongs_to_another_looks_like_nothing(tenants):
     """Each address of Bob's, as Bob and as Ann; hidden and missing are one answer."""
     change = tenants.activity(record_key="77")
@@ -174,6 +175,7 @@ def test_s03_what_belongs_to_another_looks_like_nothing(tenants):
     assert seen >= 8
 
 
+@pytest.mark.slow
 def test_s03_no_filter_or_version_leads_to_it(tenants):
     change, own = tenants.activity(record_key="77"), tenants.activity(record_key="42")
     for query in (
@@ -569,6 +571,7 @@ def test_s11_requests_under_another_method_change_nothing(shop):
             assert response.status_code == (404 if may_post else 405), (method, path)
 
 
+@pytest.mark.slow
 def test_s11_reading_writes_nothing(revertible):
     def everything():
         tables = ("activity", "transaction", "products", "categories", "order_items", "users")
@@ -801,6 +804,7 @@ def test_s19_a_search_that_takes_too_long_is_stopped(new_shop):
         assert shop.db.session.scalar(sa.text("SHOW statement_timeout")) == "0"
 
 
+@pytest.mark.slow
 def test_s19_nothing_is_skipped_or_searched_as_text(tenants):
     change = tenants.activity(record_key="42")
     values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
@@ -1015,6 +1019,7 @@ def test_s24_the_address_is_the_recorded_one_and_the_help_says_on_what_it_depend
 # S25: other sites
 
 
+@pytest.mark.slow
 def test_s25_other_sites_get_nothing(tenants):
     for path in ("/export", "/export.csv", "/export.jsonl", "/breakdown/facets", "/breakdown/histogram"):
         response = answer(tenants, path, headers={"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"})
@@ -1100,6 +1105,7 @@ def test_s28_both_names_and_the_real_address_are_shown_filtered_and_exported(sho
 FACTS = (("transaction", "client_addr"), ("transaction", "user_agent"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hiding",
     [
@@ -1126,6 +1132,7 @@ def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop, hiding):
 # S30: the log stays as it is
 
 
+@pytest.mark.slow
 def test_s30_a_role_that_can_only_select_is_enough(server, database_url, create_app, driver):
     """With the statements that the documentation gives."""
     from tests.ui.shop import Shop, make_shop
