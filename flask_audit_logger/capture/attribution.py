@@ -119,13 +119,14 @@ class Attribution:
         if scope is not None and not scope.holds:
             # Of a flush that never began: a listener of the application stopped it.
             _scope.set(scope := None)
-        known = self._known()
-        if known.is_up_to_date(frame, scope) and is_captured in known.stamps:
-            return known.stamps[is_captured]
-        answers = scope.answers if scope is not None else known.answers or self._answers(frame, None)
+        kept = self._known().kept(frame, scope)
+        if is_captured in kept.stamps:
+            return kept.stamps[is_captured]
+        answers = scope.answers if scope is not None else kept.answers or self._answers(frame, None)
         stamp = self._made(frame, answers, is_captured)
-        if (scope is not None or not self.has_callbacks) and _is_complete(answers.actor):
-            known.stamps[is_captured] = stamp
+        stays = (scope is not None or not self.has_callbacks) and _is_complete(answers.actor)
+        if stays and self._known().kept(frame, scope) is kept:
+            kept.stamps[is_captured] = stamp
         return stamp
 
     def _made(self, frame: Frame, answers: Answers, is_captured: bool) -> Stamp:
@@ -147,10 +148,10 @@ class Attribution:
             return command_facts()
         known = self._known()
         if known.facts is None:
-            redact = self._redact
-            known.facts = _guarded(request_facts) or {}
+            redact, facts = self._redact, _guarded(request_facts) or {}
             if redact is not None:
-                known.facts = self._ask(lambda: redacted(redact, known.facts or {})) or {}
+                facts = self._ask(lambda: redacted(redact, facts)) or {}
+            known.facts = facts
         return known.facts
 
     def _known(self) -> Known:
@@ -173,17 +174,14 @@ class Attribution:
 
     def _has_asked(self, frame: Frame) -> bool:
         """Whether a session has nothing to ask: what is stamped now is what was stamped before."""
-        if self.has_callbacks:
-            return False
-        known = self._known()
-        return known.is_up_to_date(frame, None) and bool(known.stamps)
+        return not self.has_callbacks and bool(self._known().kept(frame, None).stamps)
 
-    def _keep(self, frame: Frame, answers: Answers) -> Answers:
-        """Keep answers that hold until something changes."""
-        if not self.has_callbacks and answers.actor is not None:
-            known = self._known()
-            known.is_up_to_date(frame, None)
-            known.answers = answers
+    def _ask_and_keep(self, frame: Frame, session: Session) -> Answers:
+        """Ask, and keep the answers of those who are not asked anew each time."""
+        kept = self._known().kept(frame, None)
+        answers = self._answers(frame, session)
+        if not self.has_callbacks and answers.actor is not None and self._known().kept(frame, None) is kept:
+            kept.answers = answers
         return answers
 
     def ask_before_flush(self, session: Session, flush_context: Any) -> None:
@@ -191,7 +189,7 @@ class Attribution:
         frame = current_frame(self.owner)
         if self._is_asked_already() or self._has_asked(frame):
             return
-        answers = self._keep(frame, self._answers(frame, session))
+        answers = self._ask_and_keep(frame, session)
         if self.has_callbacks:
             _scope.set(_Scope(answers, weakref.ref(flush_context)))
 
@@ -218,7 +216,7 @@ class Attribution:
         """Have the current user loaded before a statement of a session."""
         frame = current_frame(self.owner)
         if not (self._is_asked_already() or self._has_asked(frame)):
-            self._keep(frame, self._answers(frame, session))
+            self._ask_and_keep(frame, session)
 
     @staticmethod
     def _is_asked_already() -> bool:

@@ -173,47 +173,57 @@ class Answers:
     address: Any
 
 
+class Kept:
+    """What was answered and made of it at one moment of a request, with all that may change until another moment.
+
+    :ivar answers: what the application said.
+    :ivar stamps: what was made of it, by whether changes are captured.
+    """
+
+    __slots__ = ("_address", "_command", "_frame", "_key", "_scope", "_user", "answers", "stamps")
+
+    def __init__(self, frame: Frame | None, scope: object, user: Any, key: Any, address: Any, command: Any) -> None:
+        self.answers: Answers | None = None
+        self.stamps: dict[bool, Stamp] = {}
+        self._frame = frame
+        self._scope = scope
+        self._user = user
+        self._key = key
+        self._address = address
+        self._command = command
+
+    def is_of(self, frame: Frame, scope: object, user: Any, key: Any, address: Any, command: Any) -> bool:
+        """Whether nothing has changed. Equal is not enough: 1 and True are equal, and differ in JSON."""
+        return (
+            self._frame is frame
+            and self._scope is scope
+            and self._user is user
+            and self._command is command
+            and bool(self._key == key)
+            and bool(self._address == address)
+        )
+
+
 class Known:
     """What is known of one request, of which parts are asked once; outside of requests, of one application context.
 
     :ivar facts: what is recorded of it.
     :ivar actors: who was logged in in it, by the key.
     :ivar labels: what ``get_actor_label`` called them; an answer that needs the database is not given twice.
-    :ivar answers: what the application said last.
-    :ivar stamps: what was made of it, by whether changes are captured.
     """
 
-    __slots__ = (
-        "_address",
-        "_command",
-        "_frame",
-        "_key",
-        "_scope",
-        "_user",
-        "actors",
-        "answers",
-        "facts",
-        "labels",
-        "stamps",
-    )
+    __slots__ = ("_kept", "actors", "facts", "labels")
 
     def __init__(self) -> None:
         self.facts: Mapping[str, Any] | None = None
         self.actors: dict[Actor, Actor] = {}
         self.labels: dict[Actor, str] = {}
-        self.stamps: dict[bool, Stamp] = {}
-        self.answers: Answers | None = None
-        self._frame: Frame | None = None
-        self._scope: object = None
-        self._user: Any = None
-        self._key: Any = None
-        self._address: Any = None
-        self._command: Any = None
+        self._kept = Kept(None, None, None, None, None, None)
 
-    def is_up_to_date(self, frame: Frame, scope: object) -> bool:
-        """Whether stamps and answers are those of this moment: looks at all that may change within a request.
+    def kept(self, frame: Frame, scope: object) -> Kept:
+        """What was kept if nothing has changed since, else a place to keep things for this moment.
 
-        If not, they are dropped. Equal is not enough: 1 and True are equal, and differ in JSON.
+        Threads may share a request: each writes only to the place of its own moment.
 
         :param frame: what the code says.
         :param scope: the answers of callbacks that hold now.
@@ -231,17 +241,7 @@ class Known:
                 key = state.key if state is not None else None if user is None else user.get_id()
         else:
             command = click.get_current_context(silent=True)
-        if (
-            self._frame is frame
-            and self._scope is scope
-            and self._user is user
-            and self._command is command
-            and self._key == key
-            and self._address == address
-        ):
-            return True
-        self._frame, self._scope, self._user, self._key = frame, scope, user, key
-        self._address, self._command = address, command
-        self.answers = None
-        self.stamps.clear()
-        return False
+        kept = self._kept
+        if not kept.is_of(frame, scope, user, key, address, command):
+            kept = self._kept = Kept(frame, scope, user, key, address, command)
+        return kept

@@ -348,6 +348,39 @@ def test_what_changes_within_a_request_is_seen(shop, pushed):
     assert len(shop.activities()) == 2 * len(found)
 
 
+def test_threads_that_share_a_request_keep_their_stamps_apart(create_app):
+    """What one thread finds out while another one says something else is not taken for that."""
+    import threading
+
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def redact(facts):
+        if not is_asked.is_set():
+            is_asked.set()
+            assert may_answer.wait(20)
+        return {name: value for name, value in facts.items() if name != "method"}
+
+    app = create_app(redact_request=redact)
+
+    def write(reason, times, wait=None):
+        with app.audit_logger.context(actor=1, reason=reason), app.db.engine.begin() as connection:
+            for _ in range(times):
+                connection.execute(sa.insert(app.models.Tag.__table__).values(name=reason))
+                if wait is not None:
+                    may_answer.set()
+                    wait.join(20)
+                    wait = None
+
+    with app.app.test_request_context("/"):
+        other = threading.Thread(target=flask.copy_current_request_context(lambda: write("one", 1)))
+        other.start()
+        assert is_asked.wait(20)
+        write("two", 3, other)
+    found = {(a.changed_data["name"], a.transaction.context["reason"]) for a in app.activities()}
+    assert found == {("one", "one"), ("two", "two")}
+    assert not any("method" in t.context for t in app.transactions())
+
+
 # Marks
 
 
