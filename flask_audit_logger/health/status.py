@@ -18,10 +18,11 @@ from ..schema.catalog import (
     grants_on_log,
     has_log_tables,
     installed_version,
+    placed,
     tables_in,
     triggers_of_other_logs,
 )
-from ..schema.declared import declaration_of, declared_functions, declared_triggers, wanted_triggers
+from ..schema.declared import declaration_of, declared_functions, wanted_triggers
 from ..schema.objects import LOG_TABLES, Triggers
 from ..sql import quote_ident
 
@@ -130,6 +131,7 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     if declaration is None or functions is None:
         return []
     declaration.prepare()
+    declaration, functions = placed(connection, declaration), placed(connection, functions)
     default = default_schema(connection)
     log = declaration.schema or default
     there = tables_in(connection)
@@ -160,7 +162,7 @@ def risks(connection: Connection, metadata: MetaData) -> list[str]:
     declaration = declaration_of(metadata)
     if declaration is None:
         return []
-    schema = declaration.schema or default_schema(connection)
+    schema = placed(connection, declaration).schema or default_schema(connection)
     role = connection.scalar(text("SELECT current_user"))
     own = [f"role {role} {right}" for right in _rights_of_role(connection, metadata, schema)]
     # A function in the schema of the log could match a call better than one of ours does.
@@ -270,7 +272,7 @@ def _rights_of_role(connection: Connection, metadata: MetaData, schema: str) -> 
         return
     for table in LOG_TABLES:
         yield from _rights_on_log(table, _rights(connection, schema, table))
-    for triggers in declared_triggers(metadata):
+    for triggers in wanted_triggers(connection, metadata):
         rights = _rights(connection, triggers.schema or default_schema(connection), triggers.table)
         if rights.is_owner:
             yield f"owns {triggers.table}, so it can disable its triggers"

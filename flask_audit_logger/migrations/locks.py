@@ -13,7 +13,7 @@ from sqlalchemy import Connection, ForeignKeyConstraint
 from ..schema.catalog import default_schema, tables_in, unless_default
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES
-from .operations import AuditOperation, Table, lock, operation
+from .operations import AuditOperation, Table, lock, operation, translated
 
 
 @operation("lock_audit_logger_tables")
@@ -59,7 +59,7 @@ class LockAuditLoggerTablesOp(AuditOperation):
         return super().render(context) if self.tables else []
 
     def execute(self, operations: Operations) -> None:
-        lock(operations, self.tables, self.exclusive)
+        lock(operations, [(translated(operations, schema), name) for schema, name in self.tables], self.exclusive)
 
 
 def lock_first(connection: Connection, schemas: set[str | None], ops: list[MigrateOperation]) -> list[MigrateOperation]:

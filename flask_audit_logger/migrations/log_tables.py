@@ -35,7 +35,7 @@ class CreateAuditLoggerTablesOp(_TablesOp):
     def create_audit_logger_tables(
         cls, operations: Operations, *, version: int, schema: str | None = None, actor_type: str = "text"
     ) -> Any:
-        """Make the tables of a log.
+        """Make the tables of a log, unless they are there, as those of a log that several tenants share.
 
         :param version: version of the SQL; its text is the same for ever.
         :param schema: schema of the log; the default schema of the connection if not given.

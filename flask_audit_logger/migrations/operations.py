@@ -6,13 +6,14 @@ Each carries its whole state in its arguments, so a migration does the same for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import is_dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
-from sqlalchemy import MetaData, text
+from sqlalchemy import Connection, MetaData, text
 
 from ..schema import catalog
 from ..schema.declared import declaration_of
@@ -47,6 +48,17 @@ class AuditOperation(MigrateOperation):
         """Run the statements, or write them into the script of ``--sql``; what it returns is what the call returns."""
         raise NotImplementedError
 
+    def placed(self, operations: Operations) -> AuditOperation:
+        """The same operation in the schemas that ``schema_translate_map`` of the connection gives."""
+        connection = _connection(operations)
+        if connection is None:
+            return self
+        moved = copy(self)
+        for name, value in vars(self).items():
+            if is_dataclass(value):
+                setattr(moved, name, catalog.placed(connection, value))
+        return moved
+
     def locks(self) -> tuple[list[Table], bool]:
         """The tables that the operation locks, and whether readers are locked out, too."""
         return [], False
@@ -75,7 +87,7 @@ def operation(name: str) -> Callable[[_Op], _Op]:
     def register(cls: _Op) -> _Op:
         cls.name = name
         Operations.register_operation(name)(cls)
-        Operations.implementation_for(cls)(lambda operations, op: op.execute(operations))
+        Operations.implementation_for(cls)(lambda operations, op: op.placed(operations).execute(operations))
         renderers.dispatch_for(cls)(lambda context, op: op.render(context))
         return cls
 
@@ -84,8 +96,20 @@ def operation(name: str) -> Callable[[_Op], _Op]:
 
 def default_schema(operations: Operations) -> str:
     """The schema of a name without one: that of the connection, or the usual one in a script for any database."""
-    connection = operations.migration_context.connection
+    connection = _connection(operations)
     return DEFAULT_SCHEMA if connection is None else catalog.default_schema(connection)
+
+
+def _connection(operations: Operations) -> Connection | None:
+    """The connection to PostgreSQL that runs the operations, if that is not a script or another database."""
+    context = operations.migration_context
+    return context.connection if is_supported(context) and not context.as_sql else None
+
+
+def translated(operations: Operations, schema: str | None) -> str | None:
+    """A schema as ``schema_translate_map`` of the connection gives it."""
+    connection = _connection(operations)
+    return schema if connection is None else catalog.translated(connection, schema)
 
 
 def declared_schema(operations: Operations) -> str | None:
@@ -144,7 +168,7 @@ class InitAuditLoggerSchemaOp(_SchemaOp):
         return RemoveAuditLoggerSchemaOp(self.schema)
 
     def execute(self, operations: Operations) -> None:
-        schema = self.schema or declared_schema(operations)
+        schema = translated(operations, self.schema or declared_schema(operations))
         if schema is not None:
             # CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where somebody else has made it.
             made = (
@@ -173,7 +197,7 @@ class RemoveAuditLoggerSchemaOp(_SchemaOp):
         return InitAuditLoggerSchemaOp(self.schema)
 
     def execute(self, operations: Operations) -> None:
-        schema = self.schema or declared_schema(operations)
+        schema = translated(operations, self.schema or declared_schema(operations))
         if schema is not None:
             dropped = (
                 "DO $audit_logger$\nBEGIN\n"

@@ -11,7 +11,7 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 
 from ..sql import quote_literal, render
-from .operations import AuditOperation, default_schema, operation, run
+from .operations import AuditOperation, default_schema, operation, run, translated
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class RenameAuditLoggerTableOp(_RenameOp):
     def execute(self, operations: Operations) -> None:
         r, default = self.rename, default_schema(operations)
         old = {"old_schema": r.schema or default, "old_table": r.old}
-        self._run(operations, "rename_table", **old, new_schema=self.new_schema or default, new_table=r.new)
+        new_schema = translated(operations, self.new_schema) or default
+        self._run(operations, "rename_table", **old, new_schema=new_schema, new_table=r.new)
 
 
 @operation("rename_audit_logger_column")

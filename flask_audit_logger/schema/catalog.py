@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, text
 
@@ -16,6 +17,9 @@ from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, quote_ident, render
 from .names import TableName
 from .objects import DEFAULT_SCHEMA, LOG_TABLES, Functions, Triggers
 from .table_options import TableOptions
+
+#: A dataclass that says in which schema something is.
+Described = TypeVar("Described", bound=Any)
 
 _FUNCTIONS = text(
     """
@@ -258,8 +262,30 @@ class Partitioning:
 
 
 def default_schema(connection: Connection) -> str:
-    """The schema in which a name without schema is."""
-    return connection.dialect.default_schema_name or DEFAULT_SCHEMA
+    """The schema in which a name without schema is: that of ``schema_translate_map``, or the first in the path."""
+    schema = _translations(connection).get(None) or connection.scalar(text("SELECT pg_catalog.current_schema()"))
+    return str(schema or DEFAULT_SCHEMA)
+
+
+def placed(connection: Connection, described: Described) -> Described:
+    """The same tables, functions or triggers in the schemas that ``schema_translate_map`` of a connection gives.
+
+    No schema stays none: that is :func:`default_schema`.
+
+    :param described: a dataclass with a ``schema`` and perhaps an ``audit_schema``.
+    """
+    given = {name: getattr(described, name, None) for name in ("schema", "audit_schema")}
+    moved = {name: translated(connection, schema) for name, schema in given.items()}
+    return described if moved == given else dataclasses.replace(described, **{n: s for n, s in moved.items() if s})
+
+
+def translated(connection: Connection, schema: str | None) -> str | None:
+    """A schema as ``schema_translate_map`` of a connection gives it; none stays none."""
+    return schema if schema is None else _translations(connection).get(schema, schema)
+
+
+def _translations(connection: Connection) -> Mapping[str | None, str | None]:
+    return connection.get_execution_options().get("schema_translate_map") or {}
 
 
 def unless_default(schema: str | None, default: str) -> str | None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, event, inspect, text
+from sqlalchemy import Connection, MetaData, event, text
 from sqlalchemy.schema import CreateSchema
 
 from ..exceptions import ConfigurationError
-from .catalog import default_schema, has_log_tables, has_schema, triggers_of_other_logs
+from .catalog import (
+    default_schema,
+    existing_triggers,
+    has_schema,
+    placed,
+    tables_in,
+    triggers_of_other_logs,
+)
 from .declared import declaration_of, declared_functions, declared_tables, wanted_triggers
 from .dialects import is_supported
 
@@ -33,23 +40,23 @@ def _create_schema(metadata: MetaData, connection: Connection, **kw: Any) -> Non
     if declaration is None or not _is_meant(connection, kw["_ddl_runner"]):
         return
     declaration.prepare()
-    if declaration.schema is not None and not has_schema(connection, declaration.schema):
+    schema = placed(connection, declaration).schema
+    if schema is not None and not has_schema(connection, schema):
         # IF NOT EXISTS asks for the right to make one even where somebody else has made it.
-        connection.execute(CreateSchema(declaration.schema))
+        connection.execute(CreateSchema(schema))
 
 
 def _create_log(metadata: MetaData, connection: Connection, **kw: Any) -> None:
     tables, functions = declared_tables(metadata), declared_functions(metadata)
     if tables is None or functions is None or not _is_meant(connection, kw["_ddl_runner"]):
         return
+    tables, functions = placed(connection, tables), placed(connection, functions)
     default = default_schema(connection)
-    if not has_log_tables(connection, tables.schema or default):
-        _run(connection, tables.create(default))
-    _run(connection, functions.create(default))
-    existing = inspect(connection)
+    _run(connection, tables.create(default) + functions.create(default))
+    there = tables_in(connection)
     elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, functions.schema)}
     for triggers in wanted_triggers(connection, metadata):
-        if existing.has_table(triggers.table, schema=triggers.schema):
+        if triggers.name(default) in there:
             other = elsewhere.get(triggers.name(default))
             if other is not None:
                 raise ConfigurationError(
@@ -64,7 +71,16 @@ def _drop_log(metadata: MetaData, connection: Connection, **kw: Any) -> None:
     tables, functions = declared_tables(metadata), declared_functions(metadata)
     if tables is None or functions is None or not is_supported(connection) or kw["_ddl_runner"].tables is not None:
         return
+    tables, functions = placed(connection, tables), placed(connection, functions)
     default = default_schema(connection)
+    wanted = {triggers.name(default): triggers for triggers in wanted_triggers(connection, metadata)}
+    existing = [found.triggers.name(default) for found in existing_triggers(connection, functions.schema)]
+    named = {table.name for table in wanted}
+    if any(table not in wanted and table.name in named for table in existing):
+        # The tables of another tenant write to the same log.
+        for table in wanted.keys() & set(existing):
+            _run(connection, wanted[table].drop(default))
+        return
     # With the functions go their triggers, and those of no other log.
     _run(connection, functions.drop(default) + tables.drop(default))
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, Table
 
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION
-from .catalog import default_schema, partitioning, unless_default
+from .catalog import default_schema, partitioning, placed, unless_default
 from .objects import Functions, Tables, Triggers
 from .table_options import TableOptions, audited_tables, table_options
 
@@ -137,7 +137,8 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
     :raises ConfigurationError: if such a model asks for other options than its table.
     """
     default = default_schema(connection)
-    declared = {t.name(default): in_catalog(t, default) for t in declared_triggers(metadata)}
+    described = [placed(connection, triggers) for triggers in declared_triggers(metadata)]
+    declared = {t.name(default): in_catalog(t, default) for t in described}
     tables = partitioning(connection, declared)
     wanted = []
     for name, triggers in declared.items():

@@ -46,7 +46,7 @@ class Tables:
     actor_type: str
 
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
-        """Statements that make the tables."""
+        """Statements that make the tables, unless they are there."""
         return [render("tables", self.version, self.schema or default_schema, actor_type=self.actor_type)]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, MetaData, create_engine
+from sqlalchemy import URL, Connection, MetaData, create_engine
 from sqlalchemy.pool import NullPool
 
 from tests.support.apps import Application
@@ -24,20 +24,27 @@ def leave_out_empty(context, revision, directives):
         directives[:] = []
 
 def run(**options):
-    context.configure(**options, **settings["options"])
+    context.configure(**{**settings["options"], **options})
     with context.begin_transaction():
         context.run_migrations()
 
 if context.is_offline_mode():
     run(url=settings["url"], literal_binds=True)
 else:
-    with settings["engine"].connect() as connection:
-        run(
-            connection=connection,
-            target_metadata=settings["metadata"],
-            process_revision_directives=leave_out_empty,
-        )
-        connection.commit()
+    for tenant in settings["tenants"] or [None]:
+        with settings["engine"].connect() as connection:
+            if tenant is not None:
+                connection = settings["place"](connection, tenant)
+                connection.commit()
+            is_translated = "schema_translate_map" in connection.get_execution_options()
+            version_table = {"version_table_schema": tenant} if is_translated else {}
+            run(
+                connection=connection,
+                target_metadata=settings["metadata"],
+                process_revision_directives=leave_out_empty,
+                **version_table,
+            )
+            connection.commit()
 """
 
 SCRIPT = '''"""${message}"""
@@ -80,6 +87,9 @@ class Project:
         (folder / "script.py.mako").write_text(SCRIPT)
         self.url = url
         self.options = options
+        #: The schemas for each of which ``env.py`` runs, and what lets a connection work in one.
+        self.tenants: tuple[str, ...] = ()
+        self.place: Callable[[Connection, str], Connection] | None = None
         self._folder = folder
 
     def migrate(self, application: Application | MetaData) -> str:
@@ -145,6 +155,8 @@ class Project:
             url=self.url,
             metadata=metadata,
             options=self.options,
+            tenants=self.tenants,
+            place=self.place,
             migrate=migrate or _Migrate(),
         )
         return config
