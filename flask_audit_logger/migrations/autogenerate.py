@@ -26,7 +26,6 @@ from ..schema.catalog import (
     has_log_tables,
     has_schema,
     installed_version,
-    may_have_old_log,
     tables_in,
     triggers_of_other_logs,
     unless_default,
@@ -37,6 +36,7 @@ from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
 from ..sql import CURRENT_VERSION
 from .actor_type import compare_actor_type
+from .from_2.conversion import may_have_old_log
 from .locks import lock_first
 from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, hide
 from .neighbours import dropped_tables, is_looked_after, keep_partitions, leave_alone, leave_out_log, metadatas

@@ -1,4 +1,4 @@
-"""Filters on activities as a value, and the SQL they mean."""
+"""Filters on activities as a value, and their SQL."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def joined(models: AuditModels, criteria: Criteria) -> FromClause:
 
 
 def conditions(models: AuditModels, criteria: Criteria, bounds: IdRange | None) -> list[ColumnElement[bool]]:
-    """Everything the criteria ask of an activity and its transaction."""
+    """The conditions of all criteria on an activity and its transaction."""
     return [*of_activity(models, criteria, bounds), *of_transaction(models, criteria, bounds)]
 
 
@@ -165,7 +165,7 @@ def actor_value(models: AuditModels, text: str) -> Any:
 
 
 def of_activity(models: AuditModels, criteria: Criteria, bounds: IdRange | None) -> list[ColumnElement[bool]]:
-    """What the criteria ask of an activity."""
+    """The conditions of the criteria on an activity."""
     a = models.activity.c
     found: list[ColumnElement[bool]] = []
     if bounds is not None:
@@ -224,7 +224,7 @@ def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElem
 
 
 def of_transaction(models: AuditModels, criteria: Criteria, bounds: IdRange | None) -> list[ColumnElement[bool]]:
-    """What the criteria ask of a transaction."""
+    """The conditions of the criteria on a transaction."""
     t = models.transaction.c
     found: list[ColumnElement[bool]] = []
     if bounds is not None:

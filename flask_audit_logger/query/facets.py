@@ -1,4 +1,4 @@
-"""What a list is made of: its most frequent tables, kinds, actors and addresses, and its course in time."""
+"""The breakdown of a list: its most frequent tables, verbs, actors and addresses, and its histogram over time."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Search:
 
     @classmethod
     def prepare(cls, log: Log, criteria: Criteria) -> Search:
-        """Look the period up."""
+        """Look up the transaction ids of the period."""
         if not criteria.is_timed:
             return cls(criteria)
         bounds = id_range(log, criteria)
@@ -143,7 +143,7 @@ def list_activities(log: Log, search: Search, paging: Paging, *, whole: bool = F
 def batches(
     log: Log, search: Search, paging: Paging, *, most: int, size: int = 1000
 ) -> Iterator[tuple[ActivityRow, ...]]:
-    """All that matches, in the order of the feed, by keyset pages.
+    """All matching activities in the order of the feed, read in keyset pages.
 
     :param paging: gives the order; its position is where to start.
     :param most: rows after which to stop.

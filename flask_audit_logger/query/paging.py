@@ -1,4 +1,4 @@
-"""Keyset pages: a cursor names the last row seen, never a number of rows to skip."""
+"""Keyset pagination: a cursor names the last row seen, never a number of rows to skip."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _lost(session: Session, info: TableInfo, typed: Mapping[str, Any], given: Ma
 
 
 def _raw(data: Any) -> Value:
-    """A value in which nothing is a mark."""
+    """A value of which no part is read as a mark."""
     return as_value(as_logged(data)) if isinstance(data, dict) else as_value(data)
 
 
@@ -312,7 +312,7 @@ def _class_of(mapper: Mapper[Any], info: TableInfo, values: Mapping[str, Any]) -
 
 
 def _objection(error: Exception) -> str:
-    """What the database objects to: the constraint, without the values."""
+    """The constraint that the database reports, without the values."""
     diagnosis = getattr(getattr(error, "orig", None), "diag", None)
     constraint = getattr(diagnosis, "constraint_name", None)
     return str(constraint or type(getattr(error, "orig", None) or error).__name__)

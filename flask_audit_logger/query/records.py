@@ -143,11 +143,11 @@ def _of_record(criteria: Criteria, record: RecordRef) -> Criteria:
 
 #: Columns whose value names a record to a human, best first.
 NAMING_COLUMNS = ("name", "title", "label", "display_name", "full_name", "username", "email", "login")
-#: At most so many records are named at once.
+#: Maximum number of records that are named at once.
 MOST_RECORDS = 1000
 #: Characters of a name.
 LONGEST = 120
-#: So many changes of a record are looked at for the ends of its lives.
+#: Maximum number of changes of a record that are scanned for the ends of its lives.
 MOST_CHANGES = 500
 
 

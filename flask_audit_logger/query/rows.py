@@ -1,4 +1,4 @@
-"""What a read gives back: plain frozen rows, with JSON read so that numbers keep their scale."""
+"""The results of reads: plain frozen rows, with JSON read so that numbers keep their scale."""
 
 from __future__ import annotations
 

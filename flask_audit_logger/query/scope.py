@@ -1,4 +1,4 @@
-"""Which records still belong to what a reader may see.
+"""Which rows of today are in the scope of a reader.
 
 A scope says which activities a reader may see; it says nothing about the rows of the application's tables. A row counts
 as the reader's while the newest change of its key is in the scope and left a row; whoever reads the row also asks

@@ -17,7 +17,7 @@ from .paging import Paging
 from .reader import Log
 from .summaries import Tally
 
-#: So many transactions or activities are looked at for addresses and sums.
+#: Maximum number of transactions or activities that are read for addresses and sums.
 LOOKED_AT = 10_000
 
 
@@ -62,7 +62,7 @@ def sighting(log: Log, actor: str | None) -> Sighting | None:
 
 
 def acted_as(log: Log, actor: str) -> KnownActor | None:
-    """Somebody who acted under the name of another, with their own name at the last time.
+    """An impersonator, with the name they had the last time.
 
     No index leads to it: transactions are read until one is found, so this needs a time limit.
     """

@@ -1,4 +1,4 @@
-"""Units of work: a page of them, one of them, and what it changed."""
+"""Lists of transactions, and a summary of what one of them changed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .rows import (
     transaction_columns,
 )
 
-#: So many rows of a transaction are looked at when it is summed up.
+#: Maximum number of rows of a transaction that are read for its summary.
 SUMMARY_ROWS = 50_000
-#: So many kinds of change are told apart in a summary.
+#: Maximum number of kinds of change in a summary.
 SUMMARY_LINES = 200
 
 
@@ -67,7 +67,7 @@ class TransactionCriteria:
 
 
 def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[TransactionRow | None, Summary]:
-    """One transaction, if the reader may see something of it, and what it changed by table, verb and set of columns.
+    """One transaction, if the reader may see any of it, and its changes by table, verb and set of columns.
 
     :param cap: rows that are looked at.
     """

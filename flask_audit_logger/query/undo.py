@@ -1,4 +1,4 @@
-"""SQL that takes the changes of a transaction back: to be read, run and committed by a human."""
+"""A script of SQL that undoes the changes of a transaction, to be read, run and committed by a person."""
 
 from __future__ import annotations
 

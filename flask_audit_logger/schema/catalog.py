@@ -138,18 +138,6 @@ _TABLES = text(
     """
 )
 
-#: The log of another package has no keys of records.
-_OLD_LOGS = text(
-    """
-    SELECT c.oid
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
-    WHERE c.relname = 'activity' AND c.relkind = 'r'
-    GROUP BY c.oid
-    HAVING bool_or(a.attname = 'native_transaction_id') AND NOT bool_or(a.attname = 'record_key')
-    """
-)
-
 _CREATORS = text(
     """
     SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || role.rolname END AS holder
@@ -351,11 +339,6 @@ def tables_in(connection: Connection) -> set[TableName]:
 def has_log_tables(connection: Connection, schema: str) -> bool:
     """Whether a schema has the two tables of a log, or tables of their names."""
     return {TableName(schema, name) for name in LOG_TABLES} <= tables_in(connection)
-
-
-def may_have_old_log(connection: Connection) -> bool:
-    """Whether some schema has a table like that of flask-audit-logger 2.0 or postgresql-audit."""
-    return connection.execute(_OLD_LOGS).first() is not None
 
 
 def installed_version(connection: Connection, schema: str) -> int | None:

@@ -18,7 +18,7 @@ from ..query.refs import TableName, stored_key
 from ..query.tables import TableInfo
 from .forms import MAX_LENGTH, FilterForm, actor_of, network
 from .shown import ONE_PAGE, Chip, Pager
-from .times import PERIODS, known_zone, period_bounds, typed_time
+from .times import PERIODS, known_zone, period_limits, typed_time
 from .urls import NOBODY, BadKey, decode_key
 from .visit import Visit
 
@@ -181,7 +181,7 @@ def _bounds(visit: Visit, form: FilterForm, assumed: str | None) -> tuple[dt.dat
     zone = known_zone(form.tz.data or "UTC")
     name = form.period.data or assumed
     if name:
-        return period_bounds(name, visit.clock.now, zone, visit.settings.quarter_start_month)
+        return period_limits(name, visit.clock.now, zone, visit.settings.quarter_start_month)
     since = typed_time(form.since.data, zone) if form.since.data else None
     until = typed_time(form.until.data, zone, end_of_day=True) if form.until.data else None
     return since, until

@@ -163,10 +163,10 @@ _TYPED = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?
 #: The periods that are the same everywhere.
 ABSOLUTE = frozenset({"all", *_SPANS})
 
-Bounds = tuple["dt.datetime | None", "dt.datetime | None"]
+Limits = tuple["dt.datetime | None", "dt.datetime | None"]
 
 
-def period_bounds(name: str, now: dt.datetime, zone: dt.tzinfo, quarter_start: int = 1) -> Bounds:
+def period_limits(name: str, now: dt.datetime, zone: dt.tzinfo, quarter_start: int = 1) -> Limits:
     """First instant of a period and the first one after it; ``None`` where it is open.
 
     :param name: a key of :data:`PERIODS`.

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flask_audit_logger.ui import Viewer
-from flask_audit_logger.ui.times import Clock, period_bounds
+from flask_audit_logger.ui.times import Clock, period_limits
 from tests.ui.shop import ANN, BOB, make_history, text_of
 from tests.ui.test_filter_pin import pin
 
@@ -122,19 +122,19 @@ PERIODS = [
 def test_periods_begin_and_end_at_midnight_of_the_viewer(name, quarter, begins, ends):
     berlin = ZoneInfo("Europe/Berlin")
     wanted = tuple(day and dt.datetime.fromisoformat(day).replace(tzinfo=berlin) for day in (begins, ends))
-    assert period_bounds(name, NOW, berlin, quarter) == wanted
+    assert period_limits(name, NOW, berlin, quarter) == wanted
 
 
 @pytest.mark.parametrize(("name", "hours"), [("1h", 1), ("24h", 24), ("7d", 168), ("30d", 720), ("90d", 2160)])
 def test_a_span_ends_now(name, hours):
-    assert period_bounds(name, NOW, ZoneInfo("Europe/Berlin")) == (NOW - dt.timedelta(hours=hours), None)
+    assert period_limits(name, NOW, ZoneInfo("Europe/Berlin")) == (NOW - dt.timedelta(hours=hours), None)
 
 
 def test_periods_at_the_turn_of_the_year():
     new_year = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
     def days(name, quarter=1):
-        return [bound and f"{bound:%Y-%m-%d}" for bound in period_bounds(name, new_year, ZoneInfo("UTC"), quarter)]
+        return [bound and f"{bound:%Y-%m-%d}" for bound in period_limits(name, new_year, ZoneInfo("UTC"), quarter)]
 
     assert days("yesterday") == ["2025-12-31", "2026-01-01"]
     assert days("last-month") == ["2025-12-01", "2026-01-01"]

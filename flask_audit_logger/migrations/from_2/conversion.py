@@ -14,7 +14,7 @@ from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from ...sql import quote_ident, quote_literal, render
 from ..operations import AuditOperation, Table, declared_schema, default_schema, lock, operation, run
@@ -28,8 +28,24 @@ ORIGINS = ("flask-audit-logger 2.0", "postgresql-audit 0.18")
 #: Schema, table and key columns.
 RecordKey = tuple[str, str, tuple[str, ...]]
 
+#: A log of another package has no keys of records.
+_OLD_LOGS = text(
+    """
+    SELECT c.oid
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
+    WHERE c.relname = 'activity' AND c.relkind = 'r'
+    GROUP BY c.oid
+    HAVING bool_or(a.attname = 'native_transaction_id') AND NOT bool_or(a.attname = 'record_key')
+    """
+)
 
 _log = logging.getLogger("alembic.runtime.migration")
+
+
+def may_have_old_log(connection: Connection) -> bool:
+    """Whether some schema has a table like that of flask-audit-logger 2.0 or postgresql-audit."""
+    return connection.execute(_OLD_LOGS).first() is not None
 
 
 @dataclass(frozen=True)
