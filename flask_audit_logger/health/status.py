@@ -15,7 +15,6 @@ from ..schema.catalog import (
     creators_in,
     default_schema,
     existing_triggers,
-    grants_on_log,
     has_log_tables,
     installed_version,
     placed,
@@ -23,7 +22,7 @@ from ..schema.catalog import (
     triggers_of_other_logs,
 )
 from ..schema.declared import declaration_of, declared_functions, wanted_triggers
-from ..schema.objects import LOG_TABLES, Triggers
+from ..schema.objects import LOG_INDEXES, LOG_TABLES, Triggers
 from ..sql import quote_ident
 
 # A role can become any role it is a member of, with or without inheriting its rights.
@@ -68,6 +67,55 @@ _REPLICATION = text(
     SELECT bool_or(pg_catalog.has_parameter_privilege(oid, 'session_replication_role', 'SET'))
     FROM pg_catalog.pg_roles
     WHERE pg_catalog.pg_has_role(oid, 'MEMBER')
+    """
+)
+
+# Reading is no fault: pages and reports do it.
+_GRANTS = text(
+    """
+    SELECT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_catalog.pg_get_userbyid(a.grantee) END AS holder,
+        string_agg(DISTINCT a.privilege_type, ', ' ORDER BY a.privilege_type) AS privileges, o.name AS object
+    FROM (
+        SELECT 'function ' || p.proname AS name, p.proowner AS owner,
+            coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl
+        FROM pg_catalog.pg_proc AS p
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE n.nspname = :schema
+            AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'flask-audit-logger, version %'
+        UNION ALL
+        SELECT CASE c.relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname, c.relowner, acls.acl
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        CROSS JOIN LATERAL (
+            SELECT c.relacl AS acl
+            UNION ALL
+            SELECT attacl FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND NOT attisdropped
+        ) AS acls
+        WHERE n.nspname = :schema AND (
+            c.relname IN ('activity', 'transaction')
+            OR c.relkind = 'S' AND EXISTS (
+                SELECT
+                FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_class AS log ON log.oid = d.refobjid
+                WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND log.relname IN ('activity', 'transaction')
+            )
+        )
+    ) AS o
+    CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+    WHERE a.grantee <> o.owner AND a.privilege_type <> 'SELECT'
+    GROUP BY a.grantee, o.name
+    ORDER BY 1, o.name
+    """
+)
+
+_INDEXES = text(
+    """
+    SELECT c.relname
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_class AS log ON log.oid = i.indrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = log.relnamespace
+    WHERE n.nspname = :schema AND log.relname IN ('activity', 'transaction') AND i.indisvalid
     """
 )
 
@@ -144,7 +192,9 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         problems.append("its functions are missing")
     elif not are_current(connection, functions):
         problems.append("its functions are outdated or were changed")
-    problems += [f"{grant}: REVOKE it" for grant in grants_on_log(connection, log)]
+    if has_log_tables(connection, log):
+        problems += [f"its index {name} is missing or not valid" for name in _missing_indexes(connection, log)]
+        problems += [f"{grant}: REVOKE it" for grant in _grants_on_log(connection, log)]
     found = [Finding(f"log in schema {log}", tuple(problems))]
     for wanted in wanted_triggers(connection, metadata):
         name = wanted.name(default)
@@ -155,6 +205,17 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         found.append(Finding(name.short(default), missing, wanted))
     note = "no audited model has this table, but its triggers write to the log"
     return found + [Finding(name.short(default), note=note) for name in existing]
+
+
+def _missing_indexes(connection: Connection, schema: str) -> list[str]:
+    """The indexes that the tables of a log should have and have not, or not valid."""
+    return sorted(set(LOG_INDEXES) - set(connection.scalars(_INDEXES, {"schema": schema})))
+
+
+def _grants_on_log(connection: Connection, schema: str) -> list[str]:
+    """Who may write to a log or its functions besides the owner: ``role app has INSERT, UPDATE on activity``."""
+    rows = connection.execute(_GRANTS, {"schema": schema})
+    return [f"{row.holder} has {row.privileges} on {row.object}" for row in rows]
 
 
 def risks(connection: Connection, metadata: MetaData) -> list[str]:

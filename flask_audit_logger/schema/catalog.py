@@ -179,44 +179,6 @@ _APPEND_ONLY = text(
     """
 )
 
-# Reading is no fault: pages and reports do it.
-_GRANTS = text(
-    """
-    SELECT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || pg_catalog.pg_get_userbyid(a.grantee) END AS holder,
-        string_agg(DISTINCT a.privilege_type, ', ' ORDER BY a.privilege_type) AS privileges, o.name AS object
-    FROM (
-        SELECT 'function ' || p.proname AS name, p.proowner AS owner,
-            coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl
-        FROM pg_catalog.pg_proc AS p
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-        WHERE n.nspname = :schema
-            AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'flask-audit-logger, version %'
-        UNION ALL
-        SELECT CASE c.relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname, c.relowner, acls.acl
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        CROSS JOIN LATERAL (
-            SELECT c.relacl AS acl
-            UNION ALL
-            SELECT attacl FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND NOT attisdropped
-        ) AS acls
-        WHERE n.nspname = :schema AND (
-            c.relname IN ('activity', 'transaction')
-            OR c.relkind = 'S' AND EXISTS (
-                SELECT
-                FROM pg_catalog.pg_depend AS d
-                JOIN pg_catalog.pg_class AS log ON log.oid = d.refobjid
-                WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND log.relname IN ('activity', 'transaction')
-            )
-        )
-    ) AS o
-    CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
-    WHERE a.grantee <> o.owner AND a.privilege_type <> 'SELECT'
-    GROUP BY a.grantee, o.name
-    ORDER BY 1, o.name
-    """
-)
-
 _VERSION = re.compile(r"^flask-audit-logger, version ([0-9]+)$")
 _HEADER = re.compile(
     r"^(?:LANGUAGE (?P<language>\w+)|(?P<volatility>IMMUTABLE|STABLE|VOLATILE)|(?P<strict>STRICT))$", re.MULTILINE
@@ -372,12 +334,6 @@ def are_current(connection: Connection, functions: Functions) -> bool:
 def is_append_only(connection: Connection, schema: str) -> bool:
     """Whether each table of a log has the trigger that lets only its owner change it."""
     return list(connection.scalars(_APPEND_ONLY, {"schema": schema})) == sorted(LOG_TABLES)
-
-
-def grants_on_log(connection: Connection, schema: str) -> list[str]:
-    """Who may write to a log or its functions besides the owner: ``role app has INSERT, UPDATE on activity``."""
-    rows = connection.execute(_GRANTS, {"schema": schema})
-    return [f"{row.holder} has {row.privileges} on {row.object}" for row in rows]
 
 
 def existing_triggers(connection: Connection, audit_schema: str | None) -> list[ExistingTriggers]:

@@ -25,6 +25,16 @@ DEFAULT_SCHEMA = "public"
 #: Names of the two tables of a log.
 LOG_TABLES = ("transaction", "activity")
 
+#: Names of their indexes, keys included.
+LOG_INDEXES = (
+    "activity_id_idx",
+    "activity_pkey",
+    "activity_record_idx",
+    "transaction_actor_id_idx",
+    "transaction_issued_at_idx",
+    "transaction_pkey",
+)
+
 #: What somebody reads who looks up the function that keeps the tables.
 _GUARD_COMMENT = (
     ". Keeps the tables of the log while triggers write to them. To remove the log, take AuditLogger out of the "

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from flask_audit_logger.schema.objects import LOG_INDEXES
 from tests.migrations.conftest import declare_table
 from tests.support.models import Models
 from tests.support.server import both_drivers
@@ -335,6 +336,14 @@ def test_a_right_to_write_to_the_log_is_a_fault(server, blog, execute, grant):
         code, output = status(blog)
         assert (code, f"        {GRANTS[grant].format(name=role)}\n" in output) == (1, True), output
         execute(f'DROP OWNED BY "{role}"')
+
+
+@pytest.mark.parametrize("index", LOG_INDEXES)
+def test_a_missing_index_of_the_log_is_a_fault(blog, execute, index):
+    table = index.partition("_")[0]
+    execute(f"ALTER TABLE {table} DROP CONSTRAINT {index}" if index.endswith("pkey") else f"DROP INDEX {index}")
+    code, output = status(blog)
+    assert (code, f"its index {index} is missing or not valid\n" in output) == (1, True), output
 
 
 @pytest.mark.parametrize(
