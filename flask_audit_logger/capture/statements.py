@@ -91,6 +91,7 @@ _ALIAS = re.compile(
 _WRITES = frozenset("insert update delete merge copy truncate execute".split())
 _CALLS = frozenset("call do".split())
 _CONTROLS = frozenset("begin start commit end rollback abort prepare discard reset savepoint release".split())
+_DEFINITIONS = frozenset("create alter drop comment grant revoke".split())
 _QUERIES = frozenset("select with values table explain fetch declare".split())
 
 _SAVEPOINT = re.compile(
@@ -151,7 +152,7 @@ def _traits_of(statement: str) -> Traits:
     kind = _kind_of(first, code or "")
     savepoint = _savepoint(code) if kind is Kind.CONTROL and code is not None else None
     forgets = savepoint is None and code is not None and _FORGETS.search(code) is not None
-    may_set = _SETS.search(statement) is not None
+    may_set = first not in _DEFINITIONS and _SETS.search(statement) is not None
     return Traits(
         kind=kind,
         savepoint=savepoint,

@@ -148,3 +148,22 @@ def test_savepoints(statement):
 )
 def test_what_may_undo_settings_in_a_way_that_can_not_be_followed(statement, forgets):
     assert traits_of(statement).forgets is forgets
+
+
+@pytest.mark.parametrize(
+    ("statement", "may_set"),
+    [
+        ("SET flask_audit_logger.context = ''", True),
+        ('SET LOCAL "flask_audit_logger"."context" TO \'\'', True),
+        ("SELECT 1; set Flask_Audit_Logger.enable_versioning = off", True),
+        ("SELECT set_config(%s, %s, false)", True),
+        ("DO $$ BEGIN PERFORM set_config('flask_audit_logger.context', '', false); END $$", True),
+        ("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT set_config('a', 'b', true) $$", False),
+        ("ALTER ROLE x SET flask_audit_logger.enable_versioning = off", False),
+        ("SET LOCAL timezone = 'UTC'", False),
+        ("SELECT config FROM sets", False),
+    ],
+)
+def test_what_may_make_settings_of_ours(statement, may_set):
+    """Functions of the log speak of them, too; to make those sets nothing."""
+    assert traits_of(statement).may_set is may_set
