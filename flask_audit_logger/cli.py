@@ -1,4 +1,4 @@
-"""The commands ``flask audit status`` and ``flask audit baseline``."""
+"""The commands ``flask audit status``, ``flask audit baseline`` and ``flask audit compile``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from sqlalchemy import Connection, Engine, MetaData
+from sqlalchemy import Connection, Engine, MetaData, text
 
 from .exceptions import ConfigurationError
 from .health.baseline import baseline
 from .health.status import Finding, check, probe, risks
+from .schema.catalog import default_schema
 from .schema.declared import declaration_of, wanted_triggers
 from .schema.dialects import is_supported, reason
 from .schema.objects import Triggers
@@ -78,6 +79,27 @@ def baseline_command(tables: tuple[str, ...]) -> None:
             except ConfigurationError as error:
                 raise click.ClickException(str(error)) from error
         click.echo(f"{name}: {recorded} rows recorded")
+
+
+@audit_cli.command("compile")
+@click.argument("tables", nargs=-1)
+def compile_command(tables: tuple[str, ...]) -> None:
+    """Make the functions that capture changes of TABLES anew, by default of all audited tables.
+
+    A table that was altered by hand is logged as completely as before, only slower, until this or a migration is run.
+    """
+    audited, unsupported = _audited()
+    if not audited and unsupported:
+        raise click.ClickException(unsupported[0])
+    for name in tables:
+        if name not in audited:
+            raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(audited)}.")
+    for name in tables or audited:
+        engine, triggers = audited[name]
+        with engine.begin() as connection:
+            for statement in triggers.compile_again(default_schema(connection)):
+                connection.execute(text(statement.replace(":", "\\:")))
+        click.echo(f"{name}: compiled")
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:

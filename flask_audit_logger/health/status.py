@@ -20,6 +20,7 @@ from ..schema.catalog import (
     placed,
     tables_in,
     triggers_of_other_logs,
+    uncompiled_tables,
 )
 from ..schema.declared import declaration_of, declared_functions, wanted_triggers
 from ..schema.objects import LOG_INDEXES, LOG_TABLES, Triggers
@@ -196,13 +197,15 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         problems += [f"its index {name} is missing or not valid" for name in _missing_indexes(connection, log)]
         problems += [f"{grant}: REVOKE it" for grant in _grants_on_log(connection, log)]
     found = [Finding(f"log in schema {log}", tuple(problems))]
+    uncompiled = [] if problems else uncompiled_tables(connection, functions)
     for wanted in wanted_triggers(connection, metadata):
         name = wanted.name(default)
         differences = tuple(_differences(wanted, existing.pop(name, None)))
         if name in elsewhere:
             differences = (f"its changes are logged in schema {elsewhere[name].audit_schema or default}",)
         missing = differences if name in there else ("the table is missing",)
-        found.append(Finding(name.short(default), missing, wanted))
+        slower = "it was altered; until `flask audit compile` its changes are logged more slowly"
+        found.append(Finding(name.short(default), missing, wanted, slower if name in uncompiled else None))
     note = "no audited model has this table, but its triggers write to the log"
     return found + [Finding(name.short(default), note=note) for name in existing]
 

@@ -14,7 +14,16 @@ from typing import Any
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation
-from alembic.operations.ops import CreateTableOp, UpgradeOps
+from alembic.operations.ops import (
+    AddColumnOp,
+    AlterColumnOp,
+    CreatePrimaryKeyOp,
+    CreateTableOp,
+    DropColumnOp,
+    DropConstraintOp,
+    ModifyTableOps,
+    UpgradeOps,
+)
 from sqlalchemy import Connection, MetaData, Table
 
 from ..schema.catalog import (
@@ -28,6 +37,7 @@ from ..schema.catalog import (
     installed_version,
     tables_in,
     triggers_of_other_logs,
+    uncompiled_tables,
     unless_default,
 )
 from ..schema.declared import Declaration, declaration_of, declared_functions, wanted_triggers
@@ -41,6 +51,7 @@ from .locks import lock_first
 from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, hide
 from .neighbours import dropped_tables, is_looked_after, keep_partitions, leave_alone, leave_out_log, metadatas
 from .operations import (
+    CompileAuditLoggerTriggersOp,
     InitAuditLoggerFunctionsOp,
     InitAuditLoggerSchemaOp,
     InitAuditLoggerTriggersOp,
@@ -175,10 +186,19 @@ def _compare(
     wanted = _wanted(context, connection, metadata, upgrade_ops)
     keep_partitions(connection, wanted, upgrade_ops)
     moved = _in_other_logs(connection, declaration, gone)
+    altered = _altered(upgrade_ops, default)
+    if functions is not None and not last:
+        altered |= set(uncompiled_tables(connection, functions))
     for triggers in wanted:
         name = triggers.name(default)
         found = existing.pop(name, None)
-        if not _is_same(found, triggers):
+        if found is not None and name in altered:
+            # What comes first is reversed last.
+            first.append(CompileAuditLoggerTriggersOp(triggers, backward=True))
+        if _is_same(found, triggers):
+            if name in altered:
+                last.append(CompileAuditLoggerTriggersOp(triggers))
+        else:
             previous = moved.get(name) if found is None else found.triggers
             last.append(InitAuditLoggerTriggersOp(triggers, previous=_former(previous, triggers, connection)))
     ours = _ours_to_remove(context, connection, metadata, upgrade_ops)
@@ -210,6 +230,16 @@ def _in_other_logs(
         triggers.name(default): triggers
         for triggers in triggers_of_other_logs(connection, declaration.schema)
         if triggers.audit_schema not in gone
+    }
+
+
+def _altered(upgrade_ops: UpgradeOps, default: str) -> set[TableName]:
+    """Tables whose columns or primary key a migration changes."""
+    altering = AddColumnOp | DropColumnOp | AlterColumnOp | CreatePrimaryKeyOp | DropConstraintOp
+    return {
+        TableName.resolve(op.table_name, op.schema, default)
+        for op in upgrade_ops.ops
+        if isinstance(op, ModifyTableOps) and any(isinstance(part, altering) for part in op.ops)
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, MetaData, Table
 from ..schema.catalog import default_schema, partitions_of
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Triggers
-from ..sql import APPEND_ONLY, FUNCTIONS, TRIGGER_FUNCTIONS, VERBS
+from ..sql import APPEND_ONLY, CALLED, COMPILED, FUNCTIONS, VERBS
 
 _FUNCTIONS = tuple(f"audit_logger_{name}(" for name, _ in FUNCTIONS)
 _TRIGGERS = tuple(f"audit_logger_{name}" for name in (*VERBS, APPEND_ONLY))
@@ -89,5 +90,6 @@ def _drops_ours(op: Any) -> bool:
         return False
     signature = str(op.target.signature).replace('"', "")
     if signature in _TRIGGERS:
-        return any(f"audit_logger_{name}(" in op.target.definition for name in (*TRIGGER_FUNCTIONS, APPEND_ONLY))
-    return signature.startswith(_FUNCTIONS)
+        definition = op.target.definition.replace('"', "")
+        return re.search(rf"\b({CALLED.strip('^$')}|audit_logger_{APPEND_ONLY})\(", definition) is not None
+    return signature.startswith(_FUNCTIONS) or re.fullmatch(COMPILED, signature.removesuffix("()")) is not None

@@ -33,7 +33,6 @@ COLUMN_ARGUMENTS = {
 }
 _OPTION_ARGUMENTS = {option: argument for argument, option in COLUMN_ARGUMENTS.items()}
 
-
 #: Schema and name of a table as an operation has them; the schema may be ``None`` for the default one.
 Table = tuple[str | None, str]
 
@@ -291,6 +290,7 @@ class InitAuditLoggerTriggersOp(AuditOperation):
         verbs: Sequence[str] = VERBS,
         truncate: str = "marker",
         old_data: str = "row",
+        require: Sequence[str] = (),
         partitioned: bool = False,
         audit_schema: str | None = None,
         version: int | None = None,
@@ -307,6 +307,7 @@ class InitAuditLoggerTriggersOp(AuditOperation):
         :param verbs: any of insert, update, delete, truncate.
         :param truncate: ``marker``, ``rows`` or ``refuse``.
         :param old_data: ``row`` or ``changed``.
+        :param require: what a change is refused without: ``actor``, ``reason``.
         :param partitioned: whether the partitions of the table get the triggers, too.
         :param audit_schema: schema of the log; the default schema of the connection if not given.
         :param version: version of the SQL of the triggers. Migrations of release 2.0.0 name none; then this is version
@@ -321,6 +322,7 @@ class InitAuditLoggerTriggersOp(AuditOperation):
             verbs=tuple(verb for verb in VERBS if verb in verbs),
             truncate=truncate,
             old_data=old_data,
+            require=tuple(require),
             partitioned=partitioned,
         )
         triggers = Triggers(table_name, schema, audit_schema, version or 1, options)
@@ -373,6 +375,48 @@ def _unless_old_log(statements: list[str], schema: str) -> str:
             "$old_migration$",
         ]
     )
+
+
+@operation("compile_audit_logger_triggers")
+class CompileAuditLoggerTriggersOp(AuditOperation):
+    """Make the functions of a table's triggers anew, after the table was altered; ``backward``: in the reverse only."""
+
+    def __init__(self, triggers: Triggers, *, backward: bool = False) -> None:
+        self.triggers = triggers
+        self.backward = backward
+
+    @classmethod
+    def compile_audit_logger_triggers(
+        cls,
+        operations: Operations,
+        table_name: str,
+        *,
+        schema: str | None = None,
+        audit_schema: str | None = None,
+        version: int = 1,
+    ) -> Any:
+        """Make the functions of a table's triggers anew, after its columns or key were altered; else it is slower.
+
+        :param table_name: the table.
+        :param schema: its schema; the default schema of the connection if not given.
+        :param audit_schema: schema of the log; the default schema of the connection if not given.
+        :param version: version of the SQL of the triggers.
+        """
+        return operations.invoke(cls(Triggers(table_name, schema, audit_schema, version, TableOptions())))
+
+    def reverse(self) -> MigrateOperation:
+        return CompileAuditLoggerTriggersOp(self.triggers, backward=not self.backward)
+
+    def arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        named = {name: getattr(self.triggers, name) for name in ("schema", "audit_schema", "version")}
+        return [self.triggers.table], named
+
+    def render(self, context: AutogenContext) -> str | list[str]:
+        return [] if self.backward else super().render(context)
+
+    def execute(self, operations: Operations) -> None:
+        if not self.backward:
+            run(operations, self.triggers.compile_again(default_schema(operations)))
 
 
 @operation("remove_audit_logger_triggers")

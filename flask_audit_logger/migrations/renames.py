@@ -10,6 +10,9 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
+from ..schema.names import TableName
+from ..schema.objects import Triggers
+from ..schema.table_options import TableOptions
 from ..sql import quote_literal, render
 from .operations import AuditOperation, default_schema, operation, run, translated
 
@@ -28,10 +31,12 @@ class Rename:
 class _RenameOp(AuditOperation):
     rename: Rename
 
-    def _run(self, operations: Operations, sql: str, **names: str) -> None:
+    def _run(self, operations: Operations, sql: str, renamed: TableName, **names: str) -> None:
+        """Run it, and make the functions of the table's triggers for the new name, if it is there by now."""
         quoted = {name: quote_literal(value) for name, value in names.items()}
-        log = self.rename.audit_schema or default_schema(operations)
-        run(operations, [render(sql, self.rename.version, log, **quoted)])
+        r, log = self.rename, self.rename.audit_schema or default_schema(operations)
+        triggers = Triggers(renamed.name, renamed.schema, log, r.version, TableOptions())
+        run(operations, [render(sql, r.version, log, **quoted), *triggers.compile_again()])
 
 
 @operation("rename_audit_logger_table")
@@ -80,8 +85,8 @@ class RenameAuditLoggerTableOp(_RenameOp):
     def execute(self, operations: Operations) -> None:
         r, default = self.rename, default_schema(operations)
         old = {"old_schema": r.schema or default, "old_table": r.old}
-        new_schema = translated(operations, self.new_schema) or default
-        self._run(operations, "rename_table", **old, new_schema=new_schema, new_table=r.new)
+        new = TableName.resolve(r.new, translated(operations, self.new_schema), default)
+        self._run(operations, "rename_table", new, **old, new_schema=new.schema, new_table=new.name)
 
 
 @operation("rename_audit_logger_column")
@@ -129,5 +134,6 @@ class RenameAuditLoggerColumnOp(_RenameOp):
 
     def execute(self, operations: Operations) -> None:
         r = self.rename
-        table = {"table_schema": r.schema or default_schema(operations), "table": self.table}
-        self._run(operations, "rename_column", **table, old_column=r.old, new_column=r.new)
+        table = TableName.resolve(self.table, r.schema, default_schema(operations))
+        names = {"table_schema": table.schema, "table": table.name, "old_column": r.old, "new_column": r.new}
+        self._run(operations, "rename_column", table, **names)

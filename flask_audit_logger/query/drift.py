@@ -6,7 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Text, case, cast, func, literal, literal_column, null, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+)
 from sqlalchemy import types as sa_types
 from sqlalchemy.dialects.postgresql import ARRAY, HSTORE, OID
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +37,9 @@ from .tables import TableInfo
 
 #: PostgreSQL's own types have smaller numbers.
 FIRST_OWN_OID = 16384
+
+#: The type ``json[]``, whose elements are logged as texts, too.
+JSON_ARRAY_OID = 199
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> 
         return Drift(kind) if row is not logged and verb in info.verbs else Drift("none")
     if "update" not in info.verbs:
         return Drift("none")
-    compared = [name for name in info.ordered(row) if name in logged and name not in info.ignored]
+    compared = [n for n in info.ordered(row) if n in logged and n not in info.ignored and not _is_text(logged, n, info)]
     columns = tuple(n for n in compared if differs(value_of(logged, n), value_of(row, n), info.kind(n)))
     return Drift("columns", columns) if columns else Drift("none")
 
@@ -83,6 +99,11 @@ def is_as_logged(log: Log, info: TableInfo, record: RecordRef, row: Mapping[str,
 def _is_lost(logged: dict[str, Any], name: str) -> bool:
     """Whether the log has only a mark in place of a value."""
     return value_of(logged, name) == MASKED or mark_of(logged[name]) == "too large"
+
+
+def _is_text(logged: dict[str, Any], name: str, info: TableInfo) -> bool:
+    """Whether the log has a value as text that JSON has no equal for: a negative zero, an array with other bounds."""
+    return mark_of(logged[name]) == "text" and info.kind(name) is not ValueKind.JSON
 
 
 def live_row(log: Log, info: TableInfo, record: RecordRef, logged: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -170,7 +191,8 @@ def logged_json(value: ColumnElement[Any], kind: Any) -> ColumnElement[Any]:
         return whole
     text: ColumnElement[Any] = pg.format(cast("%s", Text), value, type_=Text)
     own = cast(text, ARRAY(Text)) if isinstance(_plain(kind), sa_types.ARRAY) else text
-    is_own = cast(cast(pg.pg_typeof(value), OID), BigInteger) >= FIRST_OWN_OID
+    oid = cast(cast(pg.pg_typeof(value), OID), BigInteger)
+    is_own = or_(oid >= FIRST_OWN_OID, oid == JSON_ARRAY_OID)
     return case((pg.num_nulls(value) == 1, null()), (is_own, pg.to_json(own)), else_=whole)
 
 
@@ -184,6 +206,8 @@ def _may_be_own(kind: Any) -> bool:
     kind = _plain(kind)
     if isinstance(kind, sa_types.ARRAY):
         kind = _plain(kind.item_type)
+        if isinstance(kind, sa_types.JSON):
+            return True
     return isinstance(kind, HSTORE | sa_types.UserDefinedType | NullType)
 
 

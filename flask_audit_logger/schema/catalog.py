@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, text
 
 from ..exceptions import ConfigurationError
-from ..sql import CURRENT_VERSION, FUNCTIONS, VERBS, quote_ident, render
+from ..sql import CALLED, COMPILED, CURRENT_VERSION, FUNCTIONS, VERBS, function_signature, quote_ident, render
 from .names import TableName
 from .objects import DEFAULT_SCHEMA, LOG_TABLES, Functions, Triggers
 from .table_options import TableOptions
@@ -57,8 +57,7 @@ _TRIGGERS = text(
     CROSS JOIN LATERAL (
         SELECT substring(t.tgargs FOR greatest(position(decode('00', 'hex') IN t.tgargs) - 1, 0)) AS first
     ) AS args
-    WHERE log.nspname = :schema AND p.proname IN ('audit_logger_capture', 'audit_logger_truncate') AND p.pronargs = 0
-        AND NOT t.tgisinternal
+    WHERE log.nspname = :schema AND p.proname ~ :called AND p.pronargs = 0 AND NOT t.tgisinternal
     ORDER BY n.nspname, c.relname, t.tgname
     """
 )
@@ -69,8 +68,29 @@ _LOGS = text(
     FROM pg_catalog.pg_proc AS p
     JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
     JOIN pg_catalog.pg_trigger AS t ON t.tgfoid = p.oid
-    WHERE p.proname IN ('audit_logger_capture', 'audit_logger_truncate') AND p.pronargs = 0
+    WHERE p.proname ~ :called AND p.pronargs = 0
     ORDER BY n.nspname
+    """
+)
+
+# Tables whose triggers call other functions than the ones that would be compiled for them now.
+_UNCOMPILED = """
+    SELECT n.nspname, c.relname
+    FROM (
+        SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger AS t
+        JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+        JOIN pg_catalog.pg_namespace AS log ON log.oid = p.pronamespace
+        WHERE log.nspname = :schema AND p.proname ~ :compiled
+    ) AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE NOT {log}.audit_logger_is_compiled(c.oid)
+    ORDER BY 1, 2
+"""
+
+_MAY_CALL = text(
+    """
+    SELECT has_schema_privilege(:schema, 'USAGE') AND has_function_privilege(:function, 'EXECUTE')
     """
 )
 
@@ -119,12 +139,12 @@ _ACTOR_TYPE = text(
     """
 )
 
-#: What a trigger of each verb is: its function, PostgreSQL's bits for when it fires, and its transition tables.
+#: What a trigger of each verb is: PostgreSQL's bits for when it fires, and its transition tables.
 _SHAPES = {
-    "insert": ("audit_logger_capture", 4, None, "new_table"),
-    "delete": ("audit_logger_capture", 8, "old_table", None),
-    "update": ("audit_logger_capture", 16, "old_table", "new_table"),
-    "truncate": ("audit_logger_truncate", 32 | 2, None, None),
+    "insert": (4, None, "new_table"),
+    "delete": (8, "old_table", None),
+    "update": (16, "old_table", "new_table"),
+    "truncate": (32 | 2, None, None),
 }
 
 _VOLATILITY = {"IMMUTABLE": "i", "STABLE": "s", "VOLATILE": "v"}
@@ -344,7 +364,7 @@ def existing_triggers(connection: Connection, audit_schema: str | None) -> list[
         return []
     on_partitions: dict[TableName, list[Row[Any]]] = defaultdict(list)
     by_table: dict[TableName, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(_TRIGGERS, {"schema": audit_schema or default}):
+    for row in connection.execute(_TRIGGERS, {"schema": audit_schema or default, "called": CALLED}):
         if row.relispartition and _argument(row).get("partition"):
             on_partitions[TableName(row.root_schema, row.root_table)].append(row)
         else:
@@ -368,13 +388,27 @@ def existing_triggers(connection: Connection, audit_schema: str | None) -> list[
     return found
 
 
+def uncompiled_tables(connection: Connection, functions: Functions) -> list[TableName]:
+    """Tables that were altered since their triggers were made: changes are captured all the same, only slower.
+
+    A role that may not call the functions of the log, as the application's, is told of none.
+
+    :param functions: those of the log, which are current.
+    """
+    schema = functions.schema or default_schema(connection)
+    if not connection.scalar(_MAY_CALL, {"schema": schema, "function": function_signature("is_compiled", schema)}):
+        return []
+    query = text(_UNCOMPILED.format(log=quote_ident(schema).replace(":", "\\:")))
+    return [TableName(*row) for row in connection.execute(query, {"schema": schema, "compiled": COMPILED})]
+
+
 def triggers_of_other_logs(connection: Connection, audit_schema: str | None) -> list[Triggers]:
     """The triggers that write to any log but the one in ``audit_schema``: whose it is, no catalog can tell.
 
     A table has the triggers of one log only, because of their names.
     """
     default = default_schema(connection)
-    schemas = [unless_default(schema, default) for schema in connection.scalars(_LOGS)]
+    schemas = [unless_default(schema, default) for schema in connection.scalars(_LOGS, {"called": CALLED})]
     others = [schema for schema in schemas if schema != unless_default(audit_schema, default)]
     return [found.triggers for schema in others for found in existing_triggers(connection, schema)]
 
@@ -411,8 +445,19 @@ def _is_same(row: Row[Any] | None, sql: str) -> bool:
 
 
 def _works(row: Row[Any]) -> bool:
-    shape = (row.proname, row.tgtype, row.tgoldtable, row.tgnewtable)
-    return row.tgenabled in _ENABLED and row.is_unconditional and _SHAPES.get(_verb(row) or "") == shape
+    verb = _verb(row) or ""
+    shape = (row.tgtype, row.tgoldtable, row.tgnewtable)
+    return row.tgenabled in _ENABLED and row.is_unconditional and _SHAPES.get(verb) == shape and _calls(row, verb)
+
+
+def _calls(row: Row[Any], verb: str) -> bool:
+    """Whether a trigger calls the function of its verb: its table's own, or of a partition the one for all."""
+    name = str(row.proname)
+    if verb == "truncate":
+        return name == "audit_logger_truncate"
+    if _argument(row).get("partition"):
+        return name == "audit_logger_capture"
+    return re.search(COMPILED, name) is not None and name.endswith(f"_{verb}")
 
 
 def _verb(row: Row[Any]) -> str | None:

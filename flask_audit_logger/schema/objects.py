@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ..exceptions import ConfigurationError
 from ..sql import (
     APPEND_ONLY,
+    COMPILED,
     FUNCTIONS,
     GUARD,
     TRIGGER_FUNCTIONS,
-    VERBS,
     function_signature,
     quote_ident,
     quote_literal,
@@ -94,7 +94,24 @@ class Functions:
         schema = self.schema or default_schema
         names = [name for name, _ in reversed(FUNCTIONS)]
         cascade = dict.fromkeys((*TRIGGER_FUNCTIONS, APPEND_ONLY), " CASCADE")
-        return [f"DROP FUNCTION IF EXISTS {function_signature(n, schema)}{cascade.get(n, '')}" for n in names]
+        fixed = [f"DROP FUNCTION IF EXISTS {function_signature(n, schema)}{cascade.get(n, '')}" for n in names]
+        lines = [
+            "DO $audit_logger$",
+            "DECLARE",
+            "    compiled pg_catalog.regprocedure;",
+            "BEGIN",
+            "    FOR compiled IN",
+            "        SELECT p.oid FROM pg_catalog.pg_proc AS p",
+            "        JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace",
+            f"        WHERE n.nspname OPERATOR(pg_catalog.=) {quote_literal(schema)}::name",
+            f"            AND p.proname::text OPERATOR(pg_catalog.~) {quote_literal(COMPILED)}::text",
+            "    LOOP",
+            "        EXECUTE pg_catalog.format('DROP FUNCTION %s CASCADE', compiled);",
+            "    END LOOP;",
+            "END;",
+            "$audit_logger$",
+        ]
+        return ["\n".join(lines), *fixed]
 
     def _comment(self, name: str, schema: str) -> str:
         comment = f"flask-audit-logger, version {self.version}{_GUARD_COMMENT if name == GUARD else ''}"
@@ -118,83 +135,42 @@ class Triggers:
     options: TableOptions
 
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
-        """Statements that make the triggers of the captured verbs and drop those of the others."""
-        table = self.name(default_schema).quoted
-        statements = [self._drop_others(table, default_schema)]
-        statements += [self._create_one(verb, table, default_schema, partition=False) for verb in self.options.verbs]
-        if self.options.partitioned:
-            statements += [
-                self._on_partitions(self._create_one(verb, "%s", default_schema, partition=True), default_schema)
-                for verb in self.options.verbs
-            ]
-        return statements
+        """Statements that make the triggers of the captured verbs and their functions, and drop those of the others."""
+        log = quote_ident(self.audit_schema or default_schema)
+        verbs = quote_literal("{" + ",".join(self.options.verbs) + "}")
+        options = quote_literal(self.options.argument())
+        arguments = f"{self._oid(default_schema)}, {options}::jsonb, {verbs}::text[]"
+        return [f"SELECT {log}.audit_logger_compile({arguments})"]
+
+    def compile_again(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that make the functions anew for the table as it is now, with the options of its triggers."""
+        log = quote_ident(self.audit_schema or default_schema)
+        table = f"pg_catalog.to_regclass({quote_literal(self.name(default_schema).quoted)})::oid"
+        return [f"SELECT {log}.audit_logger_compile_again({table})"]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
-        """Statements that drop the triggers, if they are there."""
-        statements = [self._drop_one(verb, self.name(default_schema).quoted) for verb in VERBS]
-        if self.options.partitioned:
-            statements += [self._on_partitions(self._drop_one(verb, "%s"), default_schema) for verb in VERBS]
-        return statements
+        """Statements that drop the triggers and their functions, if they are there."""
+        log = self.audit_schema or default_schema
+        function = function_signature("drop_triggers", log)
+        called = f"{quote_ident(log)}.audit_logger_drop_triggers({self._oid(default_schema)}, '{{}}'::text[])"
+        # Without the functions of the log there are no triggers.
+        lines = [
+            "DO $audit_logger$",
+            "BEGIN",
+            f"    IF pg_catalog.to_regprocedure({quote_literal(function)}) IS NOT NULL THEN",
+            f"        PERFORM {called};",
+            "    END IF;",
+            "END;",
+            "$audit_logger$",
+        ]
+        return ["\n".join(lines)]
 
     def name(self, default_schema: str = DEFAULT_SCHEMA) -> TableName:
         """The table, with its schema."""
         return TableName.resolve(self.table, self.schema, default_schema)
 
-    def _create_one(self, verb: str, table: str, default_schema: str, *, partition: bool) -> str:
-        options = quote_literal(self.options.argument(partition=partition))
-        audit_schema = self.audit_schema or default_schema
-        return render(f"trigger_{verb}", self.version, audit_schema, table=table, options=options)
-
-    @staticmethod
-    def _drop_one(verb: str, table: str) -> str:
-        return f"DROP TRIGGER IF EXISTS audit_logger_{verb} ON {table}"
-
-    def _drop_others(self, table: str, default_schema: str) -> str:
-        """Drop triggers of other verbs, and under other names: a renamed one would log each change twice.
-
-        Only if they are there: DROP TRIGGER IF EXISTS locks out readers even if there is nothing to drop.
-        """
-        log = self.audit_schema or default_schema
-        functions = ", ".join(
-            f"pg_catalog.to_regprocedure({quote_literal(function_signature(name, log))})::oid"
-            for name in TRIGGER_FUNCTIONS
-        )
-        kept = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in self.options.verbs) or "NULL"
-        ours = ", ".join(quote_literal(f"audit_logger_{verb}") for verb in VERBS)
-        named = quote_literal(table)
-        lines = [
-            "DO $audit_logger$",
-            "DECLARE",
-            "    other record;",
-            "BEGIN",
-            "    FOR other IN",
-            "        SELECT tgname, tgrelid::regclass AS tgrelid",
-            "        FROM pg_catalog.pg_trigger",
-            "        WHERE NOT tgisinternal",
-            f"            AND (tgfoid IN ({functions}) OR tgname IN ({ours}))",
-            f"            AND (tgname IN ({kept})) IS NOT TRUE",
-            f"            AND (tgrelid = {named}::regclass::oid",
-            f"                OR tgrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({named})))",  # noqa: S608 - quoted
-            "    LOOP",
-            "        EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', other.tgname, other.tgrelid);",
-            "    END LOOP;",
-            "END;",
-            "$audit_logger$",
-        ]
-        return "\n".join(lines)
-
-    def _on_partitions(self, statement: str, default_schema: str) -> str:
-        """Run a statement, in which ``%s`` stands for the table, on each partition that can have such triggers."""
-        table = quote_literal(self.name(default_schema).quoted)
-        escaped = quote_literal(statement.replace("%", "%%").replace("%%s", "%s", 1))
-        return (  # names and statement are quoted
-            "DO $audit_logger$\nDECLARE\n    leaf regclass;\nBEGIN\n"  # noqa: S608 - quoted
-            "    FOR leaf IN SELECT oid FROM pg_catalog.pg_class\n"
-            f"        WHERE relkind <> 'f' AND oid <> {table}::regclass::oid\n"
-            f"        AND oid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({table})) LOOP\n"
-            f"        EXECUTE pg_catalog.format({escaped}, leaf);\n"
-            "    END LOOP;\nEND;\n$audit_logger$"
-        )
+    def _oid(self, default_schema: str) -> str:
+        return f"{quote_literal(self.name(default_schema).quoted)}::pg_catalog.regclass::oid"
 
 
 def snapshot(

@@ -19,7 +19,8 @@ OLD_DATA_CHOICES = ("row", "changed")
 
 _COLUMN_OPTIONS = ("exclude", "ignore", "mask", "only")
 _CHOICES = {"truncate": TRUNCATE_CHOICES, "old_data": OLD_DATA_CHOICES}
-_ALL = (*_COLUMN_OPTIONS, "verbs", *_CHOICES)
+REQUIRED_CHOICES = ("actor", "reason")
+_ALL = (*_COLUMN_OPTIONS, "verbs", "require", *_CHOICES)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TableOptions:
     :param verbs: the verbs that are captured.
     :param truncate: ``marker`` logs that the table was emptied, ``rows`` each row, ``refuse`` forbids it.
     :param old_data: ``row`` logs the whole old row of an update, ``changed`` only the changed columns.
+    :param require: what a change is refused without: ``actor``, ``reason``.
     :param partitioned: whether the table has partitions that need the triggers, too.
     """
 
@@ -45,6 +47,7 @@ class TableOptions:
     verbs: tuple[str, ...] = VERBS
     truncate: str = "marker"
     old_data: str = "row"
+    require: tuple[str, ...] = ()
     partitioned: bool = False
 
     def argument(self, *, partition: bool = False) -> str:
@@ -122,7 +125,8 @@ def table_options(
         only=only,
         ignore=columns.get("ignore", ()),
         mask=tuple(name for name in masked if name in stored),
-        verbs=_verbs(table, given.get("verbs", VERBS)),
+        verbs=_several(table, "verbs", given.get("verbs", VERBS), VERBS),
+        require=_several(table, "require", given.get("require", ()), REQUIRED_CHOICES),
         partitioned=bool(table.dialect_options["postgresql"].get("partition_by")),
         **{option: _choice(table, option, given[option]) for option in _CHOICES if option in given},
     )
@@ -154,11 +158,11 @@ def _merge(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*first, *second}))
 
 
-def _verbs(table: Table, verbs: Any) -> tuple[str, ...]:
-    given = [verbs] if isinstance(verbs, str) else list(verbs)
-    for verb in given:
-        _choice(table, "verbs", verb, VERBS)
-    return tuple(verb for verb in VERBS if verb in given)
+def _several(table: Table, option: str, given: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
+    wanted = [given] if isinstance(given, str) else list(given)
+    for value in wanted:
+        _choice(table, option, value, choices)
+    return tuple(value for value in choices if value in wanted)
 
 
 def _choice(table: Table, option: str, value: Any, choices: Iterable[str] | None = None) -> str:

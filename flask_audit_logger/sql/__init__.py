@@ -16,14 +16,33 @@ GUARD = "import_flask_audit_logger_and_migrate_again"
 #: Functions in the order in which they are made; each uses only those before it.
 FUNCTIONS = (
     ("current_transaction", ""),
-    ("record_key", "jsonb, text[]"),
-    ("columns_of", "jsonb, jsonb"),
-    ("safe_value", "text, text, bigint, bigint"),
-    ("projection", "oid, jsonb, boolean"),
     ("note", "text, text, text"),
-    ("key_columns", "oid, jsonb"),
+    ("missing", "jsonb"),
+    ("refuse", "text, text, text"),
+    ("referential", "oid"),
+    ("safe_value", "text, text, bigint, bigint"),
+    ("shape", "oid"),
+    ("has_shape", "text, text, text"),
+    ("stored_columns", "jsonb, jsonb"),
+    ("key_columns", "jsonb, jsonb"),
+    ("value", "jsonb, text, text, bigint"),
+    ("projection", "jsonb, jsonb, text, text, boolean"),
+    ("record_key", "jsonb, jsonb, text"),
+    ("same_key", "jsonb, jsonb, text, text"),
+    ("pairs", "jsonb"),
+    ("statement", "jsonb, jsonb, text, text, text, text, boolean"),
+    ("fallback", "oid, jsonb, text, bigint, bigint"),
+    ("source", "jsonb, jsonb, text"),
     ("capture", ""),
     ("truncate", ""),
+    ("revoke_function", "oid"),
+    ("function_name", "oid, text"),
+    ("drop_triggers", "oid, text[]"),
+    ("make_function", "oid, jsonb, text"),
+    ("compile", "oid, jsonb, text[]"),
+    ("compiled", "oid"),
+    ("compile_again", "oid"),
+    ("is_compiled", "oid"),
     ("append_only", ""),
     (GUARD, ""),
 )
@@ -31,6 +50,11 @@ FUNCTIONS = (
 #: Those that triggers of audited tables call.
 TRIGGER_FUNCTIONS = ("capture", "truncate")
 
+#: Matches the names of the functions that are made for one table and verb.
+COMPILED = "^audit_logger_[0-9a-f]{16}_(insert|update|delete)$"
+
+#: Matches the names of all functions that triggers call.
+CALLED = "^audit_logger_(capture|truncate|[0-9a-f]{16}_(insert|update|delete))$"
 #: The one that triggers of the log itself call; its name is theirs, too.
 APPEND_ONLY = "append_only"
 

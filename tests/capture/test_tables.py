@@ -25,7 +25,8 @@ NAMES = [
 COLUMNS = """
     tg_op old_table new_table id verb capture options n o c p e a t key value record position changed old_row new_row
     old_data changed_data schema table_name relid transaction_id xact_id mask excluded only_key key_columns count size
-    audit_logger_row audit_logger_row_ select user all Mixed quo"te %I %1$I @schema@ ctid_ row x:y $1 com,ma {brace}
+    audit_logger_position audit_logger_position_ relation names unchanged has_shape is_captured missing
+    select user all Mixed quo"te %I %1$I @schema@ ctid_ row x:y $1 com,ma {brace}
 """.split()
 
 SHAPES = {"plain": {}, "part": {"exclude": ["left out"]}, "projected": {}}

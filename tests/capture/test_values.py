@@ -47,7 +47,7 @@ VALUES = [
     (
         "json[]",
         """ARRAY['{"a": "\\u0000"}'::json]""",
-        {"audit_logger": "text", "text": '{"{\\"a\\": \\"\\\\u0000\\"}"}'},
+        ['{"a": "\\u0000"}'],
     ),
     ("json", "'null'", {"audit_logger": "json null"}),
     ("jsonb", "'null'", {"audit_logger": "json null"}),
@@ -215,8 +215,8 @@ def test_long_keys(outside, options):
 
 
 def test_generated_and_identity_columns(outside, server):
-    """Identity, stored and (PostgreSQL 18) virtual columns are logged with the value a reader sees."""
-    virtual = ", v int GENERATED ALWAYS AS (n * 3) VIRTUAL" if server.version >= 18 else ", v int DEFAULT 6"
+    """Identity and stored columns are logged; virtual ones (PostgreSQL 18) have no value of their own."""
+    virtual = ", v int GENERATED ALWAYS AS (n * 3) VIRTUAL" if server.version >= 18 else ""
     run(
         outside,
         "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int, "
@@ -225,12 +225,11 @@ def test_generated_and_identity_columns(outside, server):
     audited(outside, "t")
     run(outside, "INSERT INTO t (n) VALUES (2)")
     insert = logged(outside)[0]
-    assert insert.changed_data == {"id": 1, "n": 2, "s": 4, "v": 6, "V V": "x"}
-    if server.version >= 18:
-        run(outside, "UPDATE t SET n = 3")
-        assert logged(outside)[1].changed_data == {"n": 3, "s": 6, "v": 9}
-        run(outside, "DELETE FROM t")
-        assert logged(outside)[2].old_data == {"id": 1, "n": 3, "s": 6, "v": 9, "V V": "x"}
+    assert insert.changed_data == {"id": 1, "n": 2, "s": 4, "V V": "x"}
+    run(outside, "UPDATE t SET n = 3")
+    assert logged(outside)[1].changed_data == {"n": 3, "s": 6}
+    run(outside, "DELETE FROM t")
+    assert logged(outside)[2].old_data == {"id": 1, "n": 3, "s": 6, "V V": "x"}
 
 
 def test_hstore(outside):

@@ -97,6 +97,26 @@ def test_repeating_it_records_nothing(users):
     assert logged(users) == EXPECTED
 
 
+def test_a_row_that_was_changed_while_only_changes_are_logged_has_a_snapshot(create_app, execute):
+    """An update that is logged without the rest of the row is not the whole row, so the baseline records that."""
+
+    def declare(audit):
+        return lambda db: Models(users=declare_table(db.metadata, "users", audit=audit, columns=["name", "email"]))
+
+    create_app(declare=declare(None))
+    execute("INSERT INTO users SELECT n, 'user ' || n, 'mail' FROM generate_series(1, 2) AS n")
+    application = create_app(declare=declare({"old_data": "changed"}))
+    execute("UPDATE users SET name = 'changed' WHERE id = 2", "INSERT INTO users VALUES (3, 'c', 'mail')")
+    for rows in (2, 0):
+        code, output = baseline(application, "users")
+        assert (code, f"users: {rows} rows recorded\n" in output) == (0, True)
+    whole = {a.record_key: a.changed_data for a in application.activities(verb="snapshot")}
+    assert whole == {
+        "1": {"id": 1, "name": "user 1", "email": "mail"},
+        "2": {"id": 2, "name": "changed", "email": "mail"},
+    }
+
+
 @pytest.mark.parametrize(("table", "said"), [("bare", "have no key"), ("users2", "no audited table")])
 def test_what_can_not_be_recorded_is_refused(users, table, said):
     code, output = baseline(users, table)

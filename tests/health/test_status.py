@@ -39,6 +39,26 @@ def test_a_right_log_is_no_fault(blog):
     assert "notes" not in output
 
 
+def test_a_table_altered_by_hand_is_noted_until_it_is_compiled(blog, execute):
+    """Nothing is missing from the log, so it is no fault; only one table is named."""
+    execute("ALTER TABLE users ADD COLUMN phone text")
+    code, output = status(blog)
+    assert code == 0
+    assert "note  users\n        it was altered; until `flask audit compile`" in output
+    assert output.count("it was altered") == 1
+    result = blog.app.test_cli_runner().invoke(args=["audit", "compile", "users"])
+    assert (result.exit_code, result.output) == (0, "users: compiled\n")
+    assert "ok    users\n" in status(blog)[1]
+    execute("INSERT INTO users (id, name, phone) VALUES (7, 'x', '1')")
+    assert blog.activities()[-1].changed_data["phone"] == "1"
+
+
+def test_only_an_audited_table_is_compiled(blog):
+    result = blog.app.test_cli_runner().invoke(args=["audit", "compile", "user"])
+    assert result.exit_code == 2
+    assert "'user' is no audited table; there are" in result.output
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

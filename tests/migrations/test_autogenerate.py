@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from flask_audit_logger import ConfigurationError
 from tests.migrations.project import downgrade_part, upgrade_part
@@ -74,7 +75,31 @@ def test_a_renamed_table(users, release, goes):
 def test_a_rename_by_hand_keeps_the_triggers(project, users, release):
     project.write("op.rename_table('users', 'people')", "op.rename_table('people', 'users')")
     project.upgrade()
+    written = project.migrate_and_upgrade(release(people=USERS))
+    assert upgrade_part(written) == ["op.compile_audit_logger_triggers('people', version=1)"]
     assert project.migrate(release(people=USERS)) == ""
+
+
+def test_an_altered_table_is_compiled_in_the_same_revision(project, users, release, outside):
+    """The functions of its triggers fit the table after the upgrade, and after the downgrade."""
+
+    def are_compiled():
+        with outside.connect() as connection:
+            return connection.scalar(sa.text("SELECT audit_logger_is_compiled('users'::regclass::oid)"))
+
+    written = project.migrate_and_upgrade(release(users={**USERS, "columns": [*USERS["columns"], "phone"]}))
+    compiled = "op.compile_audit_logger_triggers('users', version=1)"
+    assert [line.partition("(")[0] for line in upgrade_part(written)] == ["op.add_column", compiled.partition("(")[0]]
+    assert downgrade_part(written)[-1] == compiled
+    assert are_compiled()
+    project.downgrade("-1")
+    assert are_compiled()
+
+
+def test_a_table_altered_by_hand_is_compiled(project, users, goes, outside, execute):
+    execute("ALTER TABLE users ALTER COLUMN name TYPE varchar(40)")
+    written = project.migrate(users)
+    assert "op.compile_audit_logger_triggers('users', version=1)" in upgrade_part(written)
 
 
 def test_a_table_moved_to_another_schema(project, users, release, goes, execute):
@@ -151,11 +176,11 @@ FUNCTION_DAMAGE = [
     "ALTER FUNCTION audit_logger_capture() SET search_path = public",
     "ALTER FUNCTION audit_logger_capture() RESET enable_nestloop",
     "ALTER FUNCTION audit_logger_capture() SET work_mem = '4MB'",
-    "ALTER FUNCTION audit_logger_record_key(jsonb, text[]) VOLATILE",
-    "ALTER FUNCTION audit_logger_record_key(jsonb, text[]) STRICT",
+    "ALTER FUNCTION audit_logger_record_key(jsonb, jsonb, text) VOLATILE",
+    "ALTER FUNCTION audit_logger_record_key(jsonb, jsonb, text) STRICT",
     "GRANT EXECUTE ON FUNCTION audit_logger_current_transaction() TO PUBLIC",
     "GRANT EXECUTE ON FUNCTION audit_logger_capture() TO pg_monitor",
-    "DROP FUNCTION audit_logger_projection(oid, jsonb, boolean)",
+    "DROP FUNCTION audit_logger_projection(jsonb, jsonb, text, text, boolean)",
     "ALTER TABLE activity DISABLE TRIGGER audit_logger_append_only",
     "ALTER TABLE transaction ENABLE TRIGGER audit_logger_append_only",
     "DROP TRIGGER audit_logger_append_only ON transaction",
@@ -244,7 +269,11 @@ def test_a_trigger_that_is_missing_or_was_altered_is_made_anew(project, users, d
 
 
 def test_a_downgrade_of_a_repair_leaves_out_what_was_missing(users, execute, goes):
-    execute("DROP TRIGGER audit_logger_update ON users")
+    execute(
+        "DROP TRIGGER audit_logger_update ON users",
+        "DO $$ BEGIN EXECUTE (SELECT format('DROP FUNCTION %s', oid\\:\\:regprocedure) FROM pg_proc "
+        "WHERE proname ~ '^audit_logger_[0-9a-f]{16}_update$'); END $$",
+    )
     written = goes(users)
     assert downgrade_part(written) == [
         "op.init_audit_logger_triggers('users', key_columns=['id'], verbs=['insert', 'delete', 'truncate'], version=1)"

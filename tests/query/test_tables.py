@@ -62,13 +62,14 @@ SELECT table_schema, table_name, array_agg(column_name::text ORDER BY ordinal_po
   array_agg(column_name::text) FILTER (WHERE is_generated = 'ALWAYS'),
   array_agg(column_name::text) FILTER (WHERE identity_generation = 'ALWAYS'),
   array_agg(column_name::text) FILTER (WHERE is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO')
-FROM information_schema.columns WHERE table_schema IN ('public', 'other') GROUP BY 1, 2"""
+FROM information_schema.columns
+WHERE table_schema IN ('public', 'other') AND table_name NOT IN ('activity', 'transaction') GROUP BY 1, 2"""
 CONSTRAINTS = """
 SELECT n.nspname, c.relname, k.contype, k.confrelid::regclass::text, ARRAY(
   SELECT attname::text FROM unnest(k.conkey) WITH ORDINALITY u (number, place)
   JOIN pg_attribute ON attrelid = c.oid AND attnum = u.number ORDER BY u.place)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype IN ('p', 'f') AND n.nspname IN ('public', 'other')"""
+WHERE k.contype IN ('p', 'f') AND n.nspname IN ('public', 'other') AND c.relname NOT IN ('activity', 'transaction')"""
 
 
 def test_columns_keys_and_references_are_those_of_the_database(catalog, outside):
@@ -109,7 +110,9 @@ def test_what_is_said_to_be_logged_is_what_is_logged(application, catalog, outsi
     assert [entry.verb for entry in entries] == ["update", "delete"]
     assert info.verbs == {"update", "delete"} and info.ignored == {"seen_at"}
     for entry in entries:
-        assert set(info.columns) - info.excluded == set(entry.old_data)
+        # a generated column may be a virtual one, which has no value of its own
+        generated = {name for name, column in info.columns.items() if column.is_generated}
+        assert set(info.columns) - info.excluded - generated == set(entry.old_data) - generated
         assert info.masked == {n for n, value in entry.old_data.items() if value == {"audit_logger": "masked"}}
     audited = [table.name for table in catalog.audited]
     names = ["categories", "odd", "order_items", "products", "users"]

@@ -7,11 +7,7 @@ DECLARE
     only_leaf regclass := @leaf@;
     first_block bigint := @first_block@;
     last_block bigint := @last_block@;
-    root_schema text;
-    root_name text;
-    key_columns text[];
-    only_key text;
-    mask jsonb;
+    shape jsonb;
     leaf regclass;
     recorded bigint;
     given text := coalesce(pg_catalog.current_setting('flask_audit_logger.context', true), '');
@@ -23,6 +19,7 @@ DECLARE
         "IntervalStyle": "postgres",
         "bytea_output": "hex",
         "extra_float_digits": "1",
+        "lc_monetary": "C",
         "jit": "off"
     }';
     -- Until the path is pinned, names are qualified: another schema of it may have functions that match better.
@@ -35,26 +32,12 @@ BEGIN
         PERFORM pg_catalog.set_config('flask_audit_logger.context', '{"context": {"job": "baseline"}}', true);
     END IF;
     PERFORM pg_catalog.set_config(p.key, p.value, true) FROM pg_catalog.jsonb_each_text(pinned) AS p;
-    SELECT n.nspname, c.relname
-    INTO root_schema, root_name
-    FROM pg_class AS c
-    JOIN pg_namespace AS n
-        ON n.oid = c.relnamespace
-    WHERE c.oid = root;
-    key_columns := @schema@.audit_logger_key_columns(root::oid, options);
-    IF key_columns = '{}' THEN
+    IF @schema@.audit_logger_key_columns(@schema@.audit_logger_shape(root::oid), options) = '{}' THEN
         RAISE EXCEPTION '(audit_logger) the rows of % have no record key', root
             USING
                 ERRCODE = 'object_not_in_prerequisite_state',
                 HINT = 'Without a key nobody could tell which of them the log knows already.';
     END IF;
-    IF cardinality(key_columns) = 1 THEN
-        only_key := key_columns[1];
-    END IF;
-    mask := (
-        SELECT coalesce(jsonb_object_agg(m.name, '{"audit_logger": "masked"}'::jsonb), '{}')
-        FROM jsonb_array_elements_text(coalesce(options -> 'mask', '[]')) AS m (name)
-    );
     FOR leaf IN
         SELECT c.oid
         FROM pg_class AS c
@@ -73,61 +56,41 @@ BEGIN
         -- that was read before. So whoever reads a table in parts reads the whole of it in the end.
         -- FOR SHARE waits for a change that is under way, and reads what came of it: a snapshot never stands after the
         -- entry of a change in the log, with values of before it. Rows that the log knows are not locked.
-        EXECUTE format(
-            $sql$
-            INSERT INTO @schema@.activity (
-                schema, table_name, relid, issued_at, native_transaction_id, verb, changed_data, record_key, transaction_id
-            )
-            SELECT
-                $1,
-                $2,
-                $3,
-                statement_timestamp(),
-                pg_current_xact_id()::text::bigint,
-                'snapshot',
-                c.record || $5,
-                CASE
-                    WHEN octet_length(c.record ->> $6) <= 1000 THEN c.record ->> $6
-                    ELSE @schema@.audit_logger_record_key(c.record, $4)
-                END,
-                (SELECT @schema@.audit_logger_current_transaction())
-            FROM (
-                SELECT to_jsonb(r.*) AS record
-                FROM (
-                    SELECT %1$s
-                    FROM ONLY %2$s
-                    WHERE %3$s
-                        AND (
-                            SELECT NOT EXISTS (
-                                SELECT
-                                FROM @schema@.activity AS a
-                                WHERE a.schema = $1
-                                    AND a.table_name = $2
-                                    AND a.record_key = k.record_key
-                            )
-                            FROM (
-                                SELECT
-                                    CASE
-                                        WHEN octet_length(p.record ->> $6) <= 1000 THEN p.record ->> $6
-                                        ELSE @schema@.audit_logger_record_key(p.record, $4)
-                                    END AS record_key
-                                FROM (SELECT to_jsonb(p.*) AS record FROM (SELECT %4$s) AS p OFFSET 0) AS p
-                            ) AS k
+        shape := @schema@.audit_logger_shape(leaf::oid);
+        EXECUTE @schema@.audit_logger_statement(
+            shape,
+            options,
+            'snapshot'::text,
+            format(
+                $sql$(
+                    SELECT r.*
+                    FROM ONLY %s AS r
+                    WHERE %s
+                        AND NOT EXISTS (
+                            SELECT
+                            FROM @schema@.activity AS a
+                            WHERE a.schema = %L
+                                AND a.table_name = %L
+                                AND a.record_key = %s%s
                         )
                     FOR SHARE
-                ) AS r
-                OFFSET 0
-            ) AS c
-            $sql$,
-            @schema@.audit_logger_projection(leaf::oid, options, false),
-            leaf,
-            CASE
-                WHEN first_block IS NULL THEN 'true'
-                ELSE format('ctid >= ''(%s,0)'' AND ctid < ''(%s,0)''', first_block, last_block + 1)
-            END,
-            @schema@.audit_logger_projection(leaf::oid, jsonb_build_object('only', key_columns), false)
+                ) AS n$sql$,
+                leaf,
+                CASE
+                    WHEN first_block IS NULL THEN 'true'
+                    ELSE format('r.ctid >= ''(%s,0)'' AND r.ctid < ''(%s,0)''', first_block, last_block + 1)
+                END,
+                shape ->> 'schema',
+                shape ->> 'table',
+                @schema@.audit_logger_record_key(shape, options, 'r'::text),
+                -- an update that was logged without the rest of the row
+                CASE WHEN options ->> 'old_data' = 'changed' THEN ' AND a.verb <> ''update''' END
+            ),
+            '$1'::text,
+            NULL::text,
+            true
         )
-        USING root_schema, root_name, leaf, key_columns, mask, only_key;
+        USING leaf::oid;
         GET DIAGNOSTICS recorded = ROW_COUNT;
         RAISE NOTICE 'audit log: snapshot of % rows of %', recorded, leaf;
     END LOOP;

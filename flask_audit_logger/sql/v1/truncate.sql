@@ -6,12 +6,13 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET jit = off
--- As in audit_logger_capture: one value is always logged as one text.
+-- One value is always logged as one text.
 SET "TimeZone" = 'UTC'
 SET "DateStyle" = 'ISO, MDY'
 SET "IntervalStyle" = 'postgres'
 SET bytea_output = 'hex'
 SET extra_float_digits = '1'
+SET lc_monetary = 'C'
 AS $function$
 <<capture>>
 DECLARE
@@ -19,10 +20,11 @@ DECLARE
     mode text := coalesce(options ->> 'truncate', 'marker');
     schema_name text := TG_TABLE_SCHEMA;
     table_name text := TG_TABLE_NAME;
-    key_columns text[];
-    mask jsonb := '{}';
+    relation oid := TG_RELID;
+    missing text;
     is_parent boolean;
-    is_unread boolean;
+    is_unread boolean := false;
+    is_stale boolean := false;
 BEGIN
     -- A partition is logged as the partitioned table.
     IF options ? 'partition' THEN
@@ -66,19 +68,24 @@ BEGIN
         IF is_parent AND NOT is_unread THEN
             RETURN NULL;
         END IF;
+        -- TRUNCATE removes rows that were committed since the snapshot of the transaction, which can't be read in it.
+        is_stale := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
     END IF;
-    -- As in audit_logger_capture: only these words switch capture off.
+    -- Only these words switch capture off.
     IF lower(current_setting('flask_audit_logger.enable_versioning', true)) IN ('false', 'off', 'no', '0') THEN
         PERFORM @schema@.audit_logger_note('capture_off'::text, schema_name, table_name);
         RETURN NULL;
     END IF;
     IF is_unread THEN
         PERFORM @schema@.audit_logger_note('rows_unread'::text, schema_name, table_name);
+    ELSIF is_stale THEN
+        PERFORM @schema@.audit_logger_note('rows_behind_snapshot'::text, schema_name, table_name);
     END IF;
 
-    IF mode <> 'rows' OR is_unread THEN
+    IF mode <> 'rows' OR is_unread OR is_stale THEN
         -- Whoever empties a partitioned table empties its partitions; their triggers fire after its own. An entry made
-        -- since tells that this is another statement of the same text.
+        -- since tells that this is another statement of the same text. Where inserts leave no entry, nothing tells, and
+        -- each partition has an entry of its own.
         IF options ? 'partition' THEN
             PERFORM
             FROM @schema@.activity AS a
@@ -87,6 +94,13 @@ BEGIN
                 AND a.issued_at = statement_timestamp()
                 AND a.relid <> TG_RELID
                 AND a.relid IN (SELECT p.relid FROM pg_partition_ancestors(TG_RELID) AS p (relid))
+                AND EXISTS (
+                    SELECT
+                    FROM pg_trigger AS t
+                    WHERE t.tgrelid = TG_RELID
+                        AND t.tgname = 'audit_logger_insert'
+                        AND t.tgenabled <> 'D'
+                )
                 AND NOT EXISTS (
                     SELECT
                     FROM @schema@.activity AS b
@@ -110,41 +124,25 @@ BEGIN
             'truncate',
             @schema@.audit_logger_current_transaction()
         );
-        RETURN NULL;
+    ELSE
+        EXECUTE @schema@.audit_logger_statement(
+            @schema@.audit_logger_shape(relation),
+            options,
+            'delete'::text,
+            format('ONLY %s AS o', relation::regclass),
+            '$1'::text,
+            NULL::text,
+            true
+        )
+        USING relation;
     END IF;
 
-    key_columns := @schema@.audit_logger_key_columns(TG_RELID, options);
-    IF options ? 'mask' THEN
-        mask := (
-            SELECT coalesce(jsonb_object_agg(a.attname, '{"audit_logger": "masked"}'::jsonb), '{}')
-            FROM pg_attribute AS a
-            WHERE a.attrelid = TG_RELID
-                AND NOT a.attisdropped
-                AND options -> 'mask' ? a.attname
-        );
+    IF options ? 'require' THEN
+        missing := @schema@.audit_logger_missing(options -> 'require');
+        IF missing IS NOT NULL THEN
+            PERFORM @schema@.audit_logger_refuse(missing, schema_name, table_name);
+        END IF;
     END IF;
-    EXECUTE format(
-        $sql$
-        INSERT INTO %1$I.activity (
-            schema, table_name, relid, issued_at, native_transaction_id, verb, old_data, record_key, transaction_id
-        )
-        SELECT
-            $1,
-            $2,
-            $3,
-            statement_timestamp(),
-            pg_current_xact_id()::text::bigint,
-            'delete',
-            c.record || $5,
-            CASE WHEN $4 <> '{}' THEN %1$I.audit_logger_record_key(c.record, $4) END,
-            (SELECT %1$I.audit_logger_current_transaction())
-        FROM (SELECT to_jsonb(r.*) AS record FROM (SELECT %2$s FROM ONLY %3$s) AS r OFFSET 0) AS c
-        $sql$,
-        @schema_name@,
-        @schema@.audit_logger_projection(TG_RELID, options, false),
-        TG_RELID::regclass
-    )
-    USING schema_name, table_name, TG_RELID, key_columns, mask;
     RETURN NULL;
 END;
 $function$;

@@ -241,7 +241,7 @@ _KNOWN = {
 }
 
 #: Marks that have a line of their own.
-_KNOWN_MARKS = {"capture_off", "rows_unread"}
+_KNOWN_MARKS = {"capture_off", "rows_unread", "rows_behind_snapshot"}
 
 
 def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_time: bool = True) -> list[Fact]:
@@ -280,6 +280,8 @@ def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_
     facts.append(_fact(gettext("Auditing switched off for"), _listed(transaction.marks.get("capture_off"))))
     unread = _listed(transaction.marks.get("rows_unread"))
     facts.append(_fact(gettext("Single rows not recorded for"), unread))
+    unseen = _listed(transaction.marks.get("rows_behind_snapshot"))
+    facts.append(_fact(gettext("Single rows not recorded, as they may be newer than the transaction, for"), unseen))
     others = [(name, value) for name, value in transaction.context.items() if name not in _KNOWN]
     others += [(name, value) for name, value in transaction.marks.items() if name not in _KNOWN_MARKS]
     for name, value in others:

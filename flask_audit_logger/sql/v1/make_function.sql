@@ -1,0 +1,34 @@
+-- audit_logger_make_function: makes the function that captures one verb of a table, and returns its name.
+-- version: 1
+CREATE OR REPLACE FUNCTION @schema@.audit_logger_make_function(relation oid, options jsonb, verb text)
+RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $function$
+DECLARE
+    name text := @schema@.audit_logger_function_name(relation, verb);
+BEGIN
+    -- One value is always logged as one text, whatever the settings of the session. PostgreSQL guesses the rows of a
+    -- transition table, and a nested loop between two of them is quadratic.
+    EXECUTE format(
+        $sql$
+        CREATE OR REPLACE FUNCTION %I.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp SET jit = off SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, MDY'
+        SET "IntervalStyle" = 'postgres' SET bytea_output = 'hex' SET extra_float_digits = '1' SET lc_monetary = 'C'
+        SET enable_nestloop = off AS %L
+        $sql$,
+        @schema_name@,
+        name,
+        @schema@.audit_logger_source(@schema@.audit_logger_shape(relation), options, verb)
+    );
+    EXECUTE format(
+        'COMMENT ON FUNCTION %I.%I() IS %L',
+        @schema_name@,
+        name,
+        format('flask-audit-logger, version 1. Captures %s of %s.', verb, relation::regclass)
+    );
+    PERFORM @schema@.audit_logger_revoke_function(format('%I.%I()', @schema_name@, name)::regprocedure::oid);
+    RETURN name;
+END;
+$function$;

@@ -1,7 +1,0 @@
--- audit_logger_delete: captures the rows that a statement deleted.
--- version: 1
-CREATE OR REPLACE TRIGGER audit_logger_delete
-AFTER DELETE ON @table@
-REFERENCING OLD TABLE AS old_table
-FOR EACH STATEMENT
-EXECUTE FUNCTION @schema@.audit_logger_capture(@options@);

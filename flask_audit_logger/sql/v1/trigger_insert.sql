@@ -1,7 +1,0 @@
--- audit_logger_insert: captures the rows that a statement inserted.
--- version: 1
-CREATE OR REPLACE TRIGGER audit_logger_insert
-AFTER INSERT ON @table@
-REFERENCING NEW TABLE AS new_table
-FOR EACH STATEMENT
-EXECUTE FUNCTION @schema@.audit_logger_capture(@options@);

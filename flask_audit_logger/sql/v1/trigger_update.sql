@@ -1,7 +1,0 @@
--- audit_logger_update: captures the rows that a statement updated.
--- version: 1
-CREATE OR REPLACE TRIGGER audit_logger_update
-AFTER UPDATE ON @table@
-REFERENCING OLD TABLE AS old_table NEW TABLE AS new_table
-FOR EACH STATEMENT
-EXECUTE FUNCTION @schema@.audit_logger_capture(@options@);
