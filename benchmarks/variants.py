@@ -53,12 +53,14 @@ class Variant:
 
     :param install: makes the log for the table ``item``, which is there, in the database of a URL.
     :param attribution: says who is writing, as the package does it in an application; once per transaction.
+    :param prefix: what the package sends in one query with the first statement of a transaction, to say the same.
     :param log: the tables that logging fills, the one with a row per change first.
     """
 
     name: str
     install: Callable[[sa.URL], None]
     attribution: Callable[[Any], None] | None = None
+    prefix: str = ""
     log: tuple[str, ...] = field(default=())
 
 
@@ -108,11 +110,6 @@ def run(url: sa.URL, statements: list[str]) -> None:
     engine.dispose()
 
 
-def say_ours(connection: Any) -> None:
-    """What the listeners of this package send."""
-    STAMP.apply(connection)
-
-
 def say_release(connection: Any) -> None:
     """What the release sends before a flush."""
     with connection.cursor() as cursor:
@@ -131,13 +128,16 @@ STAMP = make_stamp(
     is_captured=True,
 )
 
+#: As psycopg2 sends it: together with the statement.
+SAYING = f"SELECT set_config('flask_audit_logger.context', '{STAMP.context.replace(chr(39), chr(39) * 2)}', true);\n"
+
 VARIANTS = (
     Variant("no audit", install_nothing),
     Variant("floor", install_floor, log=("log",)),
     Variant(
         "ours",
         install_ours,
-        attribution=say_ours,
+        prefix=SAYING,
         log=("activity", "transaction"),
     ),
     Variant(

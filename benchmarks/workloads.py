@@ -69,7 +69,7 @@ class Bench:
         """What an application sends for one writing transaction."""
         if self.variant.attribution:
             self.variant.attribution(cursor.connection)
-        cursor.execute(statement)
+        cursor.execute(self.variant.prefix + statement)
         cursor.connection.commit()
 
 
