@@ -123,11 +123,14 @@ class Cluster:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        # Backends are session leaders of their own; they notice the death of the postmaster, but not at once.
-        for pid in self._backends():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         self._process.wait(60)
+        # Backends are session leaders of their own; they notice the death of the postmaster, but not at once. One that was
+        # about to start, or is about to end, still has the shared memory, with which no other server starts.
+        while pids := self._backends():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         self._process = None
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
