@@ -124,8 +124,8 @@ class Cluster:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(60)
-        # Backends are session leaders of their own; they notice the death of the postmaster, but not at once. One that was
-        # about to start, or is about to end, still has the shared memory, with which no other server starts.
+        # Backends are session leaders of their own; they notice the death of the postmaster, but not at once. While one
+        # of them is about to start or to end, it has the shared memory, and no other server starts.
         while pids := self._backends():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
