@@ -87,19 +87,28 @@ class _Block:
 _places: ContextVar[tuple[ref[Any], ...]] = ContextVar("flask_audit_logger_places", default=())
 
 
-def enter_place() -> None:
-    """An application context begins, or is found to have begun before anybody listened."""
+def enter_place() -> bool:
+    """An application context begins, or is found to have begun before anybody listened.
+
+    :returns: whether it was not known before.
+    """
     here = _here()
-    if here is not None:
-        outer = tuple(place for place in _places.get() if place() is not None)
-        if not any(place() is here for place in outer):
-            _places.set((*outer, ref(here)))
+    if here is None:
+        return False
+    outer = tuple(place for place in _places.get() if place() is not None)
+    if any(place() is here for place in outer):
+        return False
+    _places.set((*outer, ref(here)))
+    return True
 
 
 def leave_place() -> None:
     """The application context of this moment ends."""
-    here = _here()
-    _places.set(tuple(place for place in _places.get() if place() is not None and place() is not here))
+    _leave(_here())
+
+
+def _leave(left: Any) -> None:
+    _places.set(tuple(place for place in _places.get() if place() is not None and place() is not left))
 
 
 def _here() -> Any:
@@ -168,7 +177,7 @@ def note_told(driver: Any) -> None:
 
 @contextmanager
 def _entered(owner: object, frame: Frame) -> Iterator[_Block]:
-    enter_place()
+    is_new = enter_place()
     here = _here()
     block = _Block(owner, frame, None if here is None else ref(here))
     _blocks.set((*(around for around in _blocks.get() if around.counts()), block))
@@ -177,6 +186,8 @@ def _entered(owner: object, frame: Frame) -> Iterator[_Block]:
     finally:
         # Not back to what was before: blocks in generators end in any order, and wherever they are closed.
         _blocks.set(tuple(other for other in _blocks.get() if other is not block))
+        if is_new:
+            _leave(here)  # nobody listens to its end
 
 
 _NOTHING = Frame()

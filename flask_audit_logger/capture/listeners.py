@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, Result, TextClause, event
+from sqlalchemy import Engine, ExceptionContext, Result, TextClause, event
 from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
 
@@ -20,6 +21,7 @@ from .attribution import Attribution
 from .questions import current_question
 from .stamp import (
     Memory,
+    Settings,
     Stamp,
     StampSource,
     Together,
@@ -47,19 +49,13 @@ class EngineListener:
         self._engine = weakref.ref(engine)
         self._source = source
         self._is_separate = is_separate
-        # Connections in autocommit whose running statement was put into a transaction.
-        self._wrapped: set[weakref.ref[Any]] = set()
+        # Only events of the dialect: with a single one of connections SQLAlchemy does more for each statement. That a
+        # transaction has ended is seen in the state of the driver.
         self._listeners = (
             ("do_execute", self._do_execute),
             ("do_executemany", self._do_executemany),
             ("do_execute_no_params", self._do_execute_no_params),
-            ("after_cursor_execute", self._after_execute),
             ("handle_error", self._on_error),
-            ("begin", self._forget),
-            ("commit", self._forget),
-            ("rollback", self._forget),
-            ("begin_twophase", self._forget),
-            ("prepare_twophase", self._forget),
         )
 
     def attach(self) -> None:
@@ -88,7 +84,7 @@ class EngineListener:
     ) -> bool:
         """Stamp the transaction if that is needed.
 
-        :returns: whether the statement was sent, together with its stamp.
+        :returns: whether the statement was sent, with its stamp.
         """
         if READS_ONLY in context.execution_options:
             return False
@@ -100,11 +96,12 @@ class EngineListener:
         memory = memory_of(driver)
         stamp = way = None
         try:
-            stamp = None if question is not None and traits.kind is Kind.READ else self._needed(driver, memory, traits)
+            if question is None or traits.kind is not Kind.READ:
+                stamp = self._needed(driver, memory, traits)
             if stamp is not None:
-                way = self._way_together(event_name, cursor, parameters, traits, context)
+                way = self._way(event_name, cursor, parameters, context, traits, memory)
                 if way is None:
-                    self._stamp_apart(driver, memory, stamp, traits)
+                    stamp.apply(driver)
         except context.dialect.loaded_dbapi.Error:
             # The connection or the transaction is broken, and the statement would have found out.
             raise
@@ -117,40 +114,79 @@ class EngineListener:
             self._follow(memory, traits, statement, parameters)
         return way is not None
 
-    def _way_together(
-        self, event_name: str, cursor: Any, parameters: Any, traits: Traits, context: ExecutionContext
-    ) -> Together | None:
-        """How a stamp and the statement are sent together, if they can be."""
-        # Listeners of the application see the statement itself, and may want to send it.
-        is_alone = len(getattr(context.dialect.dispatch, event_name)) == 1
-        if self._is_separate or not is_alone or event_name == "do_executemany":
-            return None
-        return way_together(context.dialect.driver, cursor, parameters, traits)
-
     def _needed(self, driver: Any, memory: Memory, traits: Traits) -> Stamp | None:
         """What has to be said before a statement, if anything."""
         told = memory.told
-        if traits.kind is Kind.CONTROL or (traits.kind is Kind.READ and told.stamp is None and not memory.is_spoiled):
+        if traits.kind is Kind.READ and told.stamp is None and not memory.is_spoiled:
+            return None
+        if traits.kind is Kind.CONTROL or (traits.kind is Kind.CALL and driver.autocommit and is_idle(driver)):
+            # The latter may end transactions, or refuse to run in one that we begin.
             return None
         # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction that has
         # an actor, no statement runs under the name of another one.
         stamp = self._source(driver)
         return None if told.holds(stamp) else stamp
 
-    def _stamp_apart(self, driver: Any, memory: Memory, stamp: Stamp, traits: Traits) -> None:
-        """Stamp the transaction by a statement of its own."""
-        if driver.autocommit and is_idle(driver):
-            if traits.kind is Kind.CALL:
-                return
-            if is_pipelined(driver):
-                # What is sent until the next synchronization is a transaction already. We can't know where it ends.
-                memory.told = memory.told._replace(is_mixed=True)
-            else:
-                # A setting that outlives the statement could reach somebody else: behind a pooler the next transaction
-                # on this server connection is another client's. So the statement gets a transaction of its own.
-                _run(driver, "BEGIN")
-                self._wrapped.add(weakref.ref(driver, self._wrapped.discard))
-        stamp.apply(driver)
+    def _way(
+        self,
+        event_name: str,
+        cursor: Any,
+        parameters: Any,
+        context: ExecutionContext,
+        traits: Traits,
+        memory: Memory,
+    ) -> Together | None:
+        """How a stamp is sent with the statement; ``None`` if it is sent before it, in the same transaction."""
+        # Listeners of the application see the statement itself, and may want to send it.
+        is_alone = len(getattr(context.dialect.dispatch, event_name)) == 1
+        if is_alone and not self._is_separate and event_name != "do_executemany":
+            together = way_together(context.dialect.driver, cursor, parameters, traits)
+            if together is not None:
+                return together
+        driver: Any = context.root_connection.connection.dbapi_connection
+        if not (driver.autocommit and is_idle(driver)):
+            return None
+        if is_pipelined(driver):
+            # What is sent until the next synchronization is a transaction already. We can't know where it ends.
+            memory.told = memory.told._replace(is_mixed=True)
+            return None
+        return partial(self._in_own_transaction, event_name)
+
+    def _in_own_transaction(
+        self,
+        event_name: str,
+        settings: Settings,
+        cursor: Any,
+        statement: str,
+        parameters: Any,
+        context: ExecutionContext,
+    ) -> None:
+        """Put a statement in autocommit and its stamp into a transaction.
+
+        A setting that outlives the statement could reach somebody else: behind a pooler the next transaction on this
+        server connection is another client's.
+        """
+        driver = context.root_connection.connection.dbapi_connection
+        _run(driver, "BEGIN")
+        try:
+            _run(driver, *settings)
+            self._send(event_name, cursor, statement, parameters, context)
+        except BaseException:
+            try:
+                _run(driver, "ROLLBACK")
+            except Exception:
+                # the error of the statement is the one to see
+                logger.debug("could not roll back a statement in autocommit", exc_info=True)
+            raise
+        _run(driver, "COMMIT")
+
+    def _send(self, event_name: str, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
+        """Send a statement as if we had not listened: by a listener of the application, else by the dialect."""
+        parts = () if event_name == "do_execute_no_params" else (parameters,)
+        listeners = getattr(context.dialect.dispatch, event_name)
+        others = (listener for listener in listeners if getattr(listener, "__self__", None) is not self)
+        if not any(listener(cursor, statement, *parts, context) for listener in others):
+            getattr(context.dialect, event_name)(cursor, statement, *parts, context)
 
     @staticmethod
     def _follow(memory: Memory, traits: Traits, statement: str, parameters: Any) -> None:
@@ -162,34 +198,11 @@ class EngineListener:
         if traits.may_set:
             note_own_settings(memory, f"{statement} {parameters}")
 
-    def _after_execute(self, conn: Connection, cursor: Any, *args: Any) -> None:
-        if self._wrapped and self._take_wrapped(driver := conn.connection.dbapi_connection):
-            _run(driver, "COMMIT")
-
-    def _on_error(self, context: ExceptionContext) -> None:
-        conn = context.connection
-        if conn is None or conn.closed or conn.invalidated or context.is_disconnect:
-            return
-        driver = conn.connection.dbapi_connection
-        memory_of(driver).doubt()
-        if self._take_wrapped(driver):
-            try:
-                _run(driver, "ROLLBACK")
-            except Exception:
-                # the error of the statement is the one to see
-                logger.debug("could not roll back a statement in autocommit", exc_info=True)
-
-    def _take_wrapped(self, driver: Any) -> bool:
-        if not self._wrapped:
-            return False
-        was_wrapped = (place := weakref.ref(driver)) in self._wrapped
-        self._wrapped.discard(place)
-        return was_wrapped
-
     @staticmethod
-    def _forget(conn: Connection, *args: Any) -> None:
-        if not conn.closed and not conn.invalidated:
-            memory_of(conn.connection.dbapi_connection).forget_transaction()
+    def _on_error(context: ExceptionContext) -> None:
+        conn = context.connection
+        if conn is not None and not (conn.closed or conn.invalidated or context.is_disconnect):
+            memory_of(conn.connection.dbapi_connection).doubt()
 
 
 class SessionListener:
@@ -263,9 +276,9 @@ def _is_write(state: ORMExecuteState) -> bool:
     return isinstance(statement, TextClause) and traits_of(statement.text).kind in (Kind.WRITE, Kind.CALL)
 
 
-def _run(driver: Any, statement: str, *parameters: str) -> None:
+def _run(driver: Any, statement: str, parameters: tuple[str | None, ...] | None = None) -> None:
     cursor = driver.cursor()
     try:
-        cursor.execute(statement, parameters or None)
+        cursor.execute(statement, parameters)
     finally:
         cursor.close()

@@ -34,6 +34,10 @@ _OUR_SETTING, _OUR_SWITCH = "flask_audit_logger", "enable_versioning"
 _SET_LOCAL = re.compile(r"\s*set\s+local\b", re.IGNORECASE)
 
 
+#: A statement that makes settings, and its parameters.
+Settings = tuple[str, tuple[str | None, ...]]
+
+
 @dataclass(frozen=True)
 class Stamp:
     """What is set before a write.
@@ -45,7 +49,7 @@ class Stamp:
     context: str
     is_captured: bool = True
 
-    def settings(self, told: Told) -> tuple[str, tuple[str | None, ...]]:
+    def settings(self, told: Told) -> Settings:
         """The statement that sets it, and its parameters.
 
         :param told: what the transaction was told before. A switch that the application has set itself in its
@@ -163,7 +167,7 @@ def memory_of(driver: Any) -> Memory:
         # no weak reference to the connection of some other driver: nothing is remembered, all is said each time
         memory = Memory()
     if is_idle(driver):
-        # also after a commit on the driver's own connection, of which no event tells
+        # also after the driver's own commit()
         memory.forget_transaction()
     return memory
 
@@ -206,14 +210,15 @@ def _status(driver: Any) -> int | None:
 
 def is_pipelined(driver: Any) -> bool:
     """Whether a connection of psycopg sends statements without waiting for their results."""
-    return bool(getattr(driver.info, "pipeline_status", 0))
+    libpq = getattr(driver, "pgconn", None)
+    return libpq is not None and bool(libpq.pipeline_status)
 
 
 # A stamp on the trip of the statement that it is for. Both are sent in an event of the dialect, so that echo, other
 # listeners, errors and crash reports have the statement as the application wrote it.
 
 #: Sends settings and a statement together: gets the settings, cursor, statement, parameters and context of execution.
-Together = Callable[[tuple[str, tuple[str | None, ...]], Any, str, Any, ExecutionContext], None]
+Together = Callable[[Settings, Any, str, Any, ExecutionContext], None]
 
 
 def way_together(driver_name: str, cursor: Any, parameters: Any, traits: Traits) -> Together | None:
@@ -232,7 +237,7 @@ def way_together(driver_name: str, cursor: Any, parameters: Any, traits: Traits)
     return None
 
 
-def _in_one_query(settings: Any, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
+def _in_one_query(settings: Settings, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
     """Settings and statement as one text, of which psycopg2 gives the last result.
 
     The line break keeps the settings out of the line that PostgreSQL quotes in its errors.
@@ -244,7 +249,9 @@ def _in_one_query(settings: Any, cursor: Any, statement: str, parameters: Any, c
     _execute(cursor, f"{said};\n{statement}", parameters, context)
 
 
-def _in_one_pipeline(settings: Any, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
+def _in_one_pipeline(
+    settings: Settings, cursor: Any, statement: str, parameters: Any, context: ExecutionContext
+) -> None:
     """Settings and statement one after the other, without waiting for the first result."""
     with cursor.connection.pipeline():
         own = cursor.connection.cursor()

@@ -121,7 +121,7 @@ def test_a_newer_logger_takes_the_place_of_the_older(database_url, change):
     for app in (first_app, second_app):
         assert app.test_client().get("/audit/?period=all").status_code == 200
         with app.app_context():
-            assert len(list(db.engine.dispatch.commit)) == 1
+            assert len(list(db.engine.dialect.dispatch.do_execute)) == 1
     with second_app.app_context():
         recorded = db.session.scalars(sa.select(second.activity_cls)).all()
         assert [("name" in a.changed_data) for a in recorded] == ["exclude" not in change] * 2

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from flask_audit_logger.capture.stamp import is_in_transaction
 from tests.support.proxy import proxied
 from tests.support.server import both_drivers
 
@@ -192,6 +193,33 @@ def test_listeners_that_send_statements_themselves_get_them_as_they_are(create_a
         core(app, None)
     assert [statement.split(" (")[0] for statement in seen] == ["INSERT INTO tags"] * 2
     assert [t.actor_id for t in app.transactions()] == [7]
+
+
+@both_drivers
+def test_a_statement_in_autocommit_that_is_stamped_apart(create_app):
+    """It and its stamp are one transaction, which ends with it; listeners of the application are asked once."""
+    app, seen = create_app(config={"AUDIT_LOGGER_SEPARATE_STAMP": True}), []
+    add = "INSERT INTO tags (name) VALUES ('%s')"
+    with app.app.app_context(), app.audit_logger.context(actor=7):
+        connection = app.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with connection:
+            connection.exec_driver_sql(add % "alone")
+            event.listen(app.db.engine, "do_execute_no_params", lambda cursor, statement, *args: seen.append(statement))
+            event.listen(app.db.engine, "do_execute", lambda cursor, statement, *args: seen.append(statement))
+            connection.exec_driver_sql(add % "seen")
+            with pytest.raises(sa.exc.IntegrityError):
+                connection.exec_driver_sql("INSERT INTO tags (id, name) VALUES (1, 'again')")
+            driver = connection.connection.dbapi_connection
+            assert not is_in_transaction(driver)
+            cursor = driver.cursor()
+            cursor.execute("SELECT current_setting('flask_audit_logger.context', true)")
+            assert cursor.fetchone()[0] in (None, "")
+            connection.exec_driver_sql(add % "after")
+    assert [statement.split("'")[1] for statement in seen] == ["seen", "again", "after"]
+    assert [(t.actor_id, t.native_transaction_id) for t in app.transactions()] == [
+        (7, a.native_transaction_id) for a in app.activities()
+    ]
+    assert len(app.activities()) == 3
 
 
 # The same as without us
