@@ -9,6 +9,7 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import Connection, Engine, MetaData, text
 
+from .databases import Database, default_engine
 from .exceptions import ConfigurationError
 from .health.baseline import baseline
 from .health.status import Finding, check, probe, risks
@@ -22,7 +23,12 @@ audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
 
 
 @audit_cli.command("status")
-@click.option("--probe", "with_probe", is_flag=True, help="Also change a row of each audited table, and roll it back.")
+@click.option(
+    "--probe",
+    "with_probe",
+    is_flag=True,
+    help="Also change a row of each audited table, roll it back, and look for engines.",
+)
 @click.option("--strict", is_flag=True, help="Also fail if the application's role could tamper with the log.")
 def status_command(with_probe: bool, strict: bool) -> None:
     """Check that all changes of audited tables are logged. Exits with 1 if not."""
@@ -43,6 +49,9 @@ def status_command(with_probe: bool, strict: bool) -> None:
         for risk in found:
             click.echo(f"  {risk}")
         dangers += len(found) if strict else 0
+    for engine in current_app.extensions["audit_logger"].unwatched_engines() if with_probe else ():
+        click.echo(f"note  engine {engine.url.render_as_string()}")
+        click.echo("        nobody is named for what is written on it; audit_logger.watch(engine) changes that")
     if faults:
         count = f"{faults} fault" if faults == 1 else f"{faults} faults"
         click.echo(f"{count}. `flask db migrate` writes a migration that repairs functions and triggers.")
@@ -147,10 +156,16 @@ def _probe_all(connection: Connection, findings: list[Finding]) -> int:
 
 def _logs() -> Iterator[tuple[Engine, MetaData]]:
     """The application's databases that have a log, or audited tables but no support for a log."""
-    db = current_app.extensions["audit_logger"].db
-    for bind, engine in db.engines.items():
-        metadata = db.metadatas.get(bind)
-        if metadata is None or declaration_of(metadata) is None:
+    database: Database = current_app.extensions["audit_logger"].database
+    engines = database.engines()
+    for bind, metadata in database.metadatas.items():
+        if declaration_of(metadata) is None:
+            continue
+        try:
+            engine = default_engine(database) if bind is None else engines.get(bind)
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from error
+        if engine is None:
             continue
         # Asking for the models declares a log of the default database, even if nothing in it is audited.
         if is_supported(engine) or any(True for _ in audited_tables(metadata)):

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, Any, overload
+from weakref import WeakKeyDictionary
 
-from flask import Flask, appcontext_pushed, appcontext_tearing_down, current_app, has_app_context
-from flask_sqlalchemy import SQLAlchemy
+from flask import Flask, appcontext_pushed, appcontext_tearing_down
 from sqlalchemy import Connection, Engine, MetaData, Table
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .capture import blocks
 from .capture.actors import display_name
 from .capture.attribution import Attribution
-from .capture.listeners import EngineListener, SessionListener
+from .capture.listeners import EngineListener, SessionListener, has_work
 from .capture.request import Redact
-from .capture.stamp import is_idle, memory_of, switch_on
+from .capture.stamp import is_idle, is_known, memory_of, switch_on
 from .cli import audit_cli
+from .databases import Database, database_of, default_engine, live_engines, sync_engine
 from .exceptions import ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .registry import Registry
@@ -31,20 +31,28 @@ from .settings import CaptureSettings
 from .ui.blueprint import register
 from .ui.options import AuditUI
 
+if TYPE_CHECKING:
+    # not needed to run: an application has of it what it uses
+    from flask_sqlalchemy import SQLAlchemy
+    from flask_sqlalchemy_lite import SQLAlchemy as SQLAlchemyLite
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
 logger = logging.getLogger("flask_audit_logger")
 
 
 _LOGGER_KEY = "audit_logger_extension"
+_NO_DATABASE = "This AuditLogger has no database object yet. Call init_app(app) first."
 
 
 class AuditLogger:
-    """Logs every change of the audited tables of one :class:`~flask_sqlalchemy.SQLAlchemy` object.
+    """Logs every change of the audited tables of one application's databases.
 
     A table is audited if its ``info`` has ``{"audit_logged": True}`` or a dictionary of options there.
 
     Of several loggers of one database object, as a ``create_app()`` that is called again makes them, the newest counts.
 
-    :param db: the database object; or none, and :meth:`init_app` takes the one of the application.
+    :param db: the database object of Flask-SQLAlchemy or Flask-SQLAlchemy-Lite; or none, and :meth:`init_app` takes the
+        one of the application.
     :param get_actor_id: returns the key of the current actor, or the actor, or ``None``. Default: Flask-Login's
         ``current_user``. If it raises, the actor is recorded as unknown.
     :param get_client_addr: returns the address of the client. Default: ``request.remote_addr``.
@@ -58,13 +66,19 @@ class AuditLogger:
     :param redact_request: takes the dictionary of what is about to be recorded of a request and returns what may be.
         If it raises, nothing of the request is recorded.
     :param ui: the browser pages; none are served without it.
-    :raises ConfigurationError: if the application has a table of the log's name.
+    :param engine: the engine, where there is no database object. Commands and pages use it, so it is not async; what is
+        written on further engines is attributed by :meth:`watch`.
+    :param metadata: the tables of ``engine``; with Flask-SQLAlchemy-Lite those of the default engine, or a dictionary
+        by the names of ``SQLALCHEMY_ENGINES``.
+    :param session: with ``engine``, what makes the application's sessions: a ``sessionmaker`` or ``scoped_session``.
+        They load the current user before they write, as ``db.session`` of Flask-SQLAlchemy does.
+    :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
 
     def __init__(
         self,
-        db: SQLAlchemy | None = None,
+        db: SQLAlchemy | SQLAlchemyLite | None = None,
         get_actor_id: Callable[[], Any] | None = None,
         get_client_addr: Callable[[], Any] | None = None,
         actor_cls: str | type[Any] | None = None,
@@ -75,20 +89,26 @@ class AuditLogger:
         mask: Iterable[str] = (),
         redact_request: Redact | None = None,
         ui: AuditUI | None = None,
+        engine: Engine | None = None,
+        metadata: MetaData | Mapping[str, MetaData] | None = None,
+        session: sessionmaker[Any] | scoped_session[Any] | None = None,
     ) -> None:
+        self._database: Database | None = None
         self._registry: Registry | None = None
+        self._metadata = metadata
         self._actor_cls = actor_cls
-        # The applications, and whether they have an engine that can have a log.
-        self._apps: WeakKeyDictionary[Flask, bool] = WeakKeyDictionary()
+        # The applications, or an engine of its own, and whether there is one that can have a log.
+        self._places: WeakKeyDictionary[Flask | Engine, bool] = WeakKeyDictionary()
         self._attaching = threading.RLock()
-        # An engine keeps its listener, and nobody keeps the engine of an application that is gone.
-        self._listeners: WeakSet[EngineListener] = WeakSet()
-        self._session_listener: SessionListener | None = None
+        # Nobody keeps the engine of an application that is gone.
+        self._listeners: WeakKeyDictionary[Engine, EngineListener] = WeakKeyDictionary()
+        self._session_listeners: WeakKeyDictionary[Any, SessionListener] = WeakKeyDictionary()
+        self._is_separate = False
         self._said_unsupported = False
         self._attribution = Attribution(
             self,
             lambda: self._known_registry.actor,
-            lambda: None if self._registry is None else self._registry.db.session,
+            lambda: None if self._database is None else self._database.current_session(),
             get_actor_id,
             get_actor_label,
             get_client_addr,
@@ -100,8 +120,8 @@ class AuditLogger:
         self.schema = schema
         #: The browser pages, if there are any.
         self.ui = ui
-        if db is not None:
-            self._bind(db)
+        if db is not None or engine is not None or session is not None:
+            self._bind(database_of(db, engine, metadata, session))
 
     def init_app(self, app: Flask) -> None:
         """Set up an application: configuration, the command ``flask audit`` and the pages under ``/audit``.
@@ -112,24 +132,72 @@ class AuditLogger:
         :raises ConfigurationError: if it has another one, or a configuration key with a meaningless value.
         """
         db = app.extensions.get("sqlalchemy")
-        if db is None:
+        if db is None and (self._database is None or not isinstance(self._database.given, Engine)):
             raise NotInitializedError("The application has no database object. Call db.init_app(app) first.")
-        if self._registry is None:
-            self._bind(db)
-        elif self._registry.db is not db:
-            raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
-        CaptureSettings.of(app)
+        if self._database is None:
+            self._bind(database_of(db, metadata=self._metadata))
+        self._is_separate = CaptureSettings.of(app).separate_stamp
+        with app.app_context():
+            if self.database.place() is None:
+                raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
+            self._attach_here(anew=True)
+            if self.ui is not None:
+                self.engine  # noqa: B018 - raises if the pages have none
         app.extensions["audit_logger"] = self
         app.cli.add_command(audit_cli)
-        with app.app_context():
-            self._attach(app)
         if self.ui is not None:
             register(app, self, self.ui)
 
+    def watch(self, engine: Engine | AsyncEngine) -> None:
+        """Attribute what is written on an engine that the database object doesn't know: an own one, async, of a worker.
+
+        Changes are recorded in any case; without this nobody is named for those on such an engine. Its sessions and
+        connections take the user who is loaded by then, and load none. Twice is once. The engine is not kept alive.
+
+        :param engine: of PostgreSQL; on any other database nothing happens.
+        """
+        self._listen(sync_engine(engine), self.database.metadatas[None], is_separate=self._is_separate)
+
+    def unwatch(self, engine: Engine | AsyncEngine) -> None:
+        """Stop what :meth:`watch` started; nothing happens if it was not called."""
+        listener = self._listeners.pop(sync_engine(engine), None)
+        if listener is not None:
+            listener.detach()
+
+    def unwatched_engines(self) -> list[Engine]:
+        """The engines of this process on PostgreSQL databases of the same names, on which nobody is named.
+
+        Those that are made later, or in another process, are not seen.
+        """
+        names = {engine.url.database for engine in self.database.engines().values()}
+        return [
+            engine
+            for engine in live_engines()
+            if is_supported(engine) and engine.url.database in names and engine not in self._listeners
+        ]
+
     @property
-    def db(self) -> SQLAlchemy:
-        """The database object."""
-        return self._known_registry.db
+    def database(self) -> Database:
+        """The way to the application's databases.
+
+        :raises NotInitializedError: if it isn't known yet.
+        """
+        if self._database is None:
+            raise NotInitializedError(_NO_DATABASE)
+        return self._database
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that commands and pages use for the default database.
+
+        :raises ConfigurationError: if there is none, as where the application writes on async engines only.
+        """
+        return default_engine(self.database)
+
+    @property
+    def db(self) -> Any:
+        """The database object as it was given, or the engine."""
+        return self.database.given
 
     @property
     def models(self) -> AuditModels:
@@ -169,7 +237,7 @@ class AuditLogger:
     @property
     def audit_logged_tables(self) -> set[Table]:
         """The audited tables of all binds, looked up anew."""
-        return {table for metadata in self.db.metadatas.values() for table in audited_tables(metadata)}
+        return {table for metadata in self.database.metadatas.values() for table in audited_tables(metadata)}
 
     @contextmanager
     def context(
@@ -197,45 +265,59 @@ class AuditLogger:
             yield
 
     @contextmanager
-    def disable(self, session: Session | scoped_session[Any] | None = None) -> Iterator[None]:
+    def disable(self, session: Session | scoped_session[Any] | AsyncSession | None = None) -> Iterator[None]:
         """Log no changes made inside the block. The gap itself is logged: by whom, when and for which tables.
 
         :param session: only what is written in this session is not logged. It is flushed when the block begins and when
             it ends well, so that what was added to it before is still logged, and what is added inside is not. Without
             it nothing is logged that this thread, greenlet or task writes, in any session and on any connection.
+            An ``AsyncSession`` is flushed by the application, at both ends, and ends its transaction inside.
+        :raises ConfigurationError: if an ``AsyncSession`` has something to flush.
         """
-        own: Session | None = session() if isinstance(session, scoped_session) else session
+        given: Any = session() if isinstance(session, scoped_session) else session
+        own: Session | None = getattr(given, "sync_session", given)
         if own is not None:
-            own.flush()
+            _flush(own, is_async=own is not given)
         told: list[Any] = []
         try:
             with blocks.capture_off(self._attribution.owner, own) as told:
                 yield
                 if own is not None:
-                    own.flush()
+                    _flush(own, is_async=own is not given)
         finally:
             switch_on(told, self._attribution)
 
-    def stamp(self, connection: Any) -> None:
+    @overload
+    def stamp(self, connection: AsyncSession | AsyncConnection) -> Awaitable[None]: ...
+
+    @overload
+    def stamp(self, connection: Any) -> None: ...
+
+    def stamp(self, connection: Any) -> Awaitable[None] | None:
         """Attribute what a connection does next in its running transaction.
 
         Only needed where SQLAlchemy doesn't see the statement, as with the cursor of a raw connection.
 
-        :param connection: a session, a connection of SQLAlchemy, or one of psycopg2 or psycopg.
+        :param connection: a session, a connection of SQLAlchemy, or one of psycopg2 or psycopg. An ``AsyncSession`` or
+            ``AsyncConnection`` is to be awaited: ``await audit_logger.stamp(session)``.
         """
+        if hasattr(connection, "run_sync"):
+            stamped: Awaitable[None] = connection.run_sync(self.stamp)
+            return stamped
         if isinstance(connection, scoped_session | Session):
             session = connection() if isinstance(connection, scoped_session) else connection
             with self._attribution.asked(session):
                 self._stamp(session.connection())
         else:
             self._stamp(connection)
+        return None
 
     def _stamp(self, connection: Any) -> None:
         if isinstance(connection, Connection):
             connection = connection.connection
         driver = getattr(connection, "dbapi_connection", connection)
-        if not hasattr(driver, "info"):
-            return  # neither psycopg2 nor psycopg: a database that has no log
+        if not is_known(driver):
+            return  # of no driver that we know: a database that has no log
         if is_idle(driver):
             memory_of(driver).forget_transaction()
         self._attribution(driver).apply(driver)
@@ -244,73 +326,97 @@ class AuditLogger:
         """Stop attributing changes and following ``create_all()``. The triggers go on capturing."""
         appcontext_pushed.disconnect(self._on_app_context)
         appcontext_tearing_down.disconnect(self._on_app_context_end)
-        if self._session_listener is not None:
-            self._session_listener.detach()
-        for listener in list(self._listeners):
+        for session_listener in list(self._session_listeners.values()):
+            session_listener.detach()
+        for listener in list(self._listeners.values()):
             listener.detach()
+        self._session_listeners.clear()
         self._listeners.clear()
-        self._apps.clear()
+        self._places.clear()
         blocks.leave_place()
-        if self._registry is not None and self._registry.db.metadata.info.get(_LOGGER_KEY) is self:
+        if self._registry is not None and self.database.metadatas[None].info.get(_LOGGER_KEY) is self:
             self._registry.detach()
 
     @property
     def _known_registry(self) -> Registry:
         if self._registry is None:
-            raise NotInitializedError("This AuditLogger has no database object yet. Call init_app(app) first.")
+            raise NotInitializedError(_NO_DATABASE)
         return self._registry
 
-    def _bind(self, db: SQLAlchemy) -> None:
+    def _bind(self, database: Database) -> None:
         options: Any = {
             "schema": self.schema,
             "actor_cls": self._actor_cls,
             "exclude": self._exclude,
             "mask": self._mask,
         }
-        older: AuditLogger | None = db.metadata.info.get(_LOGGER_KEY)
+        default = database.metadatas[None]
+        older: AuditLogger | None = default.info.get(_LOGGER_KEY)
         if older is not None and older._registry is not None:
-            older.detach()
+            if older.database.given is database.given:
+                older.detach()  # else it goes on with its own engines
             self._registry = older._registry  # one for all: pages of the older one show the log of the newer one
-            self._registry.configure(**options)
+            self._registry.configure(database, **options)
         else:
-            self._registry = Registry(db, **options)
-        db.metadata.info[_LOGGER_KEY] = self  # lives as long as the database object
+            self._registry = Registry(database, **options)
+        default.info[_LOGGER_KEY] = self  # lives as long as the tables
+        self._database = database
         # context() and disable() count for every logger that this database object had
-        self._attribution.owner = db
-        self._session_listener = SessionListener(db.session, self._attribution, self._has_supported_engine)
-        self._session_listener.attach()
+        self._attribution.owner = database.given
         appcontext_pushed.connect(self._on_app_context)
         appcontext_tearing_down.connect(self._on_app_context_end)
-        if has_app_context():
-            self._on_app_context(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy
+        blocks.enter_place()
+        self._attach_here()
 
     def _on_app_context(self, app: Flask, **kw: Any) -> None:
         blocks.enter_place()
-        # Engines can be reached only inside an application context, so this comes before any of their statements.
-        if app not in self._apps and app.extensions.get("sqlalchemy") is self.db:
-            self._attach(app)
+        # Engines of an application can be reached only inside its context, so this comes before their statements.
+        self._attach_here()
 
     def _on_app_context_end(self, app: Flask, **kw: Any) -> None:
         blocks.leave_place()
 
-    def _attach(self, app: Flask) -> None:
+    def _attach_here(self, *, anew: bool = False) -> None:
+        """Attach the listeners to the engines and sessions that are there at this moment, if that was not done yet.
+
+        :param anew: also if it was, as a setting may have changed.
+        """
+        place = self.database.place()
+        if place is None or (place in self._places and not anew):
+            return
         with self._attaching:
-            if app in self._apps:
-                return
-            settings = CaptureSettings.of(app)
+            separate = CaptureSettings.of(place).separate_stamp if isinstance(place, Flask) else self._is_separate
             self._known_registry.complete()
-            for bind, engine in self.db.engines.items():
-                self._listen(engine, self.db.metadatas.get(bind), is_separate=settings.separate_stamp)
-            self._apps[app] = any(is_supported(engine) for engine in self.db.engines.values())
+            engines = self.database.engines()
+            for bind, engine in engines.items():
+                self._listen(engine, self.database.metadatas.get(bind), is_separate=separate)
+            for async_engine in self.database.async_engines():
+                self._listen(sync_engine(async_engine), None, is_separate=separate)
+            self._ask_in(self.database.sessions())
+            self._places[place] = any(is_supported(engine) for engine in engines.values())
+
+    def _ask_in(self, sessions: Any) -> None:
+        if sessions is not None and sessions not in self._session_listeners:
+            listener = SessionListener(sessions, self._attribution, self._has_supported_engine)
+            listener.attach()
+            self._session_listeners[sessions] = listener
 
     def _has_supported_engine(self) -> bool:
-        return has_app_context() and self._apps.get(current_app._get_current_object(), False)  # type: ignore[attr-defined]  # a proxy
+        place = self.database.place()
+        return place is not None and self._places.get(place, False)
 
     def _listen(self, engine: Engine, metadata: MetaData | None, *, is_separate: bool) -> None:
         if is_supported(engine):
-            listener = EngineListener(engine, self._attribution, is_separate=is_separate)
+            listener = self._listeners.setdefault(engine, EngineListener(engine, self._attribution))
+            listener.is_separate = is_separate
             listener.attach()
-            self._listeners.add(listener)
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
             self._said_unsupported = True
             logger.warning("Auditing is off: %s", reason(engine))
+
+
+def _flush(session: Session, *, is_async: bool) -> None:
+    if not is_async:
+        session.flush()
+    elif has_work(session):
+        raise ConfigurationError("An AsyncSession has changes: await its flush() before disable() begins and ends.")

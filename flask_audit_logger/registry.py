@@ -7,10 +7,10 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData, Table, inspect
 from sqlalchemy.orm import Mapper
 
+from .databases import Database
 from .exceptions import ActorClassError, ConfigurationError
 from .models import AuditModels, bind_actor, make_models
 from .schema import create_all
@@ -23,7 +23,7 @@ DEFAULT_ACTOR_CLASS = "User"
 class Registry:
     """Makes the tables of the logs and follows what the application imports after it.
 
-    :param db: the database object.
+    :param database: the application's way to its databases; what counts here are the tables and mapped classes.
     :param schema: schema of the logs, if one was given.
     :param actor_cls: the model of the actors, its name or path, if one was given.
     :param exclude: patterns of columns that are never stored.
@@ -34,14 +34,14 @@ class Registry:
 
     def __init__(
         self,
-        db: SQLAlchemy,
+        database: Database,
         *,
         schema: str | None,
         actor_cls: str | type[Any] | None,
         exclude: tuple[str, ...],
         mask: tuple[str, ...],
     ) -> None:
-        self.db = db
+        self._database = database
         self._models: dict[MetaData, AuditModels] = {}
         self._bound_actor: type[Any] | None = None
         self._bound: set[MetaData] = set()
@@ -51,6 +51,7 @@ class Registry:
 
     def configure(
         self,
+        database: Database,
         *,
         schema: str | None,
         actor_cls: str | type[Any] | None,
@@ -63,6 +64,7 @@ class Registry:
         :raises ActorClassError: if several models have the name of the actor model.
         """
         with self._completing:
+            self._database = database
             if (schema, actor_cls) != (self._schema, self._actor_cls):
                 self._forget_models()
             self._set(schema, actor_cls, exclude, mask)
@@ -75,7 +77,7 @@ class Registry:
 
         :raises ConfigurationError: if that database has no audited table.
         """
-        metadata = self.db.metadatas.get(bind_key)
+        metadata = self._database.metadatas.get(bind_key)
         self.complete(metadata)
         if metadata not in self._models:
             raise ConfigurationError(f"There is no audited table in the database of the bind {bind_key!r}.")
@@ -89,10 +91,10 @@ class Registry:
         :returns: the actor model, if there is one.
         """
         with self._completing:
-            for metadata in list(self.db.metadatas.values()):
+            for metadata in list(self._database.metadatas.values()):
                 if is_declared(metadata):
                     continue
-                is_default = metadata is asked_for is self.db.metadata
+                is_default = metadata is asked_for is self._default
                 if is_default or any(True for _ in audited_tables(metadata)):
                     self._declare(metadata, self._make_models(metadata))
                 else:
@@ -102,11 +104,11 @@ class Registry:
     def find_actor(self) -> type[Any] | None:
         """The model of the actors, if there is one; the logs then refer to it."""
         wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
-        wanted_cls = class_called(self._mappers(), wanted) if isinstance(wanted, str) else wanted
+        wanted_cls = class_called(self._database.mappers(), wanted) if isinstance(wanted, str) else wanted
         actor = self._bound_actor = self._bound_actor or wanted_cls
         if actor is not None:
             # The log of the default database, and the one that is beside the actors.
-            beside = {self.db.metadata, getattr(inspect(actor).local_table, "metadata", None)}
+            beside = {self._default, getattr(inspect(actor).local_table, "metadata", None)}
             for metadata in self._models.keys() & beside - self._bound:
                 bind_actor(self._models[metadata], actor)
                 self._bound.add(metadata)
@@ -119,7 +121,7 @@ class Registry:
 
     def detach(self) -> None:
         """Stop to follow ``create_all()`` and what is imported."""
-        for metadata in self.db.metadatas.values():
+        for metadata in self._database.metadatas.values():
             create_all.detach(metadata)
             unwatch(metadata)
 
@@ -152,7 +154,7 @@ class Registry:
                 exclude=self._exclude,
                 mask=self._mask,
                 actor_type=lambda: models.actor_type,
-                attributes=lambda table: attributes_of(self._mappers(), table),
+                attributes=lambda table: attributes_of(self._database.mappers(), table),
                 prepare=self._prepare,
             ),
         )
@@ -176,10 +178,9 @@ class Registry:
         for models in self._models.values():
             _refuse_neighbours(models)
 
-    def _mappers(self) -> frozenset[Mapper[Any]]:
-        # Flask-SQLAlchemy declares no type for the base class of the models
-        mappers: frozenset[Mapper[Any]] = self.db.Model.registry.mappers  # type: ignore[attr-defined]
-        return mappers
+    @property
+    def _default(self) -> MetaData:
+        return self._database.metadatas[None]
 
 
 def _refuse_neighbours(models: AuditModels) -> None:

@@ -31,9 +31,7 @@ LAYERS = {
     "sql": Layer("exceptions"),
     "models": Layer("exceptions", "sqlalchemy"),
     "schema": Layer("exceptions settings sql models", "sqlalchemy"),
-    "capture": Layer(
-        "exceptions settings models schema", "click flask flask_login flask_sqlalchemy sqlalchemy werkzeug"
-    ),
+    "capture": Layer("exceptions settings models schema", "click flask flask_login sqlalchemy werkzeug"),
     "i18n": Layer("", "babel flask flask_babel markupsafe"),
     # Pure: no database, no request.
     "diff": Layer("i18n"),
@@ -41,12 +39,13 @@ LAYERS = {
     "migrations": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     # Pages and exports see the database only through the query layer.
     "ui": Layer("exceptions i18n diff settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
+    "databases": Layer("exceptions", "flask sqlalchemy"),
     "health": Layer("exceptions sql schema", "sqlalchemy"),
-    "cli": Layer("exceptions settings schema health", "click flask sqlalchemy"),
-    "registry": Layer("exceptions models schema", "flask_sqlalchemy sqlalchemy"),
+    "cli": Layer("exceptions settings schema databases health", "click flask sqlalchemy"),
+    "registry": Layer("exceptions models schema databases", "sqlalchemy"),
     "extension": Layer(
-        "exceptions settings models registry schema capture query migrations ui health cli",
-        "flask flask_sqlalchemy sqlalchemy",
+        "exceptions settings models databases registry schema capture query migrations ui health cli",
+        "flask sqlalchemy",
     ),
 }
 

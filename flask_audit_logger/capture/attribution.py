@@ -20,7 +20,7 @@ from typing import Any
 from flask import current_app, g, has_app_context, has_request_context, request
 from flask import session as cookie
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session
 from werkzeug.local import LocalProxy
 
 from .actors import Actor, display_name, identify, is_expired, itself, remembered_name
@@ -70,7 +70,7 @@ class Attribution:
 
     :param owner: whose ``context()`` counts.
     :param get_actor_cls: gives the actor class, if there is one.
-    :param get_sessions: gives the sessions of the application.
+    :param get_session: gives the session that the application uses at this moment, if it has one.
     :param get_actor_id: the application's callback, returning a key, an object or ``None``.
     :param get_actor_label: the application's callback for the name of that actor.
     :param get_client_addr: the application's callback for the address of the client.
@@ -81,7 +81,7 @@ class Attribution:
         self,
         owner: object,
         get_actor_cls: Callable[[], type[Any] | None],
-        get_sessions: Callable[[], scoped_session[Any] | None],
+        get_session: Callable[[], Session | None],
         get_actor_id: Callable[[], Any] | None = None,
         get_actor_label: Callable[[], Any] | None = None,
         get_client_addr: Callable[[], Any] | None = None,
@@ -89,7 +89,7 @@ class Attribution:
     ) -> None:
         self.owner = owner
         self._get_actor_cls = get_actor_cls
-        self._get_sessions = get_sessions
+        self._get_session = get_session
         self._get_actor_id = get_actor_id
         self._get_actor_label = get_actor_label
         self._get_client_addr = get_client_addr
@@ -341,8 +341,7 @@ class Attribution:
         """Keep the session as it is: what the application wants to write now goes with the write that is under way."""
         session = question.session
         if session is None:
-            sessions = _guarded(self._get_sessions)
-            session = sessions() if sessions is not None and sessions.registry.has() else None
+            session = _guarded(self._get_session)
         if session is None:
             yield
             return

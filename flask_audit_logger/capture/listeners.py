@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine, ExceptionContext, Result, TextClause, event
 from sqlalchemy.engine import ExecutionContext
-from sqlalchemy.orm import ORMExecuteState, Session, scoped_session
+from sqlalchemy.orm import ORMExecuteState, Session, scoped_session, sessionmaker
 
 from ..settings import READS_ONLY
 from .attribution import Attribution
@@ -29,6 +29,7 @@ from .stamp import (
     is_pipelined,
     memory_of,
     note_own_settings,
+    run_sql,
     way_together,
 )
 from .statements import Kind, Traits, traits_of
@@ -41,14 +42,14 @@ class EngineListener:
 
     :param engine: an engine for PostgreSQL.
     :param source: says what a write of this moment is stamped with.
-    :param is_separate: whether each stamp is a statement of its own, rather than sent together with the write.
+    :ivar is_separate: whether each stamp is a statement of its own, rather than sent together with the write.
     """
 
-    def __init__(self, engine: Engine, source: StampSource, *, is_separate: bool = False) -> None:
+    def __init__(self, engine: Engine, source: StampSource) -> None:
         # An engine that the application is done with, and its connections, are not kept alive.
         self._engine = weakref.ref(engine)
         self._source = source
-        self._is_separate = is_separate
+        self.is_separate = False
         # Only events of the dialect: with a single one of connections SQLAlchemy does more for each statement. That a
         # transaction has ended is seen in the state of the driver.
         self._listeners = (
@@ -139,8 +140,8 @@ class EngineListener:
         """How a stamp is sent with the statement; ``None`` if it is sent before it, in the same transaction."""
         # Listeners of the application see the statement itself, and may want to send it.
         is_alone = len(getattr(context.dialect.dispatch, event_name)) == 1
-        if is_alone and not self._is_separate and event_name != "do_executemany":
-            together = way_together(context.dialect.driver, cursor, parameters, traits)
+        if is_alone and not self.is_separate and event_name != "do_executemany":
+            together = way_together(context.dialect, cursor, parameters, traits)
             if together is not None:
                 return together
         driver: Any = context.root_connection.connection.dbapi_connection
@@ -167,18 +168,18 @@ class EngineListener:
         server connection is another client's.
         """
         driver = context.root_connection.connection.dbapi_connection
-        _run(driver, "BEGIN")
+        run_sql(driver, "BEGIN")
         try:
-            _run(driver, *settings)
+            run_sql(driver, *settings)
             self._send(event_name, cursor, statement, parameters, context)
         except BaseException:
             try:
-                _run(driver, "ROLLBACK")
+                run_sql(driver, "ROLLBACK")
             except Exception:
                 # the error of the statement is the one to see
                 logger.debug("could not roll back a statement in autocommit", exc_info=True)
             raise
-        _run(driver, "COMMIT")
+        run_sql(driver, "COMMIT")
 
     def _send(self, event_name: str, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> None:
         """Send a statement as if we had not listened: by a listener of the application, else by the dialect."""
@@ -206,15 +207,21 @@ class EngineListener:
 
 
 class SessionListener:
-    """The listeners on the sessions of one database object.
+    """The listeners on the sessions of one application.
 
-    :param sessions: the sessions; their class is made for this database object, so no other's session is listened to.
+    :param sessions: makes the sessions; their class is made for it, so no other's session is listened to.
     :param attribution: is asked who acts before a session writes.
     :param is_needed: whether the application has an engine that is listened to.
     """
 
-    def __init__(self, sessions: scoped_session[Any], attribution: Attribution, is_needed: Callable[[], bool]) -> None:
-        self._sessions = sessions
+    def __init__(
+        self,
+        sessions: scoped_session[Any] | sessionmaker[Any],
+        attribution: Attribution,
+        is_needed: Callable[[], bool],
+    ) -> None:
+        # SQLAlchemy keeps a listener as long as the class of the sessions, and it must not keep that class.
+        self._sessions = weakref.ref(sessions)
         self._attribution = attribution
         self._is_needed = is_needed
         self._listeners = (
@@ -226,21 +233,23 @@ class SessionListener:
 
     def attach(self) -> None:
         """Attach the listeners; idempotent."""
+        sessions = self._sessions()
         for name, listener in self._listeners:
-            if not event.contains(self._sessions, name, listener):
-                event.listen(self._sessions, name, listener)
+            if sessions is not None and not event.contains(sessions, name, listener):
+                event.listen(sessions, name, listener)
 
     def detach(self) -> None:
         """Detach the listeners; idempotent."""
+        sessions = self._sessions()
         for name, listener in self._listeners:
-            if event.contains(self._sessions, name, listener):
-                event.remove(self._sessions, name, listener)
+            if sessions is not None and event.contains(sessions, name, listener):
+                event.remove(sessions, name, listener)
 
     def _before_flush(self, session: Session, flush_context: Any, instances: Any) -> None:
         question = current_question()
         if question is not None:
             question.refuse()
-        if self._is_needed() and _has_work(session):
+        if self._is_needed() and has_work(session):
             self._attribution.ask_before_flush(session, flush_context)
 
     def _end_flush(self, session: Session, *args: Any) -> None:
@@ -264,7 +273,7 @@ class SessionListener:
             return state.invoke_statement()
 
 
-def _has_work(session: Session) -> bool:
+def has_work(session: Session) -> bool:
     """Whether a flush writes something, rather than find objects that were changed back."""
     return bool(session.new or session.deleted) or any(session.is_modified(changed) for changed in session.dirty)
 
@@ -274,11 +283,3 @@ def _is_write(state: ORMExecuteState) -> bool:
         return True
     statement = state.statement
     return isinstance(statement, TextClause) and traits_of(statement.text).kind in (Kind.WRITE, Kind.CALL)
-
-
-def _run(driver: Any, statement: str, parameters: tuple[str | None, ...] | None = None) -> None:
-    cursor = driver.cursor()
-    try:
-        cursor.execute(statement, parameters)
-    finally:
-        cursor.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from sqlalchemy import Dialect
 from sqlalchemy.engine import ExecutionContext
 
 from .actors import Actor
@@ -60,17 +61,13 @@ class Stamp:
         return _SET_CONTEXT + _SET_SWITCH, (self.context, None if self.is_captured else "false")
 
     def apply(self, dbapi_connection: Any) -> None:
-        """Set it for the rest of the running database transaction of a psycopg2 or psycopg connection.
+        """Set it for the rest of the running database transaction of a connection.
 
         :param dbapi_connection: the connection, or what a pool put around it.
         """
         driver = getattr(dbapi_connection, "dbapi_connection", dbapi_connection)
         memory = memory_of(driver)
-        cursor = driver.cursor()
-        try:
-            cursor.execute(*self.settings(memory.told))
-        finally:
-            cursor.close()
+        run_sql(driver, *self.settings(memory.told))
         memory.note(driver, self)
 
 
@@ -158,11 +155,12 @@ _memories: WeakKeyDictionary[Any, Memory] = WeakKeyDictionary()
 
 
 def memory_of(driver: Any) -> Memory:
-    """What was told to a connection of psycopg2 or psycopg."""
+    """What was told to a connection of a driver."""
+    own = underlying(driver)
     try:
-        memory = _memories.get(driver)
+        memory = _memories.get(own)
         if memory is None:
-            memory = _memories[driver] = Memory()
+            memory = _memories[own] = Memory()
     except TypeError:
         # no weak reference to the connection of some other driver: nothing is remembered, all is said each time
         memory = Memory()
@@ -199,13 +197,48 @@ def is_in_transaction(driver: Any) -> bool:
     return _status(driver) == _IN_TRANSACTION
 
 
+def run_sql(driver: Any, statement: str, parameters: tuple[str | None, ...] | None = None) -> None:
+    """Run a statement of ours on a connection of a driver, unseen by SQLAlchemy."""
+    cursor = driver.cursor()
+    try:
+        cursor.execute(_numbered(statement) if _is_asyncpg(driver) else statement, parameters)
+    finally:
+        cursor.close()
+
+
+def is_known(driver: Any) -> bool:
+    """Whether a connection is one of a driver that can be stamped."""
+    return _status(driver) is not None
+
+
+def underlying(driver: Any) -> Any:
+    """The connection of an asynchronous driver without what SQLAlchemy puts around it; others as they are."""
+    return getattr(driver, "driver_connection", driver)
+
+
 def _status(driver: Any) -> int | None:
     # what libpq says, without the objects that the drivers put around it
-    ask = getattr(driver, "get_transaction_status", None)
+    own = underlying(driver)
+    ask = getattr(own, "get_transaction_status", None)
     if ask is not None:
         return int(ask())
-    libpq = getattr(driver, "pgconn", None)
-    return None if libpq is None else int(libpq.transaction_status)
+    libpq = getattr(own, "pgconn", None)
+    if libpq is not None:
+        return int(libpq.transaction_status)
+    if _is_asyncpg(driver):
+        # It doesn't say whether the transaction has failed.
+        return _IN_TRANSACTION if own.is_in_transaction() else _IDLE
+    return None
+
+
+def _is_asyncpg(driver: Any) -> bool:
+    return driver is not underlying(driver) and hasattr(underlying(driver), "is_in_transaction")
+
+
+def _numbered(statement: str) -> str:
+    """A statement with the placeholders of asyncpg."""
+    first, *others = statement.split("%s")
+    return first + "".join(f"${number}{text}" for number, text in enumerate(others, start=1))
 
 
 def is_pipelined(driver: Any) -> bool:
@@ -221,18 +254,18 @@ def is_pipelined(driver: Any) -> bool:
 Together = Callable[[Settings, Any, str, Any, ExecutionContext], None]
 
 
-def way_together(driver_name: str, cursor: Any, parameters: Any, traits: Traits) -> Together | None:
+def way_together(dialect: Dialect, cursor: Any, parameters: Any, traits: Traits) -> Together | None:
     """How a stamp is sent together with a statement, if it can be.
 
     CALL and DO may end the transaction, COPY speaks a protocol of its own, and a named cursor makes another statement
-    of the text.
+    of the text. Asynchronous drivers know neither of the two ways.
     """
-    if traits.kind is Kind.CALL or traits.is_copy or getattr(cursor, "name", None) is not None:
+    if dialect.is_async or traits.kind is Kind.CALL or traits.is_copy or getattr(cursor, "name", None) is not None:
         return None
-    if driver_name == "psycopg2":
+    if dialect.driver == "psycopg2":
         return _in_one_query
     # Only without parameters psycopg 3 sends several statements at once, and never in a pipeline.
-    if driver_name == "psycopg" and (parameters or traits.is_single) and not is_pipelined(cursor.connection):
+    if dialect.driver == "psycopg" and (parameters or traits.is_single) and not is_pipelined(cursor.connection):
         return _in_one_pipeline
     return None
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ClauseElement, Connection, Text, cast, column, event, func, literal, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.orm import Mapper, Session, object_mapper, registry
+from sqlalchemy.orm import Mapper, Session, object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 from sqlalchemy.types import NullType
 
@@ -24,6 +24,9 @@ from .reader import SETTINGS, AuditReader, Conflict, Log, Refused
 from .refs import RecordRef
 from .scope import newest_change
 from .tables import TableInfo
+
+#: The mapped classes of an application.
+Mappers = Collection[Mapper[Any]]
 
 
 def typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def read_live(connection: Connection, info: TableInfo, key: Sequence[str], *, lo
 
 
 def plan(
-    info: TableInfo, mappers: registry, live: LiveRow, target: dict[str, Any], hidden: Collection[str]
+    info: TableInfo, mappers: Mappers, live: LiveRow, target: dict[str, Any], hidden: Collection[str]
 ) -> list[PlannedColumn]:
     """The columns in which a row differs from what it was; all columns of a row that is to be made again.
 
@@ -188,7 +191,7 @@ def read_in_scope(
 
 def put_back(
     session: Session,
-    mappers: registry,
+    mappers: Mappers,
     info: TableInfo,
     record: RecordRef,
     key: Sequence[str],
@@ -251,11 +254,11 @@ def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow, counted: st
     return None if fits else marked("the type of the column has changed")
 
 
-def _mapper(mappers: registry, info: TableInfo) -> Mapper[Any] | None:
-    return next((m for m in mappers.mappers if m.local_table is info.table and not m.inherits), None)
+def _mapper(mappers: Mappers, info: TableInfo) -> Mapper[Any] | None:
+    return next((m for m in mappers if m.local_table is info.table and not m.inherits), None)
 
 
-def _counted(mappers: registry, info: TableInfo) -> str | None:
+def _counted(mappers: Mappers, info: TableInfo) -> str | None:
     """The column that tells SQLAlchemy whether somebody else changed the row; it writes it itself."""
     mapper = _mapper(mappers, info)
     return None if mapper is None or mapper.version_id_col is None else mapper.version_id_col.name
@@ -283,7 +286,13 @@ def _numbers_given(session: Session, info: TableInfo) -> Iterator[None]:
 
 
 def _write(
-    session: Session, mappers: registry, info: TableInfo, key: Sequence[str], values: Mapping[str, Any], *, is_new: bool
+    session: Session,
+    mappers: Mappers,
+    info: TableInfo,
+    key: Sequence[str],
+    values: Mapping[str, Any],
+    *,
+    is_new: bool,
 ) -> None:
     written = typed(session, info, values)
     mapper = _mapper(mappers, info)

@@ -128,8 +128,12 @@ class Audited(Protocol):
     """The part of an :class:`AuditLogger` that the pages use."""
 
     @property
-    def db(self) -> Any:
-        """The Flask-SQLAlchemy object."""
+    def database(self) -> Any:
+        """The way to the application's databases."""
+
+    @property
+    def engine(self) -> Any:
+        """The engine of the default database."""
 
     @property
     def models(self) -> Any:

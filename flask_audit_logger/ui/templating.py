@@ -304,7 +304,7 @@ def outdated(visit: Visit) -> Any:
 
 def forbidden(visit: Visit) -> Any:
     """The application's user of the database has no right to read the log."""
-    models, quote = visit.audit_logger.models, visit.audit_logger.db.engine.dialect.identifier_preparer
+    models, quote = visit.audit_logger.models, visit.audit_logger.engine.dialect.identifier_preparer
     tables = f"{quote.format_table(models.activity)}, {quote.format_table(models.transaction)}"
     grants = [f"GRANT SELECT ON {tables} TO …;"]
     if models.activity.schema is not None:

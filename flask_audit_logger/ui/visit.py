@@ -131,9 +131,9 @@ class Site:
 
         :raises ConfigurationError: if the key of a table is masked.
         """
-        metadatas = list(self.audit_logger.db.metadatas.values())
+        metadatas = list(self.audit_logger.database.metadatas.values())
         # the driver knows the default schema only after its first connection
-        default = self.audit_logger.db.engine.dialect.default_schema_name or "public"
+        default = self.audit_logger.engine.dialect.default_schema_name or "public"
         known = (sum(len(metadata.tables) for metadata in metadatas), default)
         if self._catalog is None or self._catalog[0] != known:
             references = None if isinstance(self.ui.foreign_keys, str) else self.ui.foreign_keys
@@ -199,7 +199,7 @@ class Visit:
         if scope is not None:
             narrow = checked_scope(narrow, self.audit_logger.models)
         return AuditReader(
-            engine=self.audit_logger.db.engine,
+            engine=self.audit_logger.engine,
             models=self.audit_logger.models,
             timeout_ms=self.settings.statement_timeout_ms,
             scope=narrow,

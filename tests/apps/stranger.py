@@ -30,13 +30,14 @@ Visit = Callable[..., TestResponse]
 class Stranger:
     """One application.
 
+    :param db: its database object, or whatever has ``metadata`` and ``engines`` as that of Flask-SQLAlchemy does.
     :param journey: what its users do, in requests.
     :param reader: makes a client who may read the pages of the log.
     :param audit_logger: its logger; ``None`` if auditing is off.
     """
 
     app: Flask
-    db: SQLAlchemy
+    db: Any
     journey: Callable[[Visit], None]
     reader: Callable[[], FlaskClient]
     audit_logger: AuditLogger | None = None
@@ -77,7 +78,8 @@ class Stranger:
     def dispose(self) -> None:
         """Close every connection."""
         with self.app.app_context():
-            self.db.session.remove()
+            if isinstance(self.db, SQLAlchemy):
+                self.db.session.remove()
             for engine in self.db.engines.values():
                 engine.dispose()
 
@@ -111,11 +113,25 @@ def configure(app: Flask, url: Any, **config: Any) -> None:
     app.config.update(options, SQLALCHEMY_DATABASE_URI=url, **config)
 
 
+@dataclass
+class Own:
+    """Tables and engines of an application without Flask-SQLAlchemy."""
+
+    metadata: sa.MetaData
+    engine: sa.Engine
+
+    @property
+    def engines(self) -> dict[str, sa.Engine]:
+        """The engines by name."""
+        return {"default": self.engine}
+
+
 def created(stranger: Stranger, *rows: Any) -> Stranger:
     """Make the tables, and add what is there before anybody comes."""
     with stranger.app.app_context():
-        stranger.db.create_all()
-        stranger.db.session.add_all(rows)
-        stranger.db.session.commit()
-        stranger.db.session.remove()
+        engine = stranger.db.engine
+        stranger.db.metadata.create_all(engine)
+        with Session(engine) as session:
+            session.add_all(rows)
+            session.commit()
     return stranger

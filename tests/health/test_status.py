@@ -378,3 +378,18 @@ def test_a_log_that_is_open_to_grants_is_a_fault(blog, execute, damage):
     assert status(blog)[0] == 0
     execute(damage)
     assert status(blog)[0] == 1
+
+
+def test_a_probe_names_engines_of_the_process_that_nobody_watches(create_app, database_url):
+    """Also those behind an async engine; not those of the application, watched ones, and those of other databases."""
+    application = create_app()
+    own = sa.create_engine(database_url.set(query={"application_name": "worker"}))
+    elsewhere = sa.create_engine(database_url.set(database="elsewhere", query={"application_name": "elsewhere"}))
+    code, output = status(application, "--probe")
+    assert code == 0
+    assert re.search(r"note  engine .*\?application_name=worker\n        nobody is named", output)
+    assert "elsewhere" not in output
+    assert "nobody is named" not in status(application)[1]
+    application.audit_logger.watch(own)
+    assert "application_name=worker" not in status(application, "--probe")[1]
+    del elsewhere

@@ -122,3 +122,87 @@ def test_two_databases(tmp_path, server, database_url, outside):
                 assert connection.exec_driver_sql("SELECT record_key FROM activity").scalar_one() == "7"
         shop.flask("db", "downgrade", "base")
         assert (catalog(outside), catalog(other)) == empty
+
+
+LITE = """
+import os
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy_lite import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from flask_audit_logger import AuditLogger
+
+class Model(DeclarativeBase):
+    pass
+
+class User(Model):
+    __tablename__ = "users"
+    __table_args__ = ({"info": {"audit_logged": True}},)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+db = SQLAlchemy()
+db.metadata = Model.metadata  # what Flask-Migrate looks for
+audit_logger = AuditLogger(db, metadata=Model.metadata)
+
+def create_app():
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_ENGINES"] = {"default": os.environ["URL"]}
+    db.init_app(app)
+    Migrate(app, db)
+    audit_logger.init_app(app)
+    return app
+"""
+
+
+def test_flask_sqlalchemy_lite(tmp_path, database_url, execute, query):
+    pytest.importorskip("flask_sqlalchemy_lite", reason="Flask-SQLAlchemy-Lite is not installed")
+    shop = Shop(tmp_path, URL=database_url.render_as_string(hide_password=False))
+    (tmp_path / "shop.py").write_text(LITE)
+    shop.flask("db", "init")
+    assert "op.init_audit_logger_triggers('users'" in shop.migrate()
+    shop.flask("db", "upgrade")
+    shop.flask("db", "check")
+    execute("INSERT INTO users (name) VALUES ('Ann')")
+    assert query("SELECT verb, record_key FROM activity") == [("insert", "1")]
+    assert "ok    users" in shop.flask("audit", "status")
+
+
+PLAIN = """
+import sqlalchemy as sa
+from flask_audit_logger import AuditLogger
+
+metadata = sa.MetaData()
+sa.Table("users", metadata, sa.Column("id", sa.Integer, primary_key=True), info={"audit_logged": True})
+audit_logger = AuditLogger(engine=sa.create_engine("postgresql+{driver}://"), metadata=metadata)
+"""
+
+
+@pytest.mark.parametrize("template", ["generic", "async"])
+def test_alembic_alone(tmp_path, database_url, execute, query, template):
+    """Its own env.py imports the metadata and nothing else of ours; that of the template async runs on asyncpg."""
+    pytest.importorskip("asyncpg", reason="asyncpg is not installed")
+    url = database_url.set(drivername="postgresql+asyncpg") if template == "async" else database_url
+    (tmp_path / "models.py").write_text(PLAIN.replace("{driver}", database_url.get_driver_name()))
+
+    def alembic(*words: str) -> str:
+        command = [sys.executable, "-m", "alembic", *words]
+        env = {**os.environ, "PYTHONPATH": f"{Path(flask_audit_logger.__file__).parent.parent}:{tmp_path}"}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    alembic("init", "-t", template, "here")
+    for name, old, new in (
+        ("here/env.py", "target_metadata = None", "from models import metadata as target_metadata"),
+        ("alembic.ini", "driver://user:pass@localhost/dbname", url.render_as_string(False).replace("%", "%%")),
+    ):
+        text = (tmp_path / name).read_text()
+        assert old in text
+        (tmp_path / name).write_text(text.replace(old, new))
+    alembic("revision", "--autogenerate", "-m", "start")
+    alembic("upgrade", "head")
+    alembic("check")
+    execute("INSERT INTO users VALUES (7)")
+    assert query("SELECT verb, record_key FROM activity") == [("insert", "7")]
+    alembic("downgrade", "base")

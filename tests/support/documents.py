@@ -166,7 +166,7 @@ class Reader:
     def _use_audit_logger(self) -> None:
         """An AuditLogger that a story made has to log the change of its first audited table."""
         audit_logger, db = self.names.get("audit_logger"), self.names.get("db")
-        if audit_logger is None or db is None:
+        if audit_logger is None or not isinstance(db, SQLAlchemy):
             return
         if "app" not in self.names:
             self.names["app"] = self.names["create_app"]()
@@ -196,7 +196,7 @@ class Reader:
 
     def _close(self) -> None:
         app, db = self.names.get("app"), self.names.get("db")
-        if app is not None and db is not None:
+        if app is not None and isinstance(db, SQLAlchemy):
             with app.app_context():
                 db.session.remove()
                 for engine in db.engines.values():

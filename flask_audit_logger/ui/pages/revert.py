@@ -191,7 +191,7 @@ def _hidden(visit: Visit, info: TableInfo, target: dict[str, Any]) -> set[str]:
 
 
 def _mappers(visit: Visit) -> Any:
-    return visit.audit_logger.db.Model.registry
+    return visit.audit_logger.database.mappers()
 
 
 def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
@@ -219,35 +219,36 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
         text = gettext("Choose columns that can be put back.") if ticked else gettext("Choose at least one column.")
         return again(422, text)
     reason = f"Put back from change {proposal.version.id}: {(form.reason.data or '').strip()}".rstrip(": ")
-    db = visit.audit_logger.db
-    try:
-        with visit.audit_logger.context(reason=reason):
-            values = {name: possible[name] for name in possible if name in ticked}
-            put_back(
-                db.session,
-                _mappers(visit),
-                info,
-                record,
-                proposal.key,
-                reader=visit.reader(),
-                digest=live.digest,
-                values=values,
+    with visit.audit_logger.database.writing() as session:
+        try:
+            with visit.audit_logger.context(reason=reason):
+                values = {name: possible[name] for name in possible if name in ticked}
+                put_back(
+                    session,
+                    _mappers(visit),
+                    info,
+                    record,
+                    proposal.key,
+                    reader=visit.reader(),
+                    digest=live.digest,
+                    values=values,
+                )
+                session.commit()
+        except Conflict:
+            session.rollback()
+            return again(409, gettext("The row has changed in the meantime. The values below are from before."))
+        except Refused as error:
+            session.rollback()
+            if error.objection is None:
+                return again(422, gettext("Nothing was changed. The row can't be read."))
+            objection = visible(error.objection)
+            return again(
+                422,
+                gettext("Nothing was changed. The database refused the change: %(objection)s.", objection=objection),
             )
-            db.session.commit()
-    except Conflict:
-        db.session.rollback()
-        return again(409, gettext("The row has changed in the meantime. The values below are from before."))
-    except Refused as error:
-        db.session.rollback()
-        if error.objection is None:
-            return again(422, gettext("Nothing was changed. The row can't be read."))
-        objection = visible(error.objection)
-        return again(
-            422, gettext("Nothing was changed. The database refused the change: %(objection)s.", objection=objection)
-        )
-    except Exception:  # of a listener or a trigger of the application; it goes on to whoever handles errors
-        db.session.rollback()
-        raise
+        except Exception:  # of a listener or a trigger of the application; it goes on to whoever handles errors
+            session.rollback()
+            raise
     with visit.reader().reading() as log:
         newest = last_version(log, record)
     if newest is None:
