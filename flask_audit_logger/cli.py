@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy import Engine, MetaData, text
 
 from .databases import Database, default_engine
 from .exceptions import ConfigurationError
 from .health.baseline import baseline
-from .health.status import Finding, check, probe, risks
+from .health.status import Finding, ProbeResult, check, probe, risks
 from .schema.catalog import default_schema
 from .schema.declared import declaration_of, wanted_triggers
 from .schema.dialects import is_supported, reason
@@ -30,36 +34,102 @@ audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
     help="Also change a row of each audited table, roll it back, and look for engines.",
 )
 @click.option("--strict", is_flag=True, help="Also fail if the application's role could tamper with the log.")
-def status_command(with_probe: bool, strict: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def status_command(with_probe: bool, strict: bool, as_json: bool) -> None:
     """Check that all changes of audited tables are logged. Exits with 1 if not."""
-    faults = dangers = unsupported = 0
-    for engine, metadata in _logs():
-        if not is_supported(engine):
-            unsupported += 1
-            click.echo(f"FAIL  {engine.url.render_as_string()}\n        {reason(engine)}")
-            continue
-        with engine.connect() as connection:
-            findings = check(connection, metadata)
-            for finding in findings:
-                faults += _show(finding)
-            if with_probe:
-                faults += _probe_all(connection, findings)
-            found = risks(connection, metadata)
-            connection.rollback()  # of the probes
-        for risk in found:
+    reports = [_report(engine, metadata, with_probe) for engine, metadata in _logs()]
+    if with_probe:
+        unwatched = current_app.extensions["audit_logger"].unwatched_engines()
+        reports += [_Report(e.url.render_as_string(), findings=[_unwatched(e)]) for e in unwatched]
+    is_right = all(report.is_right(strict=strict) for report in reports)
+    if as_json:
+        databases = [report.as_json() for report in reports]
+        click.echo(json.dumps({"ok": is_right, "databases": databases}, indent=2))
+    else:
+        for report in reports:
+            report.show()
+        _advise(reports, strict)
+    if not is_right:
+        raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What the command found in one database.
+
+    :param url: the database, without its password.
+    :param unsupported: why it has no log, if it can't have one.
+    :param probes: by the name of the table.
+    """
+
+    url: str
+    unsupported: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    probes: list[tuple[str, ProbeResult]] = field(default_factory=list)
+    risks: list[str] = field(default_factory=list)
+
+    @property
+    def faults(self) -> int:
+        lost = sum(result.is_logged is False for _, result in self.probes)
+        return lost + sum(len(finding.problems) for finding in self.findings)
+
+    def is_right(self, *, strict: bool) -> bool:
+        return not (self.unsupported or self.faults or (strict and self.risks))
+
+    def as_json(self) -> dict[str, Any]:
+        """What scripts read; names and meaning stay as they are, more may come."""
+        findings = [{"name": f.name, "problems": list(f.problems), "note": f.note} for f in self.findings]
+        probes = [{"table": name, **dataclasses.asdict(result)} for name, result in self.probes]
+        report = {"url": self.url, "unsupported": self.unsupported, "risks": self.risks}
+        return report | {"findings": findings, "probes": probes}
+
+    def show(self) -> None:
+        if self.unsupported:
+            click.echo(f"FAIL  {self.url}\n        {self.unsupported}")
+        for finding in self.findings:
+            word = "FAIL" if finding.problems else "note" if finding.note else "ok  "
+            click.echo(f"{word}  {finding.name}")
+            for line in finding.problems + ((finding.note,) if finding.note else ()):
+                click.echo(f"        {line}")
+        for name, result in self.probes:
+            if result.is_logged is None:
+                click.echo(f"  --    {name}: {result.verb} was not tried, {result.reason}")
+            else:
+                click.echo(f"  {'ok  ' if result.is_logged else 'FAIL'}  {name}: {result.verb}")
+        for risk in self.risks:
             click.echo(f"  {risk}")
-        dangers += len(found) if strict else 0
-    for engine in current_app.extensions["audit_logger"].unwatched_engines() if with_probe else ():
-        click.echo(f"note  engine {engine.url.render_as_string()}")
-        click.echo("        nobody is named for what is written on it; audit_logger.watch(engine) changes that")
+
+
+def _report(engine: Engine, metadata: MetaData, with_probe: bool) -> _Report:
+    url = engine.url.render_as_string()
+    if not is_supported(engine):
+        return _Report(url, unsupported=reason(engine))
+    with engine.connect() as connection:
+        findings = check(connection, metadata)
+        tried = [f for f in findings if with_probe and f.triggers and not f.problems]
+        probes = [(f.name, result) for f in tried if f.triggers for result in probe(connection, f.triggers)]
+        found = risks(connection, metadata)
+        connection.rollback()  # of the probes
+    return _Report(url, None, findings, probes, found)
+
+
+def _unwatched(engine: Engine) -> Finding:
+    note = "nobody is named for what is written on it; audit_logger.watch(engine) changes that"
+    return Finding(f"engine {engine.url.render_as_string()}", note=note)
+
+
+def _advise(reports: list[_Report], strict: bool) -> None:
+    faults = sum(report.faults for report in reports)
     if faults:
         count = f"{faults} fault" if faults == 1 else f"{faults} faults"
-        click.echo(f"{count}. `flask db migrate` writes a migration that repairs functions and triggers.")
-    if dangers:
+        click.echo(
+            f"{count}. Where no statement is named that mends it: `flask db upgrade`, if a migration that makes or "
+            "repairs functions and triggers is waiting; else `flask db migrate` writes it."
+        )
+    if strict and any(report.risks for report in reports):
         click.echo("Let the application use a role without these rights; REVOKE them or change the owner.")
-    if faults or dangers or unsupported:
-        raise click.exceptions.Exit(1)
-    click.echo("All changes of audited tables are logged.")
+    if all(report.is_right(strict=strict) for report in reports):
+        click.echo("All changes of audited tables are logged.")
 
 
 @audit_cli.command("baseline")
@@ -78,7 +148,7 @@ def baseline_command(tables: tuple[str, ...]) -> None:
             raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(audited)}.")
         if not _has_key(audited[name][1]):
             raise click.BadParameter(f"The rows of {name!r} have no key to tell them apart in the log.")
-    for name in tables or [name for name, (_, triggers) in audited.items() if _has_key(triggers)]:
+    for name in dict.fromkeys(tables) or [name for name, (_, triggers) in audited.items() if _has_key(triggers)]:
         recorded = 0
         with audit_logger.context(job="baseline"), click.progressbar(length=1000, label=name) as bar:
             try:
@@ -103,7 +173,7 @@ def compile_command(tables: tuple[str, ...]) -> None:
     for name in tables:
         if name not in audited:
             raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(audited)}.")
-    for name in tables or audited:
+    for name in dict.fromkeys(tables) or audited:
         engine, triggers = audited[name]
         with engine.begin() as connection:
             for statement in triggers.compile_again(default_schema(connection)):
@@ -130,28 +200,6 @@ def _has_key(triggers: Triggers) -> bool:
 
 def _name(triggers: Triggers) -> str:
     return f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table
-
-
-def _show(finding: Finding) -> int:
-    """Print a finding; returns the number of its problems."""
-    word = "FAIL" if finding.problems else "note" if finding.note else "ok  "
-    click.echo(f"{word}  {finding.name}")
-    for line in finding.problems or filter(None, [finding.note]):
-        click.echo(f"        {line}")
-    return len(finding.problems)
-
-
-def _probe_all(connection: Connection, findings: list[Finding]) -> int:
-    """Try the tables without problems; returns the number of changes that were not logged."""
-    faults = 0
-    for finding in findings:
-        for result in probe(connection, finding.triggers) if finding.triggers and not finding.problems else ():
-            if result.is_logged is None:
-                click.echo(f"  --    {finding.name}: {result.verb} was not tried, {result.reason}")
-            else:
-                click.echo(f"  {'ok  ' if result.is_logged else 'FAIL'}  {finding.name}: {result.verb}")
-                faults += not result.is_logged
-    return faults
 
 
 def _logs() -> Iterator[tuple[Engine, MetaData]]:

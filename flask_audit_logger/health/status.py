@@ -23,8 +23,9 @@ from ..schema.catalog import (
     uncompiled_tables,
 )
 from ..schema.declared import declaration_of, declared_functions, wanted_triggers
-from ..schema.objects import LOG_INDEXES, LOG_TABLES, Triggers
+from ..schema.objects import LOG_INDEXES, LOG_TABLES, Functions, Triggers
 from ..sql import quote_ident
+from . import obstacles
 
 # A role can become any role it is a member of, with or without inheriting its rights.
 _SUPERUSER = text(
@@ -186,21 +187,17 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     there = tables_in(connection)
     existing = {f.triggers.name(default): f for f in existing_triggers(connection, declaration.schema)}
     elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, declaration.schema)}
-    problems = []
-    if not has_log_tables(connection, log):
-        problems.append("its tables are missing")
-    elif installed_version(connection, log) is None:
-        problems.append("its functions are missing")
-    elif not are_current(connection, functions):
-        problems.append("its functions are outdated or were changed")
-    if has_log_tables(connection, log):
-        problems += [f"its index {name} is missing or not valid" for name in _missing_indexes(connection, log)]
-        problems += [f"{grant}: REVOKE it" for grant in _grants_on_log(connection, log)]
-    found = [Finding(f"log in schema {log}", tuple(problems))]
-    uncompiled = [] if problems else uncompiled_tables(connection, functions)
+    is_there = has_log_tables(connection, log)
+    faults = list(_faults_of_log(connection, functions, log)) if is_there else ["its tables are missing"]
+    uncompiled = [] if faults else uncompiled_tables(connection, functions)
+    faults += obstacles.of_log(connection, log)
+    found = [Finding(f"log in schema {log}", tuple(faults), note="; ".join(obstacles.limits(connection)) or None)]
     for wanted in wanted_triggers(connection, metadata):
         name = wanted.name(default)
-        differences = tuple(_differences(wanted, existing.pop(name, None)))
+        present = existing.pop(name, None)
+        differences = tuple(_differences(wanted, present))
+        if present is not None:
+            differences += tuple(obstacles.of_table(connection, present.triggers))
         if name in elsewhere:
             differences = (f"its changes are logged in schema {elsewhere[name].audit_schema or default}",)
         missing = differences if name in there else ("the table is missing",)
@@ -208,6 +205,23 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         found.append(Finding(name.short(default), missing, wanted, slower if name in uncompiled else None))
     note = "no audited model has this table, but its triggers write to the log"
     return found + [Finding(name.short(default), note=note) for name in existing]
+
+
+def _faults_of_log(connection: Connection, functions: Functions, schema: str) -> Iterator[str]:
+    if not obstacles.is_own_log(connection, schema):
+        yield (
+            "its tables lack columns: if flask-audit-logger 2.0.0 or postgresql-audit made them, `flask db migrate` "
+            "converts them; if they are somebody else's, give AuditLogger another schema"
+        )
+        return
+    if installed_version(connection, schema) is None:
+        yield "its functions are missing"
+    elif not are_current(connection, functions):
+        yield "its functions are outdated or were changed"
+    for name in _missing_indexes(connection, schema):
+        yield f"its index {name} is missing or not valid"
+    for grant in _grants_on_log(connection, schema):
+        yield f"{grant}: REVOKE it"
 
 
 def _missing_indexes(connection: Connection, schema: str) -> list[str]:

@@ -43,6 +43,7 @@ FUNCTIONS = (
     ("compiled", "oid"),
     ("compile_again", "oid"),
     ("is_compiled", "oid"),
+    ("switch", "text, text"),
     ("append_only", ""),
     (GUARD, ""),
 )

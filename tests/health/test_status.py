@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from flask_audit_logger.schema.objects import LOG_INDEXES
 from tests.migrations.conftest import declare_table
 from tests.support.models import Models
-from tests.support.server import both_drivers
+from tests.support.server import both_drivers, plain_engine
 
 
 @pytest.fixture
@@ -141,11 +142,12 @@ def test_a_probe_tries_each_verb_and_leaves_nothing(blog, execute, outside):
 
 
 def test_a_probe_notices_what_no_catalog_shows(blog, execute):
-    """A trigger of somebody else drops the row of the log."""
+    """A trigger of somebody else deletes the row of the log."""
     execute(
         "INSERT INTO users VALUES (1, 'Ann', 30)",
-        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
-        "CREATE TRIGGER lose BEFORE INSERT ON activity FOR EACH ROW WHEN (NEW.verb = 'update') EXECUTE FUNCTION lose()",
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN DELETE FROM public.activity WHERE transaction_id = NEW.transaction_id; RETURN NULL; END'",
+        "CREATE TRIGGER lose AFTER INSERT ON activity FOR EACH ROW WHEN (NEW.verb = 'update') EXECUTE FUNCTION lose()",
     )
     assert status(blog)[0] == 0
     code, output = status(blog, "--probe")
@@ -393,3 +395,190 @@ def test_a_probe_names_engines_of_the_process_that_nobody_watches(create_app, da
     application.audit_logger.watch(own)
     assert "application_name=worker" not in status(application, "--probe")[1]
     del elsewhere
+
+
+@pytest.fixture
+def settings_of_roles(server):
+    """Run ALTER ROLE and ALTER DATABASE; what they set is reset at the end."""
+    done = []
+
+    def run(target, name, value):
+        server.execute(f"ALTER {target} SET {name} = '{value}'")
+        done.append(f"ALTER {target} RESET {name}")
+
+    yield run
+    for statement in done:
+        server.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "said"),
+    [
+        ("DATABASE {db}", "flask_audit_logger.enable_versioning", "off", "changes are not logged"),
+        ("ROLE {role} IN DATABASE {db}", "flask_audit_logger.enable_versioning", "false", "changes are not logged"),
+        ("ROLE {role} IN DATABASE {db}", "session_replication_role", "replica", "no trigger runs"),
+        ("ROLE {role} IN DATABASE {db}", "flask_audit_logger.context", "{{}}", "is taken for somebody else"),
+        ("DATABASE {db}", "session_replication_role", "local", None),
+        ("DATABASE {db}", "flask_audit_logger.enable_versioning", "true", None),
+    ],
+)
+def test_a_setting_that_keeps_changes_out_is_a_fault(blog, database_url, settings_of_roles, place, name, value, said):
+    """Not only on the connection that asks, and with the statement that takes it back."""
+    place = place.format(role='"postgres"', db=f'"{database_url.database}"')
+    settings_of_roles(place, name, value)
+    code, output = status(blog)
+    assert (code, f"{name} is set to" in output) == ((0, False) if said is None else (1, True))
+    if said:
+        assert said in output
+        assert f"ALTER {place} RESET {name}\n" in output
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("-c session_replication_role=replica", "no trigger runs"),
+        ("-c flask_audit_logger.enable_versioning=off", "changes are not logged"),
+    ],
+)
+def test_an_option_of_the_connection_that_keeps_changes_out_is_a_fault(blog, create_app, option, said):
+    options = {"engine_options": {"connect_args": {"options": option}}}
+    code, output = status(create_app(create_all=False, db_options=options))
+    assert (code, said in output) == (1, True)
+
+
+LOSE = "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (["CREATE RULE lose AS ON INSERT TO activity DO INSTEAD NOTHING"], "the rule lose on activity may take"),
+        (
+            [LOSE, "CREATE TRIGGER lose BEFORE INSERT ON transaction FOR EACH ROW EXECUTE FUNCTION lose()"],
+            "the trigger lose on transaction may take",
+        ),
+        (["ALTER TABLE activity SET UNLOGGED"], "a crash of the server, as it is UNLOGGED, on activity may take"),
+        (["ALTER TABLE activity DROP COLUMN record_key"], "its tables lack columns"),
+    ],
+)
+def test_what_takes_entries_out_of_the_log_is_a_fault(blog, execute, damage, said):
+    execute(*damage)
+    code, output = status(blog)
+    assert (code, said in output) == (1, True)
+
+
+@pytest.mark.parametrize(("option", "column"), [("mask", "name"), ("exclude", "age"), ("key", "id")])
+def test_a_column_renamed_by_hand_is_a_fault(create_app, execute, option, column):
+    """Its values are logged under the new name, and the option counts for nothing."""
+    application = create_app(**({} if option == "key" else {option: [column]}))
+    execute(f"ALTER TABLE users RENAME COLUMN {column} TO renamed")
+    code, output = status(application)
+    assert code == 1
+    assert f"FAIL  users\n        option {option} is about the column {column}, which the table has no longer" in output
+
+
+def test_rows_of_a_subscription_are_a_fault(blog, execute, server, database_url):
+    """PostgreSQL runs no statement triggers for them."""
+    outside = plain_engine(database_url).execution_options(isolation_level="AUTOCOMMIT")
+    with outside.connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE SUBSCRIPTION incoming CONNECTION 'dbname=nowhere' PUBLICATION p "
+            "WITH (connect = false, slot_name = NONE)"
+        )
+        try:
+            connection.exec_driver_sql(
+                "INSERT INTO pg_subscription_rel (srsubid, srrelid, srsubstate) "
+                "SELECT oid, 'users'::regclass, 'r' FROM pg_subscription WHERE subname = 'incoming'"
+            )
+            assert status(blog)[0] == 0, "it is not enabled"
+            connection.exec_driver_sql("UPDATE pg_subscription SET subenabled = true WHERE subname = 'incoming'")
+            code, output = status(blog)
+            connection.exec_driver_sql("UPDATE pg_subscription SET subenabled = false WHERE subname = 'incoming'")
+        finally:
+            connection.exec_driver_sql("DROP SUBSCRIPTION incoming")
+    outside.dispose()
+    assert code == 1
+    assert "FAIL  users\n        what the subscription incoming writes is not logged" in output
+
+
+def test_extensions_with_limits_are_noted(blog, execute):
+    """Citus and TimescaleDB can't be installed here, so they are only entered as if they were."""
+    execute(
+        "INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion) "
+        "SELECT 99999, 'citus', 10, oid, false, '12' FROM pg_namespace WHERE nspname = 'public'"
+    )
+    code, output = status(blog)
+    assert code == 0
+    assert "note  log in schema public\n        the extension citus is installed: distributed tables refuse" in output
+
+
+def test_status_as_json(blog, execute):
+    execute("INSERT INTO users VALUES (1, 'Ann', 30)", "ALTER TABLE tags DISABLE TRIGGER audit_logger_insert")
+    code, output = status(blog, "--json", "--probe", "--strict")
+    found = json.loads(output)
+    (database,) = found["databases"]
+    assert (code, found["ok"], database["unsupported"]) == (1, False, None)
+    assert "password" not in output and database["url"].startswith("postgresql")
+    (tags,) = (finding for finding in database["findings"] if finding["name"] == "tags")
+    assert (tags["problems"][0], tags["note"]) == ("no working trigger for insert", None)
+    assert {"table": "users", "verb": "update", "is_logged": True, "reason": ""} in database["probes"]
+    assert database["risks"] == ["role postgres is a superuser"]
+
+
+def test_before_the_upgrade_it_says_what_to_run(create_app):
+    code, output = status(create_app(create_all=False))
+    assert code == 1
+    assert "`flask db upgrade`" in output.splitlines()[-1]
+
+
+def test_a_foreign_table_is_not_taken_for_the_log(create_app, execute):
+    execute("CREATE TABLE activity (id int)")
+    with pytest.raises(DBAPIError, match="a table activity in the schema public that is not of this log"):
+        create_app()
+
+
+@pytest.mark.parametrize("schema", [None, 'Log "x"'])
+def test_an_operator_switches_everything_off_and_on(create_app, execute, outside, schema):
+    """By a pasted statement, without a deploy; the log says it, status says it, and pooled connections need nothing."""
+    from flask_audit_logger.sql import quote_ident
+
+    application = create_app(schema=schema)
+    function = quote_ident(schema or "public", "audit_logger_switch")
+    execute("INSERT INTO users VALUES (1, 'Ann', 30)")
+    execute(f"SELECT {function}('off', 'the disk is full')")
+    execute("INSERT INTO users VALUES (2, 'Bob', 30)", "TRUNCATE article_tags")
+    code, output = status(application)
+    assert code == 1
+    assert "it was switched off by postgres at " in output
+    assert f"the disk is full: SELECT {function}('on', 'why')" in output
+    execute(f"SELECT {function}('on', 'there is room again')")
+    execute("INSERT INTO users VALUES (3, 'Cleo', 30)")
+    assert status(application)[0] == 0
+    assert [a.changed_data["name"] for a in application.activities()] == ["Ann", "Cleo"]
+    off, on = (t for t in application.transactions() if t.marks)
+    tables = {"public.article_tags", "public.articles", "public.tags", "public.users"}
+    assert (set(off.marks["switched_off"]), off.context["reason"]) == (tables, "the disk is full")
+    assert off.db_user == "postgres"
+    assert (set(on.marks["switched_on"]), on.context["reason"]) == (tables, "there is room again")
+
+
+def test_a_log_that_is_broken_can_be_switched_off(blog, execute):
+    """That is what the switch is for; then only the comments of the triggers tell of it."""
+    execute("ALTER TABLE transaction ADD CHECK (id < 0) NOT VALID")
+    with pytest.raises(DBAPIError):
+        execute("INSERT INTO users VALUES (1, 'Ann', 30)")
+    execute("SELECT audit_logger_switch('off', 'broken')", "INSERT INTO users VALUES (1, 'Ann', 30)")
+    assert "it was switched off by postgres" in status(blog)[1]
+
+
+@pytest.mark.parametrize(("state", "reason"), [("out", "x"), ("off", ""), ("off", None)])
+def test_the_switch_wants_a_state_and_a_reason(blog, outside, state, reason):
+    with pytest.raises(DBAPIError, match="say 'off' or 'on', and why"), outside.begin() as connection:
+        connection.execute(sa.text("SELECT audit_logger_switch(:state, :reason)"), {"state": state, "reason": reason})
+
+
+def test_nobody_but_the_owner_can_switch(server, blog, execute, outside):
+    with server.role() as role, outside.begin() as connection:
+        connection.exec_driver_sql(f'SET ROLE "{role}"')
+        with pytest.raises(DBAPIError, match="permission denied"):
+            connection.exec_driver_sql("SELECT audit_logger_switch('off', 'mischief')")

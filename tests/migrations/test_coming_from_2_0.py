@@ -138,6 +138,18 @@ def test_a_downgrade_gives_back_what_was_there_and_release_2_0_0_goes_on(shop, d
     assert query(f"SELECT count(*) FROM {activity}") == [(42,)]
 
 
+def test_a_rolling_deploy_starts_with_the_code(shop, query, activity):
+    """This package writes before its migration has run, without naming anybody; release 2.0.0 can't write after it."""
+    shop.new("-m", "flask", "db", "migrate")
+    shop.new("-c", LIFE)
+    assert query(f"SELECT count(*), count(transaction_id) FROM {activity} WHERE id > 14") == [(14, 0)]
+    shop.new("-m", "flask", "db", "upgrade")
+    with pytest.raises(AssertionError, match="transaction_unique_native_tx_id"):
+        shop.old("-c", LIFE)
+    shop.new("-c", LIFE)
+    assert query(f"SELECT count(*), count(transaction_id) FROM {activity} WHERE id > 28") == [(14, 14)]
+
+
 @in_a_schema
 def test_old_migrations_replay_from_nothing(shop, dump, server, schema):
     shop.new("-m", "flask", "db", "migrate")

@@ -241,7 +241,7 @@ _KNOWN = {
 }
 
 #: Marks that have a line of their own.
-_KNOWN_MARKS = {"capture_off", "rows_unread", "rows_behind_snapshot"}
+_KNOWN_MARKS = {"capture_off", "rows_unread", "rows_behind_snapshot", "switched_off", "switched_on"}
 
 
 def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_time: bool = True) -> list[Fact]:
@@ -278,6 +278,8 @@ def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_
     facts.append(_fact(gettext("Background job"), said("job"), is_code=True))
     facts.append(_fact(gettext("Command"), said("command"), is_code=True))
     facts.append(_fact(gettext("Auditing switched off for"), _listed(transaction.marks.get("capture_off"))))
+    facts.append(_fact(gettext("Triggers switched off on"), _listed(transaction.marks.get("switched_off"))))
+    facts.append(_fact(gettext("Triggers switched on again on"), _listed(transaction.marks.get("switched_on"))))
     unread = _listed(transaction.marks.get("rows_unread"))
     facts.append(_fact(gettext("Single rows not recorded for"), unread))
     unseen = _listed(transaction.marks.get("rows_behind_snapshot"))
