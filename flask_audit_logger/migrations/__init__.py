@@ -3,7 +3,7 @@
 Importing this registers them with Alembic.
 """
 
-from . import actor_type, autogenerate, locks, log_tables, operations, renames
+from . import autogenerate, locks, log_tables, operations, renames
 from .from_2 import conversion
 
-__all__ = ["actor_type", "autogenerate", "conversion", "locks", "log_tables", "operations", "renames"]
+__all__ = ["autogenerate", "conversion", "locks", "log_tables", "operations", "renames"]

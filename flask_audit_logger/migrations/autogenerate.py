@@ -45,10 +45,9 @@ from ..schema.dialects import is_supported, reason
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
 from ..sql import CURRENT_VERSION
-from .actor_type import compare_actor_type
 from .from_2.conversion import may_have_old_log
 from .locks import lock_first
-from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, hide
+from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, compare_actor_type, hide
 from .neighbours import dropped_tables, is_looked_after, keep_partitions, leave_alone, leave_out_log, metadatas
 from .operations import (
     CompileAuditLoggerTriggersOp,
