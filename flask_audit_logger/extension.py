@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 from weakref import WeakKeyDictionary
 
 from flask import Flask, appcontext_pushed, appcontext_tearing_down
@@ -47,7 +47,8 @@ _NO_DATABASE = "This AuditLogger has no database object yet. Call init_app(app) 
 class AuditLogger:
     """Logs every change of the audited tables of one application's databases.
 
-    A table is audited if its ``info`` has ``{"audit_logged": True}`` or a dictionary of options there.
+    A table is audited if its ``info`` has ``{"audit_logged": True}`` or a dictionary of options there; with
+    ``tables="all"`` also if it has not.
 
     Of several loggers of one database object, as a ``create_app()`` that is called again makes them, the newest counts.
 
@@ -72,6 +73,11 @@ class AuditLogger:
         by the names of ``SQLALCHEMY_ENGINES``.
     :param session: with ``engine``, what makes the application's sessions: a ``sessionmaker`` or ``scoped_session``.
         They load the current user before they write, as ``db.session`` of Flask-SQLAlchemy does.
+    :param tables: ``"all"`` audits every table of the metadata, of every bind, those of associations included. The
+        ``info`` of a table still sets its options, and ``{"audit_logged": False}`` takes it out.
+    :param except_tables: with ``tables="all"``, the names of tables that are not audited, with or without their schema.
+        A name that no table has is an error where the tables are made or compared (``create_all()``,
+        ``flask db migrate``, ``flask audit status``), as models may be imported later than this.
     :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -92,6 +98,8 @@ class AuditLogger:
         engine: Engine | None = None,
         metadata: MetaData | Mapping[str, MetaData] | None = None,
         session: sessionmaker[Any] | scoped_session[Any] | None = None,
+        tables: Literal["marked", "all"] = "marked",
+        except_tables: Iterable[str] = (),
     ) -> None:
         self._database: Database | None = None
         self._registry: Registry | None = None
@@ -116,6 +124,7 @@ class AuditLogger:
         )
         self._exclude = patterns("exclude", exclude)
         self._mask = patterns("mask", mask)
+        self._excepted = _excepted(tables, patterns("except_tables", except_tables))
         #: Schema of the log as it was given.
         self.schema = schema
         #: The browser pages, if there are any.
@@ -349,6 +358,7 @@ class AuditLogger:
             "actor_cls": self._actor_cls,
             "exclude": self._exclude,
             "mask": self._mask,
+            "excepted": self._excepted,
         }
         default = database.metadatas[None]
         older: AuditLogger | None = default.info.get(_LOGGER_KEY)
@@ -413,6 +423,17 @@ class AuditLogger:
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
             self._said_unsupported = True
             logger.warning("Auditing is off: %s", reason(engine))
+
+
+def _excepted(tables: str, names: tuple[str, ...]) -> frozenset[str] | None:
+    """The tables that are not audited; ``None`` if only those are that are marked."""
+    if tables == "all":
+        return frozenset(names)
+    if tables != "marked":
+        raise ConfigurationError(f"tables is {tables!r}; choose from 'marked', 'all'.")
+    if names:
+        raise ConfigurationError('except_tables goes with tables="all": without it a table is audited if it is marked.')
+    return None
 
 
 def _flush(session: Session, *, is_async: bool) -> None:

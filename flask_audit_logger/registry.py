@@ -15,7 +15,7 @@ from .exceptions import ActorClassError, ConfigurationError
 from .models import AuditModels, bind_actor, make_models
 from .schema import create_all
 from .schema.declared import Declaration, declare, is_declared, undeclare, unwatch, watch
-from .schema.table_options import audited_tables
+from .schema.table_options import audit_all, audited_tables, check_excepted
 
 DEFAULT_ACTOR_CLASS = "User"
 
@@ -28,6 +28,7 @@ class Registry:
     :param actor_cls: the model of the actors, its name or path, if one was given.
     :param exclude: patterns of columns that are never stored.
     :param mask: patterns of columns whose values are never stored.
+    :param excepted: the tables that are not audited; ``None`` if only those are that are marked.
     :raises ConfigurationError: if the application has a table of the log's name.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -40,13 +41,14 @@ class Registry:
         actor_cls: str | type[Any] | None,
         exclude: tuple[str, ...],
         mask: tuple[str, ...],
+        excepted: frozenset[str] | None,
     ) -> None:
         self._database = database
         self._models: dict[MetaData, AuditModels] = {}
         self._bound_actor: type[Any] | None = None
         self._bound: set[MetaData] = set()
         self._completing = threading.RLock()
-        self._set(schema, actor_cls, exclude, mask)
+        self._set(schema, actor_cls, exclude, mask, excepted)
         self.complete()
 
     def configure(
@@ -57,6 +59,7 @@ class Registry:
         actor_cls: str | type[Any] | None,
         exclude: tuple[str, ...],
         mask: tuple[str, ...],
+        excepted: frozenset[str] | None,
     ) -> None:
         """Take over what a newer logger says. Tables and classes are kept if they would be the same.
 
@@ -67,7 +70,7 @@ class Registry:
             self._database = database
             if (schema, actor_cls) != (self._schema, self._actor_cls):
                 self._forget_models()
-            self._set(schema, actor_cls, exclude, mask)
+            self._set(schema, actor_cls, exclude, mask, excepted)
             for metadata, models in self._models.items():
                 self._declare(metadata, models)
             self.complete()
@@ -92,6 +95,7 @@ class Registry:
         """
         with self._completing:
             for metadata in list(self._database.metadatas.values()):
+                audit_all(metadata, self._excepted)
                 if is_declared(metadata):
                     continue
                 is_default = metadata is asked_for is self._default
@@ -124,14 +128,21 @@ class Registry:
         for metadata in self._database.metadatas.values():
             create_all.detach(metadata)
             unwatch(metadata)
+            audit_all(metadata, None)
 
     def _set(
-        self, schema: str | None, actor_cls: str | type[Any] | None, exclude: tuple[str, ...], mask: tuple[str, ...]
+        self,
+        schema: str | None,
+        actor_cls: str | type[Any] | None,
+        exclude: tuple[str, ...],
+        mask: tuple[str, ...],
+        excepted: frozenset[str] | None,
     ) -> None:
         self._schema = schema
         self._actor_cls = actor_cls
         self._exclude = exclude
         self._mask = mask
+        self._excepted = excepted
 
     def _forget_models(self) -> None:
         for metadata in self._models:
@@ -169,6 +180,7 @@ class Registry:
 
         :raises ConfigurationError: if the application has a table of the log's name.
         :raises ActorClassError: if the actor model was named and doesn't exist, or several have its name.
+        :raises UnknownOptionError: if ``except_tables`` names a table that doesn't exist.
         """
         if self.complete() is None and self._actor_cls is not None:
             raise ActorClassError(
@@ -177,6 +189,7 @@ class Registry:
             )
         for models in self._models.values():
             _refuse_neighbours(models)
+        check_excepted(self._database.metadatas.values(), self._excepted or ())
 
     @property
     def _default(self) -> MetaData:

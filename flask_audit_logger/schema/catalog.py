@@ -154,7 +154,7 @@ _TABLES = text(
     SELECT n.nspname, c.relname
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p')
+    WHERE position(c.relkind::text IN :kinds) > 0
     """
 )
 
@@ -313,9 +313,9 @@ def creators_in(connection: Connection, schema: str) -> list[str]:
     return list(connection.scalars(_CREATORS, {"schema": schema}))
 
 
-def tables_in(connection: Connection) -> set[TableName]:
-    """All tables."""
-    return {TableName(*row) for row in connection.execute(_TABLES)}
+def tables_in(connection: Connection, kinds: str = "rp") -> set[TableName]:
+    """All tables; or views (``v``), materialized views (``m``) and foreign tables (``f``), as ``pg_class.relkind``."""
+    return {TableName(*row) for row in connection.execute(_TABLES, {"kinds": kinds})}
 
 
 def has_log_tables(connection: Connection, schema: str) -> bool:

@@ -18,6 +18,7 @@ from .catalog import (
 )
 from .declared import declaration_of, declared_functions, declared_tables, wanted_triggers
 from .dialects import is_supported
+from .table_options import is_audited
 
 
 def attach(metadata: MetaData) -> None:
@@ -88,7 +89,7 @@ def _drop_log(metadata: MetaData, connection: Connection, **kw: Any) -> None:
 def _is_meant(connection: Connection, runner: Any) -> bool:
     """Whether the log is made: with all tables, or if some of those that were asked for are audited."""
     asked = runner.tables
-    return is_supported(connection) and (asked is None or any("audit_logged" in table.info for table in asked))
+    return is_supported(connection) and (asked is None or any(is_audited(table) for table in asked))
 
 
 def _run(connection: Connection, statements: list[str]) -> None:

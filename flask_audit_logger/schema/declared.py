@@ -14,9 +14,9 @@ from sqlalchemy import Connection, MetaData, Table
 
 from ..exceptions import ConfigurationError
 from ..sql import CURRENT_VERSION
-from .catalog import default_schema, partitioning, placed, unless_default
+from .catalog import default_schema, partitioning, placed, tables_in, unless_default
 from .objects import Functions, Tables, Triggers
-from .table_options import TableOptions, audited_tables, table_options
+from .table_options import TableOptions, audited_tables, audits_all, table_options
 
 _INFO_KEY = "audit_logger"
 _COMPLETE_KEY = "audit_logger_complete"
@@ -43,12 +43,12 @@ class Declaration:
 
 
 def patterns(option: str, given: Iterable[str]) -> tuple[str, ...]:
-    """Check a list of patterns.
+    """Check a list of names or patterns.
 
     :raises ConfigurationError: if it is a single text, which is a list of letters to Python.
     """
     if isinstance(given, str):
-        raise ConfigurationError(f"{option} is {given!r}; give a list of patterns, like [{given!r}].")
+        raise ConfigurationError(f"{option} is {given!r}; give a list, like [{given!r}].")
     return tuple(given)
 
 
@@ -138,6 +138,9 @@ def wanted_triggers(connection: Connection, metadata: MetaData) -> list[Triggers
     """
     default = default_schema(connection)
     described = [placed(connection, triggers) for triggers in declared_triggers(metadata)]
+    if audits_all(metadata):
+        views = tables_in(connection, "vmf")
+        described = [triggers for triggers in described if triggers.name(default) not in views]
     declared = {t.name(default): in_catalog(t, default) for t in described}
     tables = partitioning(connection, declared)
     wanted = []

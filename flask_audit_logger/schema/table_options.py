@@ -80,11 +80,51 @@ class TableOptions:
 _NOT_ARGUMENTS = frozenset({"verbs", "partitioned"})
 
 
+_EXCEPTED_KEY = "audit_logger_excepted"
+
+#: Tables of other tools that a reflected metadata may have.
+_NEVER = frozenset({"alembic_version"})
+
+
+def audit_all(metadata: MetaData, excepted: frozenset[str] | None) -> None:
+    """Let all tables of ``metadata`` be audited but some; for ``None`` only those that are marked."""
+    if excepted is None:
+        metadata.info.pop(_EXCEPTED_KEY, None)
+    else:
+        metadata.info[_EXCEPTED_KEY] = excepted
+
+
+def audits_all(metadata: MetaData) -> bool:
+    """Whether tables that are not marked are audited, too."""
+    return _EXCEPTED_KEY in metadata.info
+
+
+def is_audited(table: Table) -> bool:
+    """Whether a table is audited: it is marked, or all are and it is no exception."""
+    marked = table.info.get("audit_logged")
+    if not audits_all(table.metadata):
+        return marked not in (None, False)
+    excepted = table.metadata.info[_EXCEPTED_KEY] | _NEVER
+    return marked is not False and table.name not in excepted and table.fullname not in excepted
+
+
 def audited_tables(metadata: MetaData) -> Iterator[Table]:
-    """The tables of ``metadata`` that are marked as audited, in order of schema and name."""
+    """The tables of ``metadata`` that are audited, in order of schema and name."""
     for table in sorted(metadata.tables.values(), key=lambda t: (t.schema or "", t.name)):
-        if table.info.get("audit_logged") not in (None, False):
+        if is_audited(table):
             yield table
+
+
+def check_excepted(metadatas: Iterable[MetaData], excepted: Iterable[str]) -> None:
+    """Check the names of tables that are not audited.
+
+    :raises UnknownOptionError: if no table has one of them.
+    """
+    tables = [table for metadata in metadatas for table in metadata.tables.values()]
+    known = {table.name for table in tables} | {table.fullname for table in tables} | _NEVER
+    for name in excepted:
+        if name not in known:
+            raise UnknownOptionError(f"except_tables names the unknown table {name!r}{_nearest(name, known)}")
 
 
 def table_options(
@@ -101,8 +141,8 @@ def table_options(
     :param mask: patterns of columns that are masked in every table.
     :raises UnknownOptionError: for an option, column or choice that doesn't exist.
     """
-    given = table.info["audit_logged"]
-    if given is True:
+    given = table.info.get("audit_logged")
+    if given is True or (given is None and audits_all(table.metadata)):
         given = {}
     elif not isinstance(given, Mapping):
         raise UnknownOptionError(

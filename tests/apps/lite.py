@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import jsonify, request
+from flask import jsonify, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
 from sqlalchemy import orm
 from sqlalchemy.orm import Mapped, mapped_column
@@ -68,6 +68,11 @@ def make(url: Any, audited: bool) -> Stranger:
     @login_manager.user_loader
     def load(key: str) -> Any:
         return db.session.get(Reader, int(key))
+
+    @app.before_request
+    def look_at_the_session() -> None:
+        """To load the user is to look at it, which an answer says in a header."""
+        session.get("theme")
 
     @app.post("/login")
     def login() -> Any:

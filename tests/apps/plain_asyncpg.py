@@ -100,7 +100,7 @@ def make(url: Any, audited: bool) -> Stranger:
     async def show(key: int) -> Any:
         async with async_session() as session:
             lines = await session.scalars(sa.select(Line.price).filter_by(sale_id=key).order_by(Line.id))
-            return jsonify((await session.get_one(Sale, key)).total, lines.all())
+            return jsonify((await session.get(Sale, key)).total, lines.all())
 
     def journey(visit: Visit) -> None:
         ann, ben = {"X-Cashier": "ann"}, {"X-Cashier": "ben"}
