@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Session
+from sqlalchemy.orm.util import identity_key
 from werkzeug.local import LocalProxy
 
 logger = logging.getLogger("flask_audit_logger")
@@ -71,11 +73,38 @@ def display_name(user: Any) -> str | None:
     Attributes that are not loaded are loaded.
     """
     user = itself(user)
-    name = _display_name(user)
     state = _state(user)
-    if state is not None:
-        state.info[_NAME_KEY] = name
+    if state is None:
+        return _display_name(user)
+    with _as_stored(state):
+        name = state.info[_NAME_KEY] = _display_name(user)
     return name
+
+
+@contextmanager
+def _as_stored(state: InstanceState[Any]) -> Iterator[None]:
+    """Show the columns of an object as they are before this change: who renames themself does it by the old name.
+
+    What had expired when it was set anew is not known, and shown as it is.
+    """
+    changed = state.committed_state if state.persistent else {}
+    names = state.mapper.column_attrs.keys() if changed else ()
+    before = {n: changed[n] for n in names if n in changed and not isinstance(changed[n], LoaderCallableStatus)}
+    now = {name: state.dict[name] for name in before if name in state.dict}
+    state.dict.update(before)
+    try:
+        yield
+    finally:
+        state.dict.update(now)
+
+
+def loaded_object(session: Session, model: type[Any], key: str | None) -> Any:
+    """The object of a class that a session has loaded, by the text of its key; ``None`` if there is none."""
+    columns = inspect(model).primary_key
+    if key is None or len(columns) != 1:
+        return None
+    value = columns[0].type.python_type(key)
+    return session.identity_map.get(identity_key(model, (value,)))
 
 
 def remembered_name(user: Any) -> str | None:

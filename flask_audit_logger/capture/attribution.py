@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from werkzeug.local import LocalProxy
 
-from .actors import Actor, display_name, identify, is_expired, itself, remembered_name
+from .actors import Actor, display_name, identify, is_expired, itself, loaded_object, remembered_name
 from .blocks import Frame, current_frame
 from .questions import Question, current_question, set_question
 from .request import (
@@ -94,6 +94,7 @@ class Attribution:
         self._get_actor_label = get_actor_label
         self._get_client_addr = get_client_addr
         self._redact = redact
+        self._failed: set[tuple[str, type[Exception]]] = set()
         #: Whether the application answers by callbacks, which are asked anew before each write.
         self.has_callbacks = any((get_actor_id, get_actor_label, get_client_addr))
 
@@ -234,8 +235,10 @@ class Attribution:
 
     def _named(self, actor: Actor, session: Session | None) -> Actor:
         """An actor whom the code gave, with the name: what had expired when it was given is loaded by a session."""
-        if actor.label is not None or actor.who is None:
+        if actor.label is not None:
             return actor
+        if actor.who is None:
+            return self._with_name_of_loaded(actor, session)
         label = remembered_name(actor.who)
         if label is None and session is not None and is_expired(actor.who):
             label = self._ask(lambda: display_name(actor.who), session)
@@ -245,9 +248,11 @@ class Attribution:
         if self._get_actor_id is None:
             actor = self._logged_in(session)
         else:
-            actor = self._ask(self._told_actor, session)
+            actor = self._ask(self._told_actor, session, asked=self._get_actor_id)
             if actor is not None and actor.id is not None and actor.label is None:
                 actor = self._with_name_of_current_user(actor, session)
+            if actor is not None and actor.label is None:
+                actor = self._with_name_of_loaded(actor, session)
         if self._get_actor_label is None or actor is None or actor.id is None:
             return actor
         return replace(actor, label=self._told_label(actor, session) or actor.label)
@@ -265,6 +270,17 @@ class Attribution:
         known = self._logged_in(session) or Actor()
         is_same = known.model is actor.model or (actor.model is None and self._is_known(known))
         return known if is_same and known.id == actor.id else actor
+
+    def _with_name_of_loaded(self, actor: Actor, session: Session | None) -> Actor:
+        """The name of a key alone, as from a token, if the session has loaded whose it is."""
+        model = actor.model or _guarded(self._get_actor_cls)
+        within = session or _guarded(self._get_session)
+        found = _guarded(lambda: loaded_object(within, model, actor.id)) if within is not None and model else None
+        if found is None:
+            return actor
+        if is_expired(found):
+            return replace(actor, label=remembered_name(found))
+        return replace(actor, label=self._ask(lambda: display_name(found), session))
 
     def _told_label(self, actor: Actor, session: Session | None) -> str | None:
         """What the callback calls the actor."""
@@ -311,8 +327,11 @@ class Attribution:
         self._ask(current_user._get_current_object, session)
         return "_login_user" in g
 
-    def _ask(self, callback: Callable[[], Any], session: Session | None = None) -> Any:
-        """Call what the application gave; ``None`` if it fails or, without a session, if it needs the database."""
+    def _ask(self, callback: Callable[[], Any], session: Session | None = None, *, asked: object = None) -> Any:
+        """Call what the application gave; ``None`` if it fails or, without a session, if it needs the database.
+
+        :param asked: what the application gave, if the callback is more than that.
+        """
         question = Question(session)
         token = set_question(question)
         try:
@@ -331,10 +350,18 @@ class Attribution:
             if question.was_refused:
                 logger.debug("%r needs the database, which is not asked here", callback)
             elif has_app_context():
-                logger.warning("%r failed; what it tells is recorded as unknown", callback, exc_info=True)
+                self._warn(asked or callback, error)
             return None
         finally:
             token.var.reset(token)
+
+    def _warn(self, asked: object, error: Exception) -> None:
+        """Name what failed; where, only the first time: it may fail at each write."""
+        name = f"{getattr(asked, '__module__', '')}.{getattr(asked, '__qualname__', repr(asked))}".lstrip(".")
+        is_new = (name, type(error)) not in self._failed
+        self._failed.add((name, type(error)))
+        said = f"{type(error).__name__}: {error}"
+        logger.warning("%s failed (%s); what it tells is recorded as unknown", name, said, exc_info=is_new)
 
     @contextmanager
     def _undisturbed(self, question: Question) -> Iterator[None]:
@@ -365,9 +392,9 @@ class Attribution:
         return actor.model is None or actor.is_among(_guarded(self._get_actor_cls))
 
     def _said(self, frame: Frame) -> dict[str, Any]:
-        behind = frame.impersonator
-        if behind is None:
+        if frame.impersonator is None:
             return dict(frame.facts)
+        behind = self._named(frame.impersonator, None)
         key = {"id": behind.id} if self._is_known(behind) else _key_elsewhere(behind)
         return {**frame.facts, "impersonator": {"label": behind.label, **key}}
 

@@ -971,3 +971,73 @@ def test_the_current_user_can_be_given_as_it_is(shop):
     assert shop.transactions()[0].context["impersonator"] == {"id": "1", "label": "Grace"}
     assert identify((1, "b")).id == '["1", "b"]'
     assert identify((None, 2)).id is None
+
+
+# Names of keys alone, as a token brings them
+
+
+@pytest.mark.parametrize("way", ["get_actor_id", "context", "impersonator"])
+def test_a_key_alone_has_the_name_of_who_is_loaded(shop, create_app, way):
+    """The actor is in the session, as most views load it, so nothing is asked of the database for the name."""
+    app = create_app(**({"get_actor_id": lambda: 1} if way == "get_actor_id" else {}))
+    with app.app.app_context():
+        app.db.session.add(app.models.User(id=1, name="Grace"))
+        app.db.session.commit()
+        block = {"context": {"actor": 1}, "impersonator": {"actor": 2, "impersonator": 1}}.get(way, {})
+        for load in (False, True):
+            app.db.session.remove()
+            grace = app.db.session.get(app.models.User, 1) if load else None
+            with app.audit_logger.context(**block), statements(app.db.engine) as sent:
+                app.db.session.execute(sa.insert(app.models.Tag).values(name="x"))
+            assert [s for s in sent if "users" in s] == []
+            app.db.session.commit()
+            assert grace is None or grace.name == "Grace"
+    unnamed, named = app.transactions()[-2:]
+    if way == "impersonator":
+        assert [t.context["impersonator"]["label"] for t in (unnamed, named)] == [None, "Grace"]
+        assert named.actor_label is None
+    else:
+        assert [t.actor_label for t in (unnamed, named)] == [None, "Grace"]
+
+
+@pytest.mark.parametrize(("way", "has_str"), [("loaded", False), ("loaded", True), ("expired", False)])
+def test_who_renames_themself_does_it_by_the_old_name(create_app, way, has_str):
+    def declare(db):
+        attributes = {"__str__": lambda self: f"agent {self.name}"} if has_str else {}
+        user_cls = make_user_cls(db, sa.Column("id", sa.Integer, primary_key=True), **attributes)
+        return SimpleNamespace(User=user_cls)
+
+    app = create_app(declare=declare)
+    LoginManager(app.app).user_loader(lambda key: app.db.session.get(app.models.User, int(key)))
+    with app.app.test_request_context("/"):
+        grace = app.models.User(id=1, name="Grace")
+        app.db.session.add(grace)
+        app.db.session.commit()
+        login_user(grace)
+        if way == "expired":
+            app.db.session.execute(sa.insert(app.models.User).values(id=2, name="Ada"))
+            app.db.session.commit()
+        else:
+            assert grace.name == "Grace"
+        grace.name = "Grace Hopper"
+        app.db.session.flush()
+        assert grace.name == "Grace Hopper"
+        app.db.session.commit()
+        assert grace.name == "Grace Hopper"
+    assert who(app)[-1] == (1, "agent Grace" if has_str else "Grace")
+    assert app.activities()[-1].changed_data == {"name": "Grace Hopper"}
+
+
+def test_a_callback_that_fails_is_named_each_time_and_traced_once(create_app, caplog):
+    def who_is_it():
+        raise RuntimeError("no idea")
+
+    app = create_app(get_actor_id=who_is_it)
+    with app.app.app_context():
+        for name in "ab":
+            app.db.session.add(app.models.Tag(name=name))
+            app.db.session.commit()
+    lines = [r for r in caplog.records if "recorded as unknown" in r.getMessage()]
+    assert len(lines) >= 2
+    assert all("who_is_it failed (RuntimeError: no idea)" in r.getMessage() for r in lines)
+    assert [bool(r.exc_info) for r in lines] == [True] + [False] * (len(lines) - 1)
