@@ -81,8 +81,8 @@ def make(url: Any, audited: bool) -> Stranger:
         return jsonify(found.name)
 
     @app.post("/books")
-    def add() -> Any:
-        """Nobody has asked for the user before: the session loads it."""
+    async def add() -> Any:
+        """Nobody has asked for the user before: the session of functions loads it, in a coroutine as well."""
         db.session.add(book := Book(title=request.form["title"]))
         try:
             db.session.commit()

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from flask import g
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from flask_audit_logger import AuditLogger, ConfigurationError
+from tests.support.apps import logged_in_as
 from tests.support.server import plain_engine
 
 pytest.importorskip("asyncpg", reason="asyncpg is not installed")
@@ -401,3 +404,45 @@ def test_create_all_and_migrations_run_on_an_async_connection(notes, server):
                 assert (await connection.scalars(sa.select(activity.c.verb))).all() == ["insert"]
 
         run(prepare(), engine)
+
+
+def test_a_coroutine_of_flask_is_inside_its_request(create_app):
+    """Who is logged in, what a function before it said, and a commit in the middle; afterwards nothing is said."""
+    pytest.importorskip("asgiref", reason="Flask is installed without its extra async")
+    application = create_app()
+    app, db, audit_logger = application.app, application.db, application.audit_logger
+    tag_cls = application.models.Tag
+
+    @app.before_request
+    def say() -> None:
+        g.said = ExitStack()
+        g.said.enter_context(audit_logger.context(ticket=4711))
+
+    @app.teardown_request
+    def be_silent(error: Any) -> None:
+        g.pop("said", ExitStack()).close()
+
+    @app.post("/tags")
+    async def add() -> str:
+        for number in range(2):
+            db.session.add(tag_cls(name=f"{number}"))
+            await asyncio.sleep(0)
+            with audit_logger.context(step=number):
+                db.session.commit()
+
+        async def more() -> None:
+            with audit_logger.context(reason="later"), db.engine.begin() as connection:
+                connection.execute(sa.insert(tag_cls).values(name="more"))
+
+        await asyncio.gather(more(), more())
+        return "done"
+
+    with app.app_context():
+        db.session.add(application.models.User(name="Ann"))
+        db.session.commit()
+    assert app.test_client().post("/tags", headers=logged_in_as(1)).status_code == 200
+    logged = [
+        (a.transaction.actor_id, *(a.transaction.context.get(name) for name in ("ticket", "step", "reason")))
+        for a in application.activities(table_name="tags")
+    ]
+    assert logged == [(1, 4711, 0, None), (1, 4711, 1, None), (1, 4711, None, "later"), (1, 4711, None, "later")]
