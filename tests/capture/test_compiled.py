@@ -64,6 +64,24 @@ def test_an_unaltered_table_uses_what_is_stored(table, counted, rows):
     assert [a.verb for a in logged(table)] == ["insert"] * rows + ["update"] * rows + ["delete"] * rows
 
 
+def test_large_rows_among_others(outside):
+    """What the stored statements leave out because it may be too large for jsonb is logged once, and the rest once."""
+    run(outside, 'CREATE TABLE t (id int PRIMARY KEY, "50%s" text, n int)')
+    audited(outside, "t")
+    texts = "repeat(md5(g::text), CASE g WHEN 2 THEN 2000 ELSE 1 END)"
+    run(outside, f"INSERT INTO t SELECT g, {texts}, g FROM generate_series(1, 4) AS g")
+    run(outside, "UPDATE t SET n = CASE id WHEN 3 THEN n ELSE n + 10 END WHERE id < 4")
+    run(outside, "UPDATE t SET n = n WHERE id < 4")
+    run(outside, "DELETE FROM t WHERE id > 1")
+    entries = sorted((a.verb, a.record_key, len(a.old_data), len(a.changed_data)) for a in logged(outside))
+    assert entries == [
+        *[("delete", key, 3, 0) for key in "234"],
+        *[("insert", key, 0, 3) for key in "1234"],
+        *[("update", key, 3, 1) for key in "12"],
+    ]
+    assert {len(a.changed_data["50%s"]) for a in logged(outside, verb="insert", record_key="2")} == {64000}
+
+
 ALTERED = [
     ("ALTER TABLE t ADD COLUMN b int DEFAULT 5", {"id": 1, "a": "a", "b": 5}),
     ("ALTER TABLE t DROP COLUMN a", {"id": 1}),

@@ -7,12 +7,14 @@ RETURNS trigger
 LANGUAGE plpgsql
 AS $function$
 BEGIN
-    -- No path is pinned, as that costs as much as the rest; so every name and operator is qualified.
-    IF current_user OPERATOR(pg_catalog.=) TG_ARGV[0]::pg_catalog.name
-        OR pg_catalog.pg_has_role(
-            (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) TG_RELID), 'USAGE'
-        )
-    THEN
+    -- No path is pinned, as that costs as much as the rest; so every name and operator is qualified. The usual case is a
+    -- condition of its own: with a sub-select in it PL/pgSQL would run it as a query, which takes three times as long.
+    IF current_user OPERATOR(pg_catalog.=) TG_ARGV[0] THEN
+        RETURN NULL;
+    END IF;
+    IF pg_catalog.pg_has_role(
+        (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) TG_RELID), 'USAGE'
+    ) THEN
         RETURN NULL;
     END IF;
     RAISE EXCEPTION '(audit_logger) % on % is refused: only its owner may change the log', TG_OP, TG_RELID::pg_catalog.regclass

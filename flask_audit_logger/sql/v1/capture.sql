@@ -43,7 +43,7 @@ BEGIN
         WHERE c.oid = coalesce(pg_partition_root(relation), relation);
         RETURN NULL;
     END IF;
-    EXECUTE @schema@.audit_logger_fallback(relation, options, lower(TG_OP), old_count, new_count)
+    EXECUTE @schema@.audit_logger_fallback(relation, options, lower(TG_OP), old_count, new_count, NULL::text)
     USING relation;
     IF options ? 'require' THEN
         missing := @schema@.audit_logger_missing(options -> 'require');

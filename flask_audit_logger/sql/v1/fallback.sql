@@ -1,8 +1,9 @@
 -- audit_logger_fallback: the statements that capture a change whose statements are not stored, or not right for it.
 -- version: 1
--- They are those of the generator for the table as it is now, for values of any size.
+-- They are those of the generator for the table as it is now, for values of any size. "condition" is what rows must meet,
+-- where the stored statements have logged the others.
 CREATE OR REPLACE FUNCTION @schema@.audit_logger_fallback(
-    relation oid, options jsonb, verb text, old_count bigint, new_count bigint
+    relation oid, options jsonb, verb text, old_count bigint, new_count bigint, condition text
 )
 RETURNS text
 LANGUAGE plpgsql
@@ -20,22 +21,26 @@ BEGIN
         -- Nobody audits a temporary table; entries of one would be forged.
         RETURN 'SELECT';
     END IF;
-    IF verb = 'insert' THEN
-        RETURN @schema@.audit_logger_statement(
-            shape, options, verb, 'new_table AS n'::text, '$1'::text, NULL::text, true
-        );
-    ELSIF verb = 'delete' THEN
-        RETURN @schema@.audit_logger_statement(
-            shape, options, verb, 'old_table AS o'::text, '$1'::text, NULL::text, true
-        );
-    END IF;
     same_key := @schema@.audit_logger_same_key(shape, options, 'o'::text, 'n'::text);
     pairs := CASE
         WHEN new_count = 1 AND old_count = 1 THEN 'old_table AS o CROSS JOIN new_table AS n'
         ELSE @schema@.audit_logger_pairs(shape)
     END;
-    IF NOT (shape ->> 'partitioned')::boolean OR same_key = 'false' AND old_count = new_count THEN
-        RETURN @schema@.audit_logger_statement(shape, options, verb, pairs, '$1'::text, NULL::text, true);
+    IF verb <> 'update'
+        OR condition IS NOT NULL
+        OR NOT (shape ->> 'partitioned')::boolean
+        OR same_key = 'false' AND old_count = new_count
+    THEN
+        RETURN @schema@.audit_logger_statement(
+            shape,
+            options,
+            verb,
+            CASE verb WHEN 'insert' THEN 'new_table AS n' WHEN 'delete' THEN 'old_table AS o' ELSE pairs END,
+            '$1'::text,
+            condition,
+            true,
+            NULL::text
+        );
     END IF;
 
     -- In a partitioned table the new rows can't be believed: where MERGE inserts and then updates, PostgreSQL puts the
@@ -58,7 +63,7 @@ BEGIN
         E';\n',
         @schema@.audit_logger_statement(
             shape, options, 'update'::text, format('old_table AS o JOIN %s AS n ON %s', present, same_key), '$1'::text,
-            NULL::text, true
+            NULL::text, true, NULL::text
         ),
         -- A key that is gone was changed, if there is a new row for each old one, else the row was dropped.
         @schema@.audit_logger_statement(
@@ -70,7 +75,8 @@ BEGIN
                 @schema@.audit_logger_same_key(shape, options, 'o'::text, 'p'::text),
                 @schema@.audit_logger_same_key(shape, options, 'n'::text, 'p'::text)
             ),
-            true
+            true,
+            NULL::text
         ),
         @schema@.audit_logger_statement(
             shape, options, 'delete'::text, 'old_table AS o'::text, '$1'::text,
@@ -80,7 +86,8 @@ BEGIN
                 present,
                 @schema@.audit_logger_same_key(shape, options, 'o'::text, 'p'::text)
             ),
-            true
+            true,
+            NULL::text
         ),
         @schema@.audit_logger_statement(
             shape, options, 'insert'::text, 'new_table AS n'::text, '$1'::text,
@@ -89,7 +96,8 @@ BEGIN
                 (old_count <> new_count)::text,
                 @schema@.audit_logger_same_key(shape, options, 'n'::text, 'p'::text)
             ),
-            true
+            true,
+            NULL::text
         )
     );
 END;

@@ -10,16 +10,18 @@ DECLARE
     name text := @schema@.audit_logger_function_name(relation, verb);
 BEGIN
     -- One value is always logged as one text, whatever the settings of the session. PostgreSQL guesses the rows of a
-    -- transition table, and a nested loop between two of them is quadratic.
+    -- transition table, and a nested loop between two of them is quadratic. The plans depend on no value, so the first five
+    -- of a connection need not be made one by one.
     EXECUTE format(
         $sql$
         CREATE OR REPLACE FUNCTION %I.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp SET jit = off SET "TimeZone" = 'UTC' SET "DateStyle" = 'ISO, MDY'
         SET "IntervalStyle" = 'postgres' SET bytea_output = 'hex' SET extra_float_digits = '1' SET lc_monetary = 'C'
-        SET enable_nestloop = off AS %L
+        SET plan_cache_mode = force_generic_plan%s AS %L
         $sql$,
         @schema_name@,
         name,
+        CASE WHEN verb <> 'insert' THEN ' SET enable_nestloop = off' END,
         @schema@.audit_logger_source(@schema@.audit_logger_shape(relation), options, verb)
     );
     EXECUTE format(

@@ -13,6 +13,8 @@ AS $function$
 DECLARE
     names text[];
     types oid[];
+    bases oid[];
+    sources jsonb := '{}';
 BEGIN
     SELECT array_agg(a.attname ORDER BY a.attname), array_agg(a.atttypid ORDER BY a.attname)
     INTO names, types
@@ -35,6 +37,47 @@ BEGIN
         )
         INTO types;
     END IF;
+    -- This is asked once on each connection, so it looks at domains and generated columns only where there are some.
+    bases := types;
+    WHILE EXISTS (SELECT FROM pg_type AS t WHERE t.oid = ANY (bases) AND t.typtype = 'd') LOOP
+        bases := ARRAY(
+            SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE u.type END
+            FROM unnest(bases) WITH ORDINALITY AS u (type, position)
+            LEFT JOIN pg_type AS t
+                ON t.oid = u.type
+            ORDER BY u.position
+        );
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attgenerated <> '') THEN
+        SELECT coalesce(jsonb_object_agg(g.name, g.sources), '{}')
+        INTO sources
+        FROM (
+            SELECT a.attname AS name, jsonb_agg(DISTINCT source.attname) AS sources
+            FROM pg_attribute AS a
+            JOIN pg_depend AS d
+                ON d.refclassid = 'pg_class'::regclass
+                AND d.refobjid = relation
+                AND d.refobjsubid NOT IN (0, a.attnum)
+            JOIN pg_attribute AS source
+                ON source.attrelid = relation
+                AND source.attnum = d.refobjsubid
+            WHERE a.attrelid = relation
+                AND a.attgenerated <> ''
+                AND (
+                    d.classid = 'pg_class'::regclass
+                    AND d.objid = relation
+                    AND d.objsubid = a.attnum
+                    OR d.classid = 'pg_attrdef'::regclass
+                    AND d.objid = (
+                        SELECT e.oid
+                        FROM pg_attrdef AS e
+                        WHERE e.adrelid = relation
+                            AND e.adnum = a.attnum
+                    )
+                )
+            GROUP BY a.attname
+        ) AS g;
+    END IF;
     RETURN (
         SELECT jsonb_build_object(
             'schema', s.nspname,
@@ -53,88 +96,53 @@ BEGIN
                     AND k.position <= i.indnkeyatts
             ),
             'columns', (
-                SELECT coalesce(jsonb_agg(d.description ORDER BY d.name COLLATE "C"), '[]')
-                FROM (
-                    SELECT
-                        n.name,
+                SELECT coalesce(
+                    jsonb_agg(
                         jsonb_build_object(
                             'name', n.name,
                             'type', format_type(n.type, a.atttypmod),
                             'class', CASE
                                 WHEN a.attgenerated = 'v' THEN 'virtual'
-                                WHEN b.base = 3802 THEN 'jsonb'
-                                WHEN b.base = 114 THEN 'json'
-                                WHEN b.base IN (700, 701) THEN 'float'
-                                WHEN b.is_array AND (b.base >= 16384 OR b.base = 199) THEN 'user_array'
-                                WHEN b.base >= 16384 THEN 'user'
+                                WHEN n.base = 3802 THEN 'jsonb'
+                                WHEN n.base = 114 THEN 'json'
+                                WHEN n.base IN (700, 701) THEN 'float'
+                                WHEN b.is_array AND (n.base >= 16384 OR n.base = 199) THEN 'user_array'
+                                WHEN n.base >= 16384 THEN 'user'
                                 WHEN b.is_array THEN 'array'
                                 ELSE 'plain'
                             END,
                             'read', CASE
-                                WHEN b.base < 16384 AND b.base <> 199 THEN format_type(b.base, -1)
+                                WHEN n.base < 16384 AND n.base <> 199 THEN format_type(n.base, -1)
                                 WHEN b.is_array THEN 'text[]'
                                 ELSE 'text'
                             END,
-                            'cast', b.base < 16384 AND b.base <> n.type,
+                            'cast', n.base < 16384 AND n.base <> n.type,
                             -- Equal is the same image; of all other types 1.0 and 1.00, 0 and -0 may be equal.
-                            'comparable', b.base IN (16, 17, 20, 21, 23, 26, 1082, 1083, 1114, 1184, 2950)
-                                OR b.base IN (25, 1043) AND coalesce(l.collisdeterministic, false),
-                            'bounded', b.length > 0
-                                OR b.base IN (650, 869, 1700)
-                                OR b.base IN (1042, 1043) AND a.atttypmod BETWEEN 0 AND 2500,
-                            'sources', (
-                                SELECT coalesce(jsonb_agg(DISTINCT source.attname), '[]')
-                                FROM pg_depend AS d
-                                JOIN pg_attribute AS source
-                                    ON source.attrelid = relation
-                                    AND source.attnum = d.refobjsubid
-                                WHERE a.attgenerated <> ''
-                                    AND d.refclassid = 'pg_class'::regclass
-                                    AND d.refobjid = relation
-                                    AND d.refobjsubid NOT IN (0, a.attnum)
-                                    AND (
-                                        d.classid = 'pg_class'::regclass
-                                        AND d.objid = relation
-                                        AND d.objsubid = a.attnum
-                                        OR d.classid = 'pg_attrdef'::regclass
-                                        AND d.objid = (
-                                            SELECT e.oid
-                                            FROM pg_attrdef AS e
-                                            WHERE e.adrelid = relation
-                                                AND e.adnum = a.attnum
-                                        )
-                                    )
-                            )
-                        ) AS description
-                    FROM unnest(names, types) AS n (name, type)
-                    LEFT JOIN pg_attribute AS a
-                        ON a.attrelid = relation
-                        AND a.attname = n.name
-                        AND NOT a.attisdropped
-                    LEFT JOIN pg_collation AS l
-                        ON l.oid = a.attcollation
-                    CROSS JOIN LATERAL (
-                        WITH RECURSIVE under (type) AS (
-                            SELECT n.type
-                            UNION ALL
-                            SELECT t.typbasetype
-                            FROM under AS u
-                            JOIN pg_type AS t
-                                ON t.oid = u.type
-                                AND t.typtype = 'd'
+                            'comparable', n.base IN (16, 17, 20, 21, 23, 26, 1082, 1083, 1114, 1184, 2950)
+                                OR n.base IN (25, 1043) AND coalesce(l.collisdeterministic, false),
+                            'bounded', coalesce(t.typlen > 0, false)
+                                OR n.base IN (650, 869, 1700)
+                                OR n.base IN (1042, 1043) AND a.atttypmod BETWEEN 0 AND 2500,
+                            'sources', coalesce(sources -> n.name, '[]')
                         )
-                        SELECT
-                            coalesce(max(t.oid::bigint), n.type::bigint)::oid AS base,
-                            coalesce(max(t.typlen), -1) AS length,
-                            coalesce(bool_or(t.typcategory = 'A' AND (t.oid < 16384 OR e.typdelim = ',')), false) AS is_array
-                        FROM under AS u
-                        JOIN pg_type AS t
-                            ON t.oid = u.type
-                            AND t.typtype <> 'd'
-                        LEFT JOIN pg_type AS e
-                            ON e.oid = t.typelem
-                    ) AS b
-                ) AS d
+                        ORDER BY n.name COLLATE "C"
+                    ),
+                    '[]'
+                )
+                FROM unnest(names, types, bases) AS n (name, type, base)
+                LEFT JOIN pg_type AS t
+                    ON t.oid = n.base
+                LEFT JOIN pg_type AS e
+                    ON e.oid = t.typelem
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(t.typcategory = 'A' AND (n.base < 16384 OR e.typdelim = ','), false) AS is_array
+                ) AS b
+                LEFT JOIN pg_attribute AS a
+                    ON a.attrelid = relation
+                    AND a.attname = n.name
+                    AND NOT a.attisdropped
+                LEFT JOIN pg_collation AS l
+                    ON l.oid = a.attcollation
             )
         )
         FROM pg_class AS c

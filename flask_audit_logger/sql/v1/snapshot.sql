@@ -88,7 +88,8 @@ BEGIN
             ),
             '$1'::text,
             NULL::text,
-            true
+            true,
+            NULL::text
         )
         USING leaf::oid;
         GET DIAGNOSTICS recorded = ROW_COUNT;

@@ -132,7 +132,8 @@ BEGIN
             format('ONLY %s AS o', relation::regclass),
             '$1'::text,
             NULL::text,
-            true
+            true,
+            NULL::text
         )
         USING relation;
     END IF;
