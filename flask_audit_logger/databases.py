@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flask import Flask, current_app, has_app_context
 from sqlalchemy import Engine, MetaData, Table
 from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
-from sqlalchemy.orm.mapper import _all_registries
 
 from .exceptions import ConfigurationError
 
@@ -253,7 +252,10 @@ def _opened(sessions: Sessions | None) -> Session | None:
 
 
 def _mappers_of(metadatas: Iterable[MetaData]) -> frozenset[Mapper[Any]]:
-    """The mapped classes of some tables. SQLAlchemy has no public list of them for a MetaData."""
+    """The mapped classes of some tables."""
+    # SQLAlchemy has no public list of them; with Flask-SQLAlchemy nothing depends on this one
+    from sqlalchemy.orm.mapper import _all_registries
+
     wanted = set(metadatas)
     return frozenset(
         mapper

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -115,6 +117,33 @@ def test_databases_of_flask_sqlalchemy_lite(server, database_url):
             for each in db.engines.values():
                 each.dispose()
         audit_logger.detach()
+
+
+def test_engines_of_applications_that_are_gone_are_not_kept_alive(database_url):
+    """Five create_app() with one database object of Flask-SQLAlchemy-Lite, as a test suite makes them."""
+    metadata = sa.MetaData()
+    sa.Table("notes", metadata, sa.Column("id", sa.Integer, primary_key=True), info={"audit_logged": True})
+    db = lite.SQLAlchemy()
+    audit_logger = AuditLogger(db, metadata=metadata)
+    left = []
+
+    def create_app() -> None:
+        app = Flask("factory")
+        app.config["SQLALCHEMY_ENGINES"] = {"default": database_url}
+        db.init_app(app)
+        audit_logger.init_app(app)
+        with app.app_context():
+            assert db.session.scalar(sa.text("SELECT 1")) == 1
+            db.session.close()
+            db.engine.dispose()
+            left.extend([weakref.ref(app), weakref.ref(db.engine), weakref.ref(db.sessionmaker)])
+
+    for _ in range(5):
+        create_app()
+    for _ in range(3):
+        gc.collect()
+    assert [kept for ref in left if (kept := ref()) is not None] == []
+    audit_logger.detach()
 
 
 class Shop:

@@ -298,11 +298,14 @@ def test_capture_is_off_for_an_async_session_and_for_no_other(notes):
                 await other.execute(notes.add(None))
                 await silent.commit()
             await other.commit()
-            await silent.execute(notes.add(None))
+            with notes.audit_logger.disable(silent):
+                await silent.execute(notes.add("silent"))
+            with notes.by("ann"):
+                await silent.execute(notes.add("ann"))
             await silent.commit()
 
     run(write(), engine)
-    assert notes.log() == [(None, None), (None, None)]
+    assert notes.log() == [(None, None), ("ann", "ann")]
 
 
 def test_an_async_session_is_flushed_by_whoever_disables_capture_for_it(notes):
