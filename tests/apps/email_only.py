@@ -22,7 +22,7 @@ LOG = [
     ("insert", "guests", None),
     ("insert", "entries", "ann@x.example"),
     ("update", "entries", "ann@x.example"),
-    ("update", "guests", "ann@y.example"),
+    ("update", "guests", "ann@x.example"),
     ("insert", "entries", "ann@y.example"),
     ("delete", "entries", "ann@y.example"),
     ("delete", "guests", "ann@y.example"),
