@@ -26,6 +26,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import INET, JSONB, OID
 from sqlalchemy.orm import foreign, registry, relationship, remote
 
+#: Attributes that are tried as the name of an actor whose class has no ``__str__`` of its own.
+ACTOR_NAMES = ("display_name", "full_name", "name", "username", "email", "login")
+
 
 class AuditLogTransaction:
     """One unit of work: who made the changes that point to it, from where, when and why.

@@ -14,10 +14,9 @@ from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Session
 from sqlalchemy.orm.util import identity_key
 from werkzeug.local import LocalProxy
 
-logger = logging.getLogger("flask_audit_logger")
+from ..models import ACTOR_NAMES
 
-#: Attributes that are tried as the name of an actor whose class has no ``__str__`` of its own.
-LABEL_ATTRIBUTES = ("display_name", "full_name", "name", "username", "email", "login")
+logger = logging.getLogger("flask_audit_logger")
 
 
 # Kept on the object, for as long as it lives: a commit expires its attributes.
@@ -69,7 +68,8 @@ def identify(who: Any, *, with_label: bool = True) -> Actor:
 def display_name(user: Any) -> str | None:
     """The name of a user object, the same in the log, for the viewer of a page and in print.
 
-    It is ``str()`` of the user if its class defines that, else the first of :data:`LABEL_ATTRIBUTES` that it has.
+    It is ``str()`` of the user if its class defines that, else the first of
+    :data:`~flask_audit_logger.models.ACTOR_NAMES` that it has.
     Attributes that are not loaded are loaded.
     """
     user = itself(user)
@@ -174,7 +174,7 @@ def _has_own_str(cls: type[Any]) -> bool:
 
 def _first_name(value_of: Callable[[str], Any]) -> str | None:
     try:
-        found = next((v for name in LABEL_ATTRIBUTES if (v := value_of(name)) and not callable(v)), None)
+        found = next((v for name in ACTOR_NAMES if (v := value_of(name)) and not callable(v)), None)
         return None if found is None else str(found)
     except Exception:
         logger.debug("the name of an actor can't be read", exc_info=True)

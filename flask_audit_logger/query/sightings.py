@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Select, Text, cast, extract, func, literal, select, true
+from sqlalchemy.exc import DBAPIError
 
+from ..models import ACTOR_NAMES
 from ..schema.names import TableName
 from .criteria import Criteria, actor_value, of_transaction
 from .feed import Search, feed
@@ -71,6 +74,30 @@ def acted_as(log: Log, actor: str) -> KnownActor | None:
     mine = _visible(log, select(t.context["impersonator"]["label"].astext.label("label")).where(*is_mine))
     row = log.first(mine.order_by(t.id.desc()).limit(1))
     return None if row is None else KnownActor(actor, row[0])
+
+
+def names_today(log: Log, actor_cls: Any, can_see: Callable[[str], bool], actors: Set[str]) -> dict[str, str]:
+    """The names that actors have today, of those whose row is still there and may be read.
+
+    :param can_see: whether a column of the actors' table may be read.
+    """
+    mapper = actor_cls.__mapper__
+    columns = [mapper.columns[name] for name in ACTOR_NAMES if name in mapper.columns]
+    columns = [func.nullif(cast(column, Text), "") for column in columns if can_see(column.name)]
+    if not columns or len(mapper.primary_key) != 1:
+        return {}
+    (key,), name = mapper.primary_key, func.coalesce(*columns)
+    keys = []
+    for actor in actors:
+        with suppress(ValueError):
+            keys.append(key.type.python_type(actor))
+    statement: Any = select(cast(key, Text), name).where(key.in_(keys), name.is_not(None))
+    try:
+        with log.connection.begin_nested():
+            return dict(tuple(row) for row in log.all(statement))
+    except DBAPIError:
+        # a role that only reads the log has no right to read users
+        return {}
 
 
 def addresses(log: Log, actor: str | None, limit: int = 10) -> list[tuple[str | None, int]]:

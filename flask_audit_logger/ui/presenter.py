@@ -17,6 +17,7 @@ from ..query.records import Named, Names, names_of
 from ..query.refs import RecordRef, TableName, stored_key
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.scope import with_row
+from ..query.sightings import names_today
 from .options import Column, Label, asked
 from .shown import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .visit import Visit
@@ -103,6 +104,8 @@ class Presenter:
     visit: Visit
     records: RecordNames = field(init=False)
     actors: dict[str, Label] = field(default_factory=dict)
+    #: Names of today, of actors who were recorded without one.
+    today: dict[str, str] = field(default_factory=dict)
     #: What the values of this page may cost: those on lists, and those shown whole.
     brief: Budget = field(default_factory=Budget.of_list)
     whole: Budget = field(default_factory=Budget)
@@ -120,6 +123,7 @@ class Presenter:
             then += [(ref, row.id) for ref in self.targets(row.table, values)]
         self.records.learn(log, records, then)
         self.learn_actors({row.transaction.actor_id for row in known if row.transaction})
+        self.learn_unnamed(log, [row.transaction for row in known if row.transaction])
 
     def learn_actors(self, actors: Iterable[str | None]) -> None:
         """Ask the application how actors are called today."""
@@ -127,6 +131,18 @@ class Presenter:
         hook = self.visit.ui.actor_labels
         if hook is not None and wanted:
             self.actors.update(labelled("actor_labels", hook, wanted))
+
+    def learn_unnamed(self, log: Log, transactions: Iterable[TransactionRow]) -> None:
+        """Look for the actors who were recorded by their key alone, as from a token, in their own table."""
+        wanted = {t.actor_id for t in transactions if t.actor_id and not t.actor_label}
+        wanted -= self.actors.keys() | self.today.keys()
+        model = self.visit.audit_logger.actor_cls
+        if not wanted or model is None:
+            return
+        named = model.__mapper__.local_table
+        table = TableName(named.schema or self.visit.catalog.default_schema, named.name)
+        if self.visit.catalog.get(table) is not None:
+            self.today |= names_today(log, model, lambda column: self.visit.sight.can_see(table, column), wanted)
 
     def activity(self, row: ActivityRow, *, whole: bool = False) -> ActivityShown:
         """One activity.
@@ -278,14 +294,17 @@ class Presenter:
             kind, label, hint = self._without_actor(transaction)
             return ActorShown(label, None, self._actor_href(None), kind, impersonator=behind, hint=hint)
         label_now = self.actors.get(actor_id)
+        recorded = label_now.text if label_now else transaction.actor_label
+        today = None if recorded else self.today.get(actor_id)
         return ActorShown(
-            label=visible(label_now.text if label_now else transaction.actor_label or f"#{actor_id}"),
+            label=visible(recorded or today or f"#{actor_id}"),
             id=actor_id,
             href=self._actor_href(actor_id),
             kind="user",
             impersonator=behind,
             is_deleted=bool(label_now and label_now.deleted),
             host_url=label_now.safe_url if label_now else None,
+            hint=gettext("today's name") if today else None,
         )
 
     def ordered(self, table: TableName, columns: Iterable[str], row: ActivityRow | None = None) -> list[str]:

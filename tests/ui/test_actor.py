@@ -90,8 +90,40 @@ def test_an_actor_page_counts_by_table_and_kind(shop):
         a.id for a in reversed(shop.application.activities()) if a.transaction.actor_id == ANN
     ]
     assert "Actor not recorded" in shop.page("/actor/~none")
-    for unknown in ("4711", "ann", "99999999999999999999", "~41"):
+    for unknown in ("ann", "99999999999999999999", "~41"):
         shop.page(f"/actor/{unknown}", 404)
+
+
+def test_who_did_nothing_has_an_empty_page(shop):
+    with shop.acting(BOB) as session:
+        session.add(shop.models.User(id=44, name="Dora"))
+    for actor, name in (("44", "Dora"), ("4711", "#4711")):
+        html = shop.page(f"/actor/{actor}")
+        assert f"<h1>{name}</h1>" in html and "No change has been recorded under this name." in html
+
+
+def test_an_actor_recorded_by_the_key_alone_has_todays_name(new_shop):
+    """As from a token; the name is marked, as it may have been another one, and is gone with the row."""
+    shop = make_history(new_shop())
+    with shop.acting(BOB, actor=CLEO) as session:
+        session.add(shop.models.Category(id=77, name="By key"))
+    made = shop.activity(table_name="categories", record_key="77")
+    assert made.transaction.actor_label is None
+    shop.sql("UPDATE users SET name = 'Cleo Today' WHERE id = 3")
+    paths = (
+        "/?table=categories",
+        f"/activity/{made.transaction_id}.{made.id}",
+        "/transactions",
+        "/record/categories/77",
+    )
+    for path in (*paths, f"/transaction/{made.transaction_id}"):
+        assert re.search(r"<bdi>Cleo Today</bdi>(</a>)? <small>today&#39;s name</small>", shop.page(path)), path
+    shop.sql("DELETE FROM users WHERE id = 3")
+    assert "Cleo Today" not in shop.page(paths[0]) and "<bdi>#3</bdi>" in shop.page(paths[0])
+    hidden = new_shop(can_see_column=lambda table, column, viewer: (table, column) != ("users", "name"))
+    with hidden.acting(BOB, actor=ANN) as session:
+        session.add(hidden.models.Category(id=78, name="By key"))
+    assert "<bdi>#1</bdi>" in hidden.page("/?table=categories")
 
 
 def test_an_actor_who_is_gone_keeps_a_name(shop):

@@ -68,7 +68,10 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
     with visit.reader().reading() as log:
         seen = sighting(log, actor_id)
         if seen is None:
-            return _only_as_others(presenter, log, actor_id)
+            return _idle(presenter, log, actor_id)
+        label = seen.label if actor_id is not None else None  # actors that were not recorded have no name in common
+        who = TransactionRow(0, None, seen.last, actor_id, label, None, None, None)
+        presenter.learn_unnamed(log, [who])
         found = addresses(log, actor_id) if visit.sight.can_see_fact("client_addr") else []
         page, count = None, None
         done = Work()
@@ -81,8 +84,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return visit.links.actor(actor_id, args, anchor=anchor)
 
-    label = seen.label if actor_id is not None else None  # actors that were not recorded have no name in common
-    shown = presenter.actor(TransactionRow(0, None, seen.last, actor_id, label, None, None, None))
+    shown = presenter.actor(who)
     name = gettext("%(name)s (deleted)", name=shown.label) if shown.is_deleted else shown.label
     verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in done.tallies)))
     context = ActorPage(
@@ -114,14 +116,16 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
     return render(visit, context, 400 if parsed.errors else 200)
 
 
-def _only_as_others(presenter: Presenter, log: Log, actor_id: str | None) -> Any:
-    """The page of an actor who acted only as an impersonator."""
+def _idle(presenter: Presenter, log: Log, actor_id: str | None) -> Any:
+    """The page of an actor who did nothing, or only as an impersonator."""
     visit, known = presenter.visit, None
     if actor_id is not None:
         known = unless_slow(lambda: acted_as(log, actor_id), log, visit.settings.breakdown_timeout_ms)
-    if known is None:
+    if known is None and log.is_scoped:  # others must not learn who is there
         abort(404)
-    shown = presenter.actor(TransactionRow(0, None, visit.clock.now, actor_id, known.label, None, None, None))
+    who = TransactionRow(0, None, visit.clock.now, actor_id, known.label if known else None, None, None, None)
+    presenter.learn_unnamed(log, [who])
+    shown = presenter.actor(who)
     text = gettext("No change has been recorded under this name.")
     return message(
         visit, 200, shown.label, text, options=(*_own_record(visit, actor_id), *_impersonated(visit, actor_id))

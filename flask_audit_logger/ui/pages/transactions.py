@@ -134,6 +134,7 @@ def list_page(visit: Visit) -> Any:
             page = list_transactions(log, search, wanted, parsed.paging)
             tables = tally_tables(log, [row.id for row in page.rows], TALLIED)
             presenter.learn_actors(row.actor_id for row in page.rows)
+            presenter.learn_unnamed(log, page.rows)
             shown = tuple(_row(presenter, row, tables.get(row.id, [])) for row in page.rows)
             count = counted(page, lambda: count_transactions(log, search, wanted, visit.settings.count_cap))
     heading = gettext("Transactions")
@@ -177,6 +178,7 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         if page is not None:
             presenter.learn(log, page.rows)
         presenter.learn_actors([transaction.actor_id])
+        presenter.learn_unnamed(log, [transaction])
         same, note = _same(presenter, log, transaction_id, summary)
 
     def link(args: Any, anchor: bool = False) -> str:
