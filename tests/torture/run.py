@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,8 @@ from sqlalchemy import URL
 from tests.support.apps import Application, make_app
 from tests.support.cluster import Cluster
 from tests.support.server import DRIVERS, plain_engine
-from tests.torture.model import Verdict, by_transaction, compare, entry_of, replay
+from tests.torture.model import BY_HAND, Verdict, by_transaction, compare, entry_of, replay
+from tests.torture.wilder import ALTERATIONS, PICKY, THREADS, draw_options, stored
 from tests.torture.work import DATABASE_SIDE, SHARED_ROWS, Worker, declare_torture
 
 APPLICATION_NAME = "torture"
@@ -43,13 +45,15 @@ class Report:
     rolled_back: int
     in_doubt: int
     kills: int
+    altered: int
 
     def __str__(self) -> str:
         v = self.verdict
         return "\n".join(
             [
                 f"threads {self.threads}, transactions {v.transactions} committed and {self.rolled_back} rolled back, "
-                f"{self.in_doubt} in doubt, activities {v.activities}, kills {self.kills}",
+                f"{self.in_doubt} in doubt, activities {v.activities}, kills {self.kills}, "
+                f"altered by hand {self.altered}",
                 f"missed {v.missed}, extra {v.extra}, wrong actor {v.wrong_actor}, wrong order {v.wrong_order} "
                 f"(unknown actor {v.unknown})",
                 *v.examples,
@@ -71,7 +75,7 @@ def torture(
     :param cluster: the server, if it is to be killed; else single connections are.
     :param app_url: where the applications connect, if not directly.
     """
-    applications = _applications(url, app_url or url)
+    applications = _applications(url, app_url or url, seed)
     with plain_engine(url).begin() as connection:
         connection.exec_driver_sql(DATABASE_SIDE)
         for id_ in SHARED_ROWS:
@@ -84,11 +88,12 @@ def torture(
     for thread in running:
         thread.start()
     disturb = _kill_server(cluster) if cluster else _kill_connections(url)
-    kills = 0
+    kills = altered = 0
     rng = random.Random(seed)
     while time.monotonic() < until and not failures:
         time.sleep(rng.uniform(1, 3) if cluster else rng.uniform(0.05, 0.4))
         kills += next(disturb)
+        altered += _alter_by_hand(url, rng)
         if rng.random() < 0.1:
             with (app := rng.choice(applications)).app.app_context():
                 app.db.engine.dispose()
@@ -106,10 +111,11 @@ def torture(
         rolled_back=sum(worker.rolled_back for worker in workers),
         in_doubt=sum(worker.in_doubt for worker in workers),
         kills=kills,
+        altered=altered,
     )
 
 
-def _applications(url: URL, app_url: URL) -> list[Application]:
+def _applications(url: URL, app_url: URL, seed: int) -> list[Application]:
     made = []
     for driver in DRIVERS:
         arguments: dict[str, Any] = {"application_name": APPLICATION_NAME}
@@ -119,7 +125,7 @@ def _applications(url: URL, app_url: URL) -> list[Application]:
         made.append(
             make_app(
                 app_url.set(drivername=f"postgresql+{driver}"),
-                declare=declare_torture,
+                declare=partial(declare_torture, seed=seed),
                 create_all=False,
                 db_options={"engine_options": options},
             )
@@ -154,16 +160,35 @@ def _kill_server(cluster: Cluster) -> Iterator[int]:
         yield 1
 
 
+def _alter_by_hand(url: URL, rng: random.Random) -> int:
+    """Change a table while others write it, unless it can't be had at once."""
+    with contextlib.suppress(sa.exc.DBAPIError), plain_engine(url).begin() as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '300ms'")
+        connection.exec_driver_sql(rng.choice(ALTERATIONS))
+        return 1
+    return 0
+
+
 def _judge(url: URL, workers: list[Worker], start: int) -> Verdict:
     expected = [transaction for worker in workers for transaction in worker.committed]
     with plain_engine(url).connect() as connection:
         rows = connection.execute(_LOG, {"start": start}).all()
         verdict = compare(expected, dict(by_transaction(rows)))
-        begin = [entry_of(row) for row in connection.execute(_LOG, {"start": 0}).all()]
+        options = {f"picky_{number}": draw_options(workers[0].seed, number) for number in PICKY}
+        # what a change of an ignored column alone left is not in the log
+        ignored = {table: {BY_HAND, *drawn.get("ignore", ())} for table, drawn in options.items()}
+        begin = [
+            entry_of(row).without(ignored.get(row.table_name, set()))
+            for row in connection.execute(_LOG, {"start": 0}).all()
+        ]
         found = replay(begin, verdict)
-        for table in ("items", "shared", "marks"):
+        scratch = [f"scratch_{number}" for number in THREADS]
+        for table in ("items", "shared", "marks", "parts", *scratch, *options):
             there = {
-                (table, str(row["id"])): dict(row)
+                (table, str(row["id"])): stored(
+                    options.get(table, {}),
+                    {name: value for name, value in row.items() if name not in ignored.get(table, {BY_HAND})},
+                )
                 for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
             }
             logged = {key: row for key, row in found.items() if key[0] == table}

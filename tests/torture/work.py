@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from tests.support.apps import Application, logged_in_as
 from tests.support.models import AUDITED, Models
 from tests.torture.model import Entry, Expected
+from tests.torture.wilder import (
+    PARTITIONS,
+    declare_wilder,
+    fill_scratch,
+    merge_parts,
+    truncate_scratch,
+    write_picky,
+)
 
 USERS = range(1, 10)
 SHARED_ROWS = range(1, 21)
@@ -32,7 +41,7 @@ _numbers = itertools.count(1)
 AROUND: Any = object()
 
 
-def declare_torture(db: SQLAlchemy) -> Models:
+def declare_torture(db: SQLAlchemy, seed: int = 0) -> Models:
     """Rows of one thread each, rows that all threads write, what is never logged, and a mark per transaction."""
     model: Any = db.Model
 
@@ -61,15 +70,19 @@ def declare_torture(db: SQLAlchemy) -> Models:
     marks = sa.Table(
         "marks", db.metadata, sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False), **AUDITED
     )
+    declare_wilder(db, seed)
     return Models(User=User, Item=Item, Shared=Shared, Dark=Dark, marks=marks)
 
 
-DATABASE_SIDE = """
+DATABASE_SIDE = (
+    """
 CREATE FUNCTION put_item(a bigint, b int, c text) RETURNS bigint LANGUAGE sql AS
     'INSERT INTO items (id, owner, token) VALUES (a, b, c) RETURNING id';
 CREATE FUNCTION set_item(a bigint, c text) RETURNS void LANGUAGE sql AS 'UPDATE items SET token = c WHERE id = a';
 INSERT INTO users SELECT generate_series(1, 9);
 """
+    + PARTITIONS
+)
 
 
 class Worker:
@@ -83,10 +96,13 @@ class Worker:
     def __init__(self, applications: list[Application], number: int, seed: int) -> None:
         self.applications = applications
         self.number = number
+        self.seed = seed
         self.random = random.Random(f"{seed} {number}")
         self.ids = itertools.count(number * 10**9 + 1)
         #: id and token of the rows that are committed
         self.rows: dict[int, str] = {}
+        #: rows of the other tables that are committed, by table and id
+        self.others: dict[str, dict[int, dict[str, Any]]] = {}
         self.committed: list[Expected] = []
         self.rolled_back = 0
         self.in_doubt = 0
@@ -111,7 +127,7 @@ class Worker:
                 raise
         if attempt.is_committed or (attempt.was_committing and self._was_committed(app, attempt.expected.number)):
             self.committed.append(attempt.expected)
-            self.rows = attempt.rows
+            self.rows, self.others = attempt.rows, attempt.other_rows
         else:
             self.rolled_back += 1
 
@@ -128,6 +144,11 @@ class Worker:
                 time.sleep(0.05)
 
 
+def copied(others: dict[str, dict[int, dict[str, Any]]]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Tables that can be changed without changing these. Rows are never changed, but replaced."""
+    return {table: dict(rows) for table, rows in others.items()}
+
+
 class Failure(Exception):
     """The application changes its mind in the middle."""
 
@@ -142,6 +163,8 @@ class Attempt:
         self.models = app.models
         self.expected = Expected(number=next(_numbers))
         self.rows = dict(worker.rows)
+        self.other_rows = copied(worker.others)
+        self.level = "READ COMMITTED"
         self.was_committing = False
         self.is_committed = False
         self.actor: int | None = None
@@ -170,8 +193,8 @@ class Attempt:
             return
         self.session = self.app.db.session
         if self.random.random() < 0.2 and not self.session().in_transaction():
-            level = self.random.choice(["SERIALIZABLE", "REPEATABLE READ"])
-            self.session.connection(execution_options={"isolation_level": level})
+            self.level = self.random.choice(["SERIALIZABLE", "REPEATABLE READ"])
+            self.session.connection(execution_options={"isolation_level": self.level})
         before = self.random.randrange(3)
         if before == 0:
             self._mark()
@@ -200,20 +223,27 @@ class Attempt:
         elif draw < 0.23:
             with self.app.audit_logger.disable(self.session):
                 self.session.execute(sa.insert(self.models.Dark).values())
-        elif draw < 0.27:
+        elif draw < 0.25:
+            for _ in range(self.random.randint(8, 20)):
+                self._savepoint()
+        elif draw < 0.29:
             self.session.scalars(sa.select(self.models.Shared).limit(3)).all()
         else:
             self._write()
 
     def _savepoint(self) -> None:
         statements, rows, actor = len(self.expected.statements), dict(self.rows), self.actor
+        others = copied(self.other_rows)
         nested = self.session.begin_nested()
         for _ in range(self.random.randint(1, 3)):
-            self._write()
+            if self.random.random() < 0.2:
+                self._savepoint()
+            else:
+                self._write()
         if self.random.random() < 0.5:
             nested.rollback()
             del self.expected.statements[statements:]
-            self.rows, self.actor = rows, actor
+            self.rows, self.other_rows, self.actor = rows, others, actor
         else:
             nested.commit()
 
@@ -235,7 +265,9 @@ class Attempt:
 
     def _write(self) -> None:
         self.session.expire_all()
+        wilder = [merge_parts, write_picky, write_picky, fill_scratch, truncate_scratch]
         kinds: list[Callable[[int | None], list[Entry]]] = [self._insert, self._insert_many, self._update_shared]
+        kinds.append(partial(self.random.choice(wilder), self))
         if self.rows:
             kinds += [self._update, self._update, self._update_all, self._delete, self._change_key]
         if len(self.rows) > MAX_OWN_ROWS:
@@ -244,6 +276,10 @@ class Attempt:
             entries = self._seen(actor, self.random.choice(kinds)(actor))
         if entries:
             self.expected.statements.append(entries)
+
+    def others(self, table: str) -> dict[int, dict[str, Any]]:
+        """The rows of a table as this transaction has left them."""
+        return self.other_rows.setdefault(table, {})
 
     def _mark(self) -> None:
         with self._acting() as actor:
