@@ -164,11 +164,15 @@ class AuditLogger:
         connections take the user who is loaded by then, and load none. Twice is once. The engine is not kept alive.
 
         :param engine: of PostgreSQL; on any other database nothing happens.
+        :raises NotInitializedError: if there is no database object yet.
         """
         self._listen(sync_engine(engine), self.database.metadatas[None], is_separate=self._is_separate)
 
     def unwatch(self, engine: Engine | AsyncEngine) -> None:
-        """Stop what :meth:`watch` started; nothing happens if it was not called."""
+        """Stop what :meth:`watch` started; nothing happens if it was not called.
+
+        :param engine: an engine that was watched. One of the database object is listened to no longer, either.
+        """
         listener = self._listeners.pop(sync_engine(engine), None)
         if listener is not None:
             listener.detach()

@@ -24,7 +24,7 @@ LOG = [
     ("insert", "books", "ann"),
     ("insert", "books", "ben"),
     ("update", "books", "ben"),
-    ("delete", "marks", "ann"),
+    ("delete", "marks", None),
 ]
 
 
@@ -117,8 +117,8 @@ def make(url: Any, audited: bool) -> Stranger:
         return jsonify("kept")
 
     @app.delete("/async/marks/<int:key>")
-    @login_required
     async def unmark(key: int) -> Any:
+        """Nobody has asked for the user before, and a session of coroutines loads none."""
         await keep(sa.delete(marks).filter_by(book_id=key))
         return jsonify("gone")
 
