@@ -18,6 +18,7 @@ from flask_audit_logger.migrations.operations import InitAuditLoggerTriggersOp
 from tests.apps.seventy_five import UNAUDITED, make
 
 
+@pytest.mark.slow
 def test_every_table_but_those_that_are_named(database_url):
     """One journey through the life of the application: made, written to, checked, extended, reflected, dropped."""
     app, db, audit_logger = make(database_url)

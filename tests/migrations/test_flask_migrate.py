@@ -155,6 +155,7 @@ def create_app():
 """
 
 
+@pytest.mark.slow
 def test_flask_sqlalchemy_lite(tmp_path, database_url, execute, query):
     pytest.importorskip("flask_sqlalchemy_lite", reason="Flask-SQLAlchemy-Lite is not installed")
     shop = Shop(tmp_path, URL=database_url.render_as_string(hide_password=False))
@@ -178,6 +179,7 @@ audit_logger = AuditLogger(engine=sa.create_engine("postgresql+{driver}://"), me
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["generic", "async"])
 def test_alembic_alone(tmp_path, database_url, execute, query, template):
     """Its own env.py imports the metadata and nothing else of ours; that of the template async runs on asyncpg."""
