@@ -103,15 +103,24 @@ def outside(database_url: URL) -> Engine:
     return plain_engine(database_url)
 
 
+@pytest.fixture(scope="session")
+def copied(server: Server) -> Iterator[Any]:
+    """See :mod:`tests.support.copies`."""
+    from tests.support.copies import copies
+
+    with copies(server) as found:
+        yield found
+
+
 @pytest.fixture
-def create_app(database_url: URL) -> Iterator[Callable[..., Any]]:
+def create_app(database_url: URL, copied: Any) -> Iterator[Callable[..., Any]]:
     """Make applications: the arguments are those of :func:`tests.support.apps.make_app`, the URL optional."""
     from tests.support.apps import Application, make_app
 
     made: list[Application] = []
 
     def factory(url: URL | None = None, **options: Any) -> Application:
-        made.append(make_app(url or database_url, **options))
+        made.append(make_app(url, **options) if url else copied.make_app(database_url, **options))
         return made[-1]
 
     yield factory

@@ -8,12 +8,29 @@ from typing import Any
 import flask
 import pytest
 from flask_login import current_user
+from sqlalchemy import URL
 
 from tests.capture.paths import PATHS
 from tests.capture.shop import DATABASE_SIDE, declare_shop
-from tests.capture.tables import run
+from tests.capture.tables import install, run
 from tests.support.apps import Application, make_app
-from tests.support.server import TESTED_DRIVERS, plain_engine
+from tests.support.server import TESTED_DRIVERS, Server, plain_engine
+
+
+@pytest.fixture(scope="session")
+def log_database(server: Server) -> Iterator[str]:
+    """Name of a database with an empty log: a module that uses this fixture has a copy of it for each test."""
+    with server.database() as url:
+        install(plain_engine(url))
+        yield url.database or ""
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, server: Server, driver: str) -> Iterator[URL]:
+    """A database of this test alone."""
+    template = request.getfixturevalue("log_database") if "log_database" in request.fixturenames else "template1"
+    with server.database(driver, template=template) as url:
+        yield url
 
 
 @pytest.fixture(scope="module", params=TESTED_DRIVERS)

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.capture.tables import audited, logged, run, short
-from tests.support.server import both_drivers
 
 WRITES = {
     "insert": "INSERT INTO activity (schema, table_name, relid, issued_at, native_transaction_id, verb, transaction_id)"
@@ -41,7 +40,6 @@ def app_role(server, outside):
         run(outside, f'DROP OWNED BY "{name}" CASCADE; ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM PUBLIC')
 
 
-@both_drivers
 def test_default_privileges_give_nothing_but_reading(outside, app_role):
     assert short(logged(outside)) == [("insert", "t", "1")]
     run(outside, "SELECT * FROM activity, transaction", role=app_role)
@@ -59,12 +57,10 @@ def test_default_privileges_give_nothing_but_reading(outside, app_role):
         run(outside, "SELECT audit_logger_current_transaction()", role=app_role)
 
 
-@both_drivers
-@pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize(
     "setting", ["session_replication_role = 'replica'", "row_security = off", "search_path = evil"]
 )
-def test_a_grant_opens_nothing(outside, app_role, write, setting):
+def test_a_grant_opens_nothing(outside, app_role, setting):
     run(outside, f'GRANT ALL ON activity, transaction, activity_id_seq, transaction_id_seq TO "{app_role}"')
     run(outside, f'GRANT pg_execute_server_program TO "{app_role}"; CREATE VIEW through AS SELECT * FROM transaction')
     # an operator that would match if names were looked up on the path
@@ -80,10 +76,11 @@ def test_a_grant_opens_nothing(outside, app_role, write, setting):
     before = contents(outside)
     if setting.startswith("search_path"):
         setting = "search_path = evil, public, pg_catalog"
-    with pytest.raises(Exception, match=r"\(audit_logger\) .* only its owner may change the log") as refused:
-        run(outside, f'SET LOCAL {setting}; SET LOCAL ROLE "{app_role}"; {WRITES[write]}')
-    assert (getattr(refused.value, "sqlstate", None) or refused.value.pgcode) == "42501"
-    assert contents(outside) == before
+    for write in WRITES.values():
+        with pytest.raises(Exception, match=r"\(audit_logger\) .* only its owner may change the log") as refused:
+            run(outside, f'SET LOCAL {setting}; SET LOCAL ROLE "{app_role}"; {write}')
+        assert (getattr(refused.value, "sqlstate", None) or refused.value.pgcode) == "42501", write
+        assert contents(outside) == before, write
     run(outside, "INSERT INTO t VALUES (2, 1)", role=app_role)
     assert short(logged(outside)) == [("insert", "t", "1"), ("insert", "t", "2")]
 
@@ -96,7 +93,6 @@ def contents(engine):
         ]
 
 
-@both_drivers
 def test_whoever_has_the_rights_of_the_owner_may_correct_the_log(server, outside, app_role):
     """It protects against grants, not against the owner: they could drop the trigger, too."""
     with server.role("NOLOGIN") as owner, server.role() as member:

@@ -13,6 +13,8 @@ from tests.capture.tables import audited, logged, run, short
 from tests.support.cluster import Cluster
 from tests.support.server import plain_engine
 
+pytestmark = pytest.mark.usefixtures("log_database")
+
 ROWS = "INSERT INTO t SELECT g, 'a' FROM generate_series(1, {}) AS g"
 
 

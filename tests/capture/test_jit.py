@@ -12,6 +12,8 @@ from flask_audit_logger.schema.table_options import TableOptions
 from flask_audit_logger.sql import CURRENT_VERSION
 from tests.capture.tables import audited, logged, run
 
+pytestmark = pytest.mark.usefixtures("log_database")
+
 #: What makes PostgreSQL compile each statement and tell of it: the plans of all statements become notices.
 COMPILE_EVERYTHING = """
 LOAD 'auto_explain';

@@ -13,6 +13,8 @@ from flask_audit_logger.exceptions import UnknownOptionError
 from tests.capture.shop import lines
 from tests.capture.tables import audited, logged, run, short
 
+pytestmark = pytest.mark.usefixtures("log_database")
+
 SECRET = "4711-secret"
 
 #: Columns that lead the trigger function along its different paths.

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from flask_audit_logger.sql import quote_ident
 from tests.capture.tables import audited, install, logged, run, short
 
+pytestmark = pytest.mark.usefixtures("log_database")
+
 NAMES = [
     *"""
     select user table order quo"te apo'strophe com,ma cur{ly} back\\slash co:lon per%cent %s dol$lar $function$ $sql$

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 
 from tests.capture.tables import audited, logged, run
 
+pytestmark = pytest.mark.usefixtures("log_database")
+
 #: Types and values; what is logged of each as JSON, if that isn't the same text.
 VALUES = [
     ("integer", "42", 42),

@@ -9,7 +9,6 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_audit_logger import AuditLogger
 from tests.migrations.conftest import declare_table
 from tests.migrations.project import downgrade_part, upgrade_part
-from tests.support.server import both_drivers
 
 ANN = "5d0ab2b6-1c1d-4b1a-8f57-2f1d0f3b6a11"
 
@@ -73,7 +72,6 @@ def content(query, schema):
 
 
 @in_a_schema
-@both_drivers
 def test_a_model_of_users_comes_after_the_log(project, models, dump, say, actors, content, execute, schema):
     project.migrate_and_upgrade(models())
     words = ("'7'", "'Ann'"), ("'nightly import'", None), ("'root'", "'The root'"), ("'007'", "'007'")

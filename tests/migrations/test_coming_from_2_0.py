@@ -6,6 +6,9 @@ Release 2.0.0 itself, in its own environment, makes the database and writes its 
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -26,15 +29,34 @@ def schema(request):
 in_a_schema = pytest.mark.parametrize("schema", [None, "audit_logs"], indirect=True)
 
 
+@pytest.fixture(scope="module")
+def lived(server, tmp_path_factory):
+    """Folder and database of an application that lived with release 2.0.0, by the schema of its log."""
+    with ExitStack() as stack:
+
+        @cache
+        def made(schema):
+            url = stack.enter_context(server.database())
+            shop = OldShop(tmp_path_factory.mktemp("lived"), **_env(url, schema))
+            for words in (["init"], ["migrate"], ["upgrade"]):
+                shop.old("-m", "flask", "db", *words)
+            shop.old("-c", LIFE)
+            return shop.folder, url.database
+
+        yield made
+
+
 @pytest.fixture
-def shop(tmp_path, database_url, schema):
-    """An application that lived with release 2.0.0."""
-    env = {"AUDIT_SCHEMA": schema} if schema else {}
-    shop = OldShop(tmp_path, URL=_url(database_url), **env)
-    for words in (["init"], ["migrate"], ["upgrade"]):
-        shop.old("-m", "flask", "db", *words)
-    shop.old("-c", LIFE)
-    return shop
+def shop(server, lived, tmp_path, database_url, schema):
+    """A copy of that application."""
+    folder, database = lived(schema)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    server.copy(database, database_url.database)
+    return OldShop(tmp_path, **_env(database_url, schema))
+
+
+def _env(url, schema):
+    return {"URL": _url(url)} | ({"AUDIT_SCHEMA": schema} if schema else {})
 
 
 def _url(url):

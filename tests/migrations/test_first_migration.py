@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.migrations.project import downgrade_part, upgrade_part
-from tests.support.server import both_drivers
 
 USERS = {"audit": {"exclude": ["hair_color"]}, "columns": ["name", "hair_color"]}
 
@@ -15,7 +14,6 @@ def names(operations):
     return [line.partition("(")[0].removeprefix("op.") for line in operations]
 
 
-@both_drivers
 @pytest.mark.parametrize("schema", [None, "audit_logs", "public", 'Odd "schema"'])
 @pytest.mark.parametrize("include_schemas", [False, True])
 def test_one_migration_installs_everything(project, release, dump, query, execute, schema, include_schemas):

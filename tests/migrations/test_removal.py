@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from tests.migrations.conftest import declare_table
 from tests.migrations.project import upgrade_part
 from tests.support.models import Models
-from tests.support.server import both_drivers
 
 USERS = {"audit": True, "columns": ["name"]}
 
@@ -52,7 +51,6 @@ def migrate_without_import(url):
     )
 
 
-@both_drivers
 @pytest.mark.parametrize("schema", [None, "audit_logs", 'Odd "schema"'])
 def test_without_the_import_the_migration_fails_as_a_whole_and_says_what_to_do(
     project, release, dump, execute, database_url, schema

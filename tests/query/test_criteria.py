@@ -12,7 +12,7 @@ from flask_audit_logger.query.criteria import ColumnValue, Criteria, id_range, s
 from flask_audit_logger.query.feed import Count, Search, count_activities, find_activities, list_activities
 from flask_audit_logger.query.paging import Paging
 from tests.query.reads import CATEGORIES, ITEMS, JOINED, PRODUCTS, ids_of, reading
-from tests.ui.shop import ANN, BOB, CLEO, make_shop
+from tests.ui.shop import ANN, BOB, CLEO
 
 BEGIN = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -20,10 +20,8 @@ MICROSECOND = dt.timedelta(microseconds=1)
 HOURS = (0, 1, 2, 4, 3, 5, 5, 6, 7, 8, 9, 10, 11)
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Every verb, kind, side and address; the clock stood still, and once it went back."""
-    shop = make_shop(create_app)
     shop.add(ANN, "Product", id=1, name="Mug", stock=5, attributes={"color": "blue"})
     shop.add(ANN, "Product", id=2, name="5", stock=None)
     shop.add(BOB, "Category", id=1, name="Mugs")
@@ -45,7 +43,6 @@ def shop(create_app):
         f" * (ARRAY{list(HOURS)})[id - {first} + 1]"
     )
     assert shop.sql("SELECT count(*) FROM transaction WHERE issued_at IS NULL")[0][0] == 0
-    return shop
 
 
 def moment(sign):

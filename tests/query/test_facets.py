@@ -12,7 +12,7 @@ from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.facets import FACETS, MOST_BARS, MOST_VALUES, facet, histogram
 from flask_audit_logger.query.feed import Search
 from tests.query.reads import CATEGORIES, JOINED, PRODUCTS, only, reading
-from tests.ui.shop import ANN, BOB, make_shop
+from tests.ui.shop import ANN, BOB, with_own_shop
 
 #: What each facet counts, in SQL.
 KEYS = {
@@ -34,10 +34,8 @@ BEGIN = dt.datetime(2026, 10, 24, 22, 30, tzinfo=dt.UTC)
 ZONES = ("UTC", "Europe/Berlin", "America/St_Johns")
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Changes by several people from many addresses, a quarter of an hour apart."""
-    shop = make_shop(create_app)
     shop.sql("INSERT INTO products (id, name) SELECT n, 'a' FROM generate_series(1, 4) n")
     shop.add(ANN, "Category", id=1, name="a")
     for number in range(12):
@@ -46,7 +44,6 @@ def shop(create_app):
     shop.sql("DELETE FROM products WHERE id = 4; UPDATE users SET name = 'Ann, renamed' WHERE id = 1")
     shop.change(ANN, "Product", 1, stock=100)
     spread(shop, "15 minutes")
-    return shop
 
 
 def spread(shop, step):
@@ -99,6 +96,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("zone", ZONES)
+@with_own_shop
 def test_the_bars_are_the_list_cut_by_the_clock(shop, zone):
     """As SQL cuts it, also where an hour comes twice; empty bars included, without gap or overlap."""
     for step, unit in STEPS.items():
@@ -125,6 +123,7 @@ def bounded(criteria):
     return f"t.issued_at >= '{criteria.since.isoformat()}' AND t.issued_at < '{criteria.until.isoformat()}'"
 
 
+@with_own_shop
 def test_a_chart_without_period_reaches_from_the_first_change_to_the_last(shop):
     """Also if the last one begins a bar and is later than the page; what is out of scope adds nothing."""
     spread(shop, "1 day")

@@ -13,7 +13,7 @@ from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.reader import AuditReader
 from flask_audit_logger.query.sightings import LOOKED_AT, work
 from flask_audit_logger.schema.names import TableName
-from tests.ui.shop import ANN, BOB, make_shop
+from tests.ui.shop import ANN, BOB
 
 BULK, SMALL = 20_000, 400
 PRODUCTS, CATEGORIES = TableName("public", "products"), TableName("public", "categories")
@@ -24,10 +24,8 @@ def analyze(shop):
     shop.sql("ANALYZE transaction")
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Many small transactions of Bob, which the planner knows, then a bulk of Ann, which it doesn't."""
-    shop = make_shop(create_app)
     with shop.acting(BOB) as session:
         session.execute(sa.text("INSERT INTO products (id, name) SELECT n, 'a' FROM generate_series(1, 9) n"))
         session.execute(sa.text("INSERT INTO categories (id, name) VALUES (1, 'a')"))
@@ -48,7 +46,6 @@ def shop(create_app):
         session.execute(
             sa.text(f"INSERT INTO products (id, name) SELECT n + 100, 'x' FROM generate_series(1, {BULK}) n")
         )
-    return shop
 
 
 def rows_read(log, statement, parameters):

@@ -11,7 +11,7 @@ from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.feed import Search, list_activities
 from flask_audit_logger.query.paging import MAX_ID, ORIGIN, Cursor, Paging
 from tests.query.reads import JOINED, next_page, reading
-from tests.ui.shop import ANN, BOB, make_shop
+from tests.ui.shop import ANN, BOB, with_own_shop
 
 SEARCHES = {
     "all": (Criteria(), "true"),
@@ -20,10 +20,8 @@ SEARCHES = {
 }
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Transactions of 1 to 7 changes, by turns of two people, some open at the same time."""
-    shop = make_shop(create_app)
     for number in range(1, 8):
         with shop.acting(ANN if number % 2 else BOB) as session:
             values = f"SELECT n, 'x' FROM generate_series({number * 10 + 1}, {number * 11}) n"
@@ -32,7 +30,6 @@ def shop(create_app):
         session.execute(sa.text("UPDATE products SET stock = 1 WHERE id = 11"))
         shop.sql("UPDATE products SET stock = 2 WHERE id = 21")  # begins and ends inside: ids of both interleave
         session.execute(sa.text("UPDATE products SET stock = 1 WHERE id = 31"))
-    return shop
 
 
 @pytest.fixture
@@ -104,6 +101,7 @@ def test_a_walk_there_and_back_gives_every_row_once(shop, positions, oldest_firs
             assert [row.cursor for row in back] == expected[::-1], (name, limit)
 
 
+@with_own_shop
 def test_rows_that_come_in_between_move_no_page(shop, positions):
     paging, found = Paging(limit=7), []
     while paging is not None:

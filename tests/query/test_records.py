@@ -17,16 +17,14 @@ from flask_audit_logger.query.records import (
     versions,
 )
 from tests.query.reads import CATEGORIES, ITEMS, PRODUCTS, next_page, only, reading, record_of
-from tests.ui.shop import ANN, BOB, make_shop
+from tests.ui.shop import ANN, BOB, with_own_shop
 
 KEYS = {PRODUCTS: ("id",), CATEGORIES: ("id",), ITEMS: ("order_id", "code")}
 ODD = 'a, "b" ü'
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Two tables with the same keys, and a key of two columns that needs quoting."""
-    shop = make_shop(create_app)
     shop.sql("INSERT INTO products (id, name, stock) SELECT n, 'p' || n, 0 FROM generate_series(1, 3) n")
     shop.sql("INSERT INTO categories (id, name) SELECT n, 'c' || n FROM generate_series(1, 3) n")
     for number in range(7):
@@ -35,7 +33,6 @@ def shop(create_app):
     with shop.acting(ANN) as session:
         session.add(shop.models.Item(order_id=7, code=ODD, quantity=1))
     shop.change(BOB, "Item", (7, ODD), quantity=2)
-    return shop
 
 
 def own(shop, table, key, where="true"):
@@ -86,6 +83,7 @@ def test_an_update_on_a_list_brings_the_old_values_of_what_changed(shop):
         assert last_version(log, record_of(PRODUCTS, 2)).old_data["name"] == "p2"
 
 
+@with_own_shop
 def test_a_new_key_leads_there_and_back(shop):
     shop.sql(f"UPDATE order_items SET order_id = 8 WHERE code = '{ODD}'")
     shop.sql("UPDATE products SET id = 30 WHERE id = 3")
@@ -104,6 +102,7 @@ def names(log, records):
     return names_of(log, records, lambda table: ("name",) if table != ITEMS else (), KEYS.__getitem__)
 
 
+@with_own_shop
 def test_a_record_has_the_name_it_had_last(shop):
     shop.sql("UPDATE products SET name = 'new' WHERE id = 2")
     shop.sql("UPDATE products SET stock = 9 WHERE id = 2")
@@ -123,6 +122,7 @@ def test_a_record_has_the_name_it_had_last(shop):
         assert set(names(log, asked)) == {record_of(CATEGORIES, 1)}, "of others nothing is told"
 
 
+@with_own_shop
 def test_a_name_is_the_first_of_the_columns_that_has_one(shop):
     """A text or a number; what is neither, such as an object, names nothing."""
     shop.sql("UPDATE products SET price = 7.50, attributes = '{\"a\"\\: 1}' WHERE id = 1")
@@ -133,6 +133,7 @@ def test_a_name_is_the_first_of_the_columns_that_has_one(shop):
         assert found[record].newest.name == name
 
 
+@with_own_shop
 def test_a_key_that_was_taken_from_another_record_does_not_bring_the_name_of_an_earlier_life(shop):
     """Its table was emptied right after the one change of that life."""
     record = record_of(CATEGORIES, 5)
@@ -149,6 +150,7 @@ def test_a_key_that_was_taken_from_another_record_does_not_bring_the_name_of_an_
         assert (found.newest.name, found.before(change).name) == ("present!", "emptied")
 
 
+@with_own_shop
 def test_each_life_of_a_key_has_its_own_name(shop):
     """Lives end by a deletion, by emptying the table, and unseen before an insert."""
     lives, record = {}, record_of(CATEGORIES, 5)

@@ -11,13 +11,11 @@ from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.feed import Search
 from flask_audit_logger.query.sightings import KnownActor, Sighting, acted_as, addresses, known_actors, sighting, work
 from tests.query.reads import CATEGORIES, JOINED, PRODUCTS, only, reading
-from tests.ui.shop import ANN, BOB, CLEO, make_shop
+from tests.ui.shop import ANN, BOB, CLEO, with_own_shop
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Ann has another name by now; Bob acted as Cleo; somebody worked outside."""
-    shop = make_shop(create_app)
     shop.add(ANN, "Category", id=1, name="a")
     shop.add(ANN, "Product", id=1, name="a")
     for number in range(9):
@@ -30,9 +28,9 @@ def shop(create_app):
         "SET LOCAL session_replication_role = replica;"
         " UPDATE transaction SET issued_at = timestamptz '2026-02-27 22:30Z' + id * interval '7 hours'"
     )
-    return shop
 
 
+@with_own_shop
 def test_actors_are_listed_once_with_their_last_name(shop):
     names = {ANN: "Ann, renamed", BOB: "Bob Stone", CLEO: "Cleo D’Angelo"}
     everybody = [KnownActor(str(key), name) for key, name in names.items()]
@@ -87,6 +85,7 @@ def test_sums_by_table_verb_and_hour_are_those_of_sql(shop):
         assert work(log, Search(Criteria(), is_empty=True), zone).tallies == ()
 
 
+@with_own_shop
 def test_what_happened_in_one_hour_is_added_up(shop):
     shop.sql("UPDATE transaction SET issued_at = '2026-02-27 22\\:30Z'")
     with reading(shop) as log:

@@ -19,13 +19,11 @@ from flask_audit_logger.query.summaries import (
 )
 from flask_audit_logger.schema.names import TableName
 from tests.query.reads import CATEGORIES, JOINED, PRODUCTS, next_page, only, reading
-from tests.ui.shop import ANN, BOB, make_shop
+from tests.ui.shop import ANN, BOB, with_own_shop
 
 
-@pytest.fixture
-def shop(create_app):
+def fill(shop):
     """Small transactions of two people, and one that changed much in several ways."""
-    shop = make_shop(create_app)
     shop.sql("INSERT INTO products (id, name, stock) SELECT n, 'a', n % 2 FROM generate_series(1, 20) n")
     for number in range(8):
         with shop.acting((ANN, BOB)[number % 2], path=("/edit", "/import/7")[number // 4]) as session:
@@ -43,7 +41,6 @@ def shop(create_app):
             "TRUNCATE order_items",
         ):
             session.execute(sa.text(statement))
-    return shop
 
 
 def newest(shop):
@@ -80,6 +77,7 @@ def test_a_summary_says_how_many_rows_it_does_not_tell(shop, monkeypatch):
     assert summary.untold == sum(tally.number for tally in whole.tallies[2:])
 
 
+@with_own_shop
 def test_new_rows_are_added_up_whatever_columns_the_table_had_then(shop):
     shop.sql(
         "INSERT INTO categories (id) VALUES (21); ALTER TABLE categories ADD COLUMN colour text;"

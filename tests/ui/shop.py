@@ -11,6 +11,7 @@ from decimal import Decimal
 from html import unescape
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from flask_login import UserMixin
 from flask_sqlalchemy import SQLAlchemy
@@ -23,6 +24,8 @@ from tests.support.models import AUDITED, Models
 
 ANN, BOB, CLEO = 1, 2, 3
 READERS = (ANN, BOB)
+#: Marks a test that writes into its shop or changes the application: it has one of its own.
+with_own_shop = pytest.mark.usefixtures("own_shop")
 BARE_CHANGE = re.compile(r"(/activity/|[?&](?:from|to|change)=)(\d{1,18})(?=[/?&]|$)")
 
 
@@ -151,6 +154,18 @@ class Shop:
     def ids(self, path: str, **options: Any) -> list[int]:
         """Ids of the activities a page lists, in its order."""
         return listed(self.page(path, **options))
+
+    def state(self) -> list[object]:
+        """What of its application a test might change for others."""
+        app, ui = self.application.app, self.application.audit_logger.ui
+        functions = [
+            {name: repr(found) for name, found in registered.items() if found}  # to look one up makes an empty one
+            for registered in (
+                app.view_functions, app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs,
+                app.template_context_processors,
+            )
+        ]  # fmt: skip
+        return [dict(app.config), app.debug, len(app.url_map._rules), sorted(app.extensions), functions, vars(ui)]
 
     def activity(self, **columns: Any) -> Any:
         """The newest activity with these values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 
 import pytest
@@ -11,7 +12,8 @@ from flask import Flask, Response
 from flask_audit_logger.query.paging import Cursor
 from flask_audit_logger.query.refs import RecordRef
 from tests.support.apps import make_app
-from tests.ui.shop import ANN, BOB, CLEO, links, make_history, make_shop, text_of
+from tests.ui.everywhere import addresses, answer
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history, make_shop, text_of, with_own_shop
 
 PAGES = (
     "/", "/activity/1", "/activity/1/value/name?side=new", "/record/products/42", "/transaction/1", "/actor/1",
@@ -36,6 +38,7 @@ def test_who_is_not_allowed_gets_403_everywhere(shop):
         assert shop.get(path, user=CLEO).status_code == 403, path
 
 
+@with_own_shop
 def test_who_is_not_logged_in_is_sent_to_the_login_of_the_application(shop):
     shop.application.app.login_manager.unauthorized_handler(lambda: ("please log in", 401))
     for path in paths_of(shop.application.app):
@@ -144,3 +147,54 @@ def test_only_true_offers_a_page(new_shop):
     """A callback that returns something else by mistake offers no link that its page would refuse."""
     shop = new_shop(permission=lambda action, target: True if action == "list" else "yes")
     assert not [href for href in links(shop.page("/")) if "/help" in href or "/transactions" in href]
+
+
+@pytest.fixture
+def closed(new_shop):
+    return make_history(new_shop(permission=None))
+
+
+def test_s01_without_a_permission_callback_every_page_is_refused(closed):
+    for path in addresses(closed):
+        for user in (ANN, None):
+            response = answer(closed, path, user=user)
+            assert response.status_code == 403 and "Blue mug" not in response.text, path
+    with closed.get("/static/audit.css", user=None) as response:
+        assert response.status_code == 200
+
+
+def test_s01_what_is_missing_is_said_at_the_start_and_to_developers(new_shop, caplog):
+    with caplog.at_level(logging.WARNING, "flask_audit_logger.ui"):
+        shop = new_shop(permission=None)
+    assert "every page below /audit answers 403" in caplog.text
+    assert "permission=" not in shop.page("/", 403)
+    shop.application.app.debug = True
+    assert "AuditUI(permission=can_read_audit)" in shop.page("/", 403)
+
+
+def test_s02_every_route_declares_an_action(shop):
+    app = shop.application.app
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules() if rule.endpoint.startswith("audit.")}
+    undeclared = {name for name in endpoints if not getattr(app.view_functions[name], "audit_action", None)}
+    assert undeclared == {"audit.static"}
+    assert all(shop.get(path, user=CLEO).status_code == 403 for path in addresses(shop))
+
+
+@with_own_shop
+def test_s02_a_view_without_action_is_refused(shop):
+    # what a later version of the package could do by mistake
+    shop.application.app.view_functions["audit.activity"] = lambda change: "everything"
+    assert "everything" not in shop.page("/activity/1", 403)
+
+
+@pytest.mark.parametrize("hook", ["permission", "viewer", "scope", "can_see_column"])
+def test_s02_an_error_of_what_protects_shows_nothing(new_shop, hook):
+    def broken(*args):
+        raise RuntimeError("no rules today")
+
+    shop = make_history(new_shop(**{hook: broken}))
+    shop.application.app.config["PROPAGATE_EXCEPTIONS"] = False
+    for path in ("/", "/record/products/42", f"/activity/{shop.activity().id}", "/export.csv", "/transactions"):
+        if (hook, path) != ("can_see_column", "/transactions"):  # a page without values
+            response = answer(shop, path)
+            assert response.status_code == 500 and "Blue mug" not in response.text, path

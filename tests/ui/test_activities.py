@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.ui.shop import ANN, row_of, text_of
+from tests.ui.everywhere import answer
+from tests.ui.shop import ANN, make_history, row_of, text_of, with_own_shop
 
 
 def test_a_price_change_is_read_at_a_glance(shop):
@@ -24,6 +25,7 @@ def test_each_kind_of_change_has_its_form(shop):
     assert re.search(r"<del>.*?10\.00.*?</del> → <ins>.*?12\.50.*?</ins>", html)
 
 
+@with_own_shop
 def test_an_empty_text_and_no_text_are_shown(shop):
     shop.change(ANN, "Product", 42, name="", description=None)
     shop.change(ANN, "Product", 42, name="Mug", description="")
@@ -35,6 +37,7 @@ def test_an_empty_text_and_no_text_are_shown(shop):
     assert "name empty Mug" in text_of(shop.page(f"/activity/{second}"))
 
 
+@with_own_shop
 def test_a_table_of_another_schema_is_named_with_it(shop):
     shop.sql("UPDATE activity SET schema = 'billing' WHERE table_name = 'categories'")
     html = shop.page("/?period=all")
@@ -42,6 +45,7 @@ def test_a_table_of_another_schema_is_named_with_it(shop):
     assert len(shop.ids("/record/billing.categories/1")) == 1
 
 
+@with_own_shop
 def test_the_mark_of_a_masked_value_is_no_name(shop):
     """A table that the models do not know any more."""
     shop.sql(
@@ -52,6 +56,7 @@ def test_the_mark_of_a_masked_value_is_no_name(shop):
     assert "<h1>Gone #1</h1>" in html and "audit_logger" not in html.partition("<main")[2].replace("/audit_logger", "")
 
 
+@with_own_shop
 def test_a_masked_value_is_changed_but_never_shown(shop):
     change = next(
         a
@@ -63,6 +68,7 @@ def test_a_masked_value_is_changed_but_never_shown(shop):
         assert "hidden" in html and "s3cret" not in html and "other" not in text_of(html).split(), path
 
 
+@with_own_shop
 def test_an_activity_shows_before_and_after_and_the_rest(shop):
     change = next(
         a
@@ -78,6 +84,7 @@ def test_an_activity_shows_before_and_after_and_the_rest(shop):
     assert "previous change" in html and "next change" in html
 
 
+@with_own_shop
 def test_a_long_text_is_marked_by_words_and_folded(shop):
     record = shop.activity(table_name="products", record_key="42").old_data["description"]
     shop.change(ANN, "Product", 42, description=record.replace("sturdy", "robust").replace("330", "350"))
@@ -89,6 +96,7 @@ def test_a_long_text_is_marked_by_words_and_folded(shop):
     assert "A <del>sturdy</del><ins>robust</ins> mug" in brief.replace("<bdi>", "").replace("</bdi>", "")
 
 
+@with_own_shop
 def test_nested_values_are_compared_by_path(shop):
     shop.change(
         ANN, "Product", 42, attributes={"color": "red", "size": {"height": 10}, "eco": True}, tags=["blue", "big"]
@@ -98,6 +106,7 @@ def test_nested_values_are_compared_by_path(shop):
     assert "\N{MINUS SIGN} kitchen + big" in text
 
 
+@with_own_shop
 def test_a_list_says_why_and_with_which_program(shop):
     """What was given as reason stands beside the change; a change from outside names role and program."""
     with shop.acting(ANN, reason="the supplier's price went up") as session:
@@ -118,3 +127,27 @@ def test_the_default_period_is_the_choice_that_is_shown(shop):
     assert select.count("Last 30 days") == 1
     assert "There is a problem" not in shop.page("/?period=&since=2026-01-01")
     assert "Last 90 days" in shop.page("/?period=90d").partition(" selected>")[2][:30]
+
+
+def test_s23_a_value_is_a_download_and_never_a_page(new_shop):
+    shop = make_history(new_shop(permission=lambda action, target: action != "download_binary"))
+    shop.change(ANN, "Product", 42, description="<script>alert(1)</script>" * 60_000, picture=b"<html>")
+    change = shop.activity(record_key="42")
+    html = shop.page(f"/activity/{change.id}")
+    assert f'href="/audit/activity/{shop.address(change.id)}/value/description?side=new" download' in html
+    assert len(html) < 60_000
+    response = answer(shop, f"/activity/{change.id}/value/description?side=new")
+    assert_download(response)
+    assert response.text == "<script>alert(1)</script>" * 60_000
+    assert shop.get(f"/activity/{change.id}/value/picture?side=new").status_code == 404
+    assert shop.get(f"/activity/{change.id}/value/secret?side=new").status_code == 404
+    object.__setattr__(shop.application.audit_logger.ui, "permission", lambda action, target: True)
+    response = answer(shop, f"/activity/{change.id}/value/picture?side=new")
+    assert_download(response)
+    assert response.data == b"<html>"
+
+
+def assert_download(response):
+    assert response.content_type == "application/octet-stream"
+    assert response.headers["Content-Disposition"].startswith("attachment")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"

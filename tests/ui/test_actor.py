@@ -7,7 +7,9 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from tests.ui.shop import ANN, BOB, CLEO, links, make_history, text_of
+from tests.ui.everywhere import DOCS
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history, text_of, with_own_shop
+from tests.ui.test_export import objects_of
 
 
 def grid(html):
@@ -36,6 +38,7 @@ def test_the_grid_counts_what_the_filter_finds(shop):
     assert not grid(shop.page("/actor/1?table=nothing"))
 
 
+@with_own_shop
 def test_what_somebody_did_under_other_names_is_one_link_away(shop):
     with shop.acting(ANN, impersonator=shop.models.User(id=CLEO, name="Cleo D’Angelo")) as session:
         session.add(shop.models.Category(id=77, name="As Ann"))
@@ -48,6 +51,7 @@ def test_what_somebody_did_under_other_names_is_one_link_away(shop):
     assert "Impersonated by this user" not in shop.page("/actor/~none")
 
 
+@with_own_shop
 def test_somebody_of_another_class_has_a_name_and_is_nobody_of_the_actor_class(shop):
     carl = shop.models.Category(id=ANN, name="Carl the customer")
     with shop.acting(BOB, actor=carl) as session:
@@ -94,6 +98,7 @@ def test_an_actor_page_counts_by_table_and_kind(shop):
         shop.page(f"/actor/{unknown}", 404)
 
 
+@with_own_shop
 def test_who_did_nothing_has_an_empty_page(shop):
     with shop.acting(BOB) as session:
         session.add(shop.models.User(id=44, name="Dora"))
@@ -126,15 +131,45 @@ def test_an_actor_recorded_by_the_key_alone_has_todays_name(new_shop):
     assert "<bdi>#1</bdi>" in hidden.page("/?table=categories")
 
 
+@with_own_shop
 def test_an_actor_who_is_gone_keeps_a_name(shop):
     with shop.acting(BOB) as session:
         session.delete(session.get(shop.models.User, CLEO))
     assert "<h1>Cleo D’Angelo</h1>" in shop.page("/actor/3").replace("&#39;", "'")
 
 
+@with_own_shop
 def test_who_left_long_ago_has_a_page_with_changes(shop):
     """The page of an actor starts with all time."""
     shop.sql("UPDATE transaction SET issued_at = issued_at - interval '3 years'")
     html = shop.page(f"/actor/{CLEO}")
     assert "Order items" in text_of(html.partition('id="audit-results"')[2])
     assert "No changes match" in shop.page(f"/actor/{CLEO}?period=30d")
+
+
+@with_own_shop
+def test_s24_the_address_is_the_recorded_one_and_the_help_says_on_what_it_depends(shop):
+    shop.change(ANN, "Product", 42, addr="198.51.100.9", stock=3)
+    change = shop.activity(record_key="42")
+    spoofed = {"X-Forwarded-For": "203.0.113.1", "Forwarded": "for=203.0.113.1"}
+    html = shop.page(f"/activity/{change.id}", headers=spoofed)
+    assert "198.51.100.9" in html and "203.0.113.1" not in html
+    assert "behind a proxy it depends on the application" in text_of(shop.page("/help"))
+    assert "ProxyFix" in (DOCS / "ui.md").read_text(encoding="utf-8")
+
+
+@with_own_shop
+def test_s28_both_names_and_the_real_address_are_shown_filtered_and_exported(shop):
+    with shop.acting(ANN, addr="203.0.113.5", impersonator=shop.models.User(id=2, name="Bob Stone")) as session:
+        session.get(shop.models.Product, 42).stock = 1
+    change = shop.activity(record_key="42")
+    for path in ("/?impersonated=1", "/record/products/42", f"/activity/{change.id}",
+                 f"/transaction/{change.transaction_id}", "/transactions?impersonated=1"):  # fmt: skip
+        text = text_of(shop.page(path))
+        assert "Bob Stone" in text and "Ann Price" in text, path
+    assert "Bob Stone as Ann Price" in text_of(shop.page("/"))
+    assert "203.0.113.5" in shop.page(f"/activity/{change.id}")
+    assert shop.ids("/?impersonated=1") == [change.id] and change.id not in shop.ids("/?impersonated=0")
+    line = objects_of(shop.get("/export.jsonl?impersonated=1"))[0]
+    assert "Bob Stone" in str(line) and line["actor"] == "Ann Price" and line["address"] == "203.0.113.5"
+    assert "Bob Stone" in shop.get("/export.csv?impersonated=1").text

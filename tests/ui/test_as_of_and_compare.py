@@ -8,14 +8,14 @@ from decimal import Decimal
 import pytest
 
 from tests.support.server import both_drivers
-from tests.ui.shop import ANN, make_history, text_of
+from tests.ui.shop import ANN, make_history, text_of, with_own_shop
 
 
 @pytest.fixture
-def aged(shop):
+def aged(own_shop):
     """The changes of the log lie an hour apart, the first at midnight of 1 January 2026."""
-    shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-01 00:00+00' + (id - 1) * interval '1 hour'")
-    return shop
+    own_shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-01 00:00+00' + (id - 1) * interval '1 hour'")
+    return own_shop
 
 
 def changes_of(shop, key="42"):
@@ -102,6 +102,7 @@ def test_equal_versions_say_so(shop):
     )
 
 
+@with_own_shop
 def test_values_are_compared_as_values(shop):
     """One instant in two zones, 10.0 and 10.00, JSON in another order."""
     first, price, *_ = changes_of(shop)
@@ -125,6 +126,7 @@ def test_versions_of_nothing_or_of_another_record_are_not_found(shop):
         shop.page(f"/record/products/42/compare?{query}", 404)
 
 
+@with_own_shop
 def test_the_row_as_it_is_now_can_be_compared(shop):
     shop.sql("ALTER TABLE products DISABLE TRIGGER USER; UPDATE products SET stock = 99, price = 12.500 WHERE id = 42")
     assert "The current row differs from the log in: stock. It was changed while auditing was off." in shop.page(
@@ -139,6 +141,7 @@ def test_a_row_that_is_what_the_log_says_has_no_note(shop):
     assert "auditing was off" not in shop.page("/record/products/43")
 
 
+@with_own_shop
 def test_rows_made_or_removed_unseen_are_noted(shop):
     shop.sql("ALTER TABLE products DISABLE TRIGGER USER")
     shop.sql("DELETE FROM products WHERE id = 42; INSERT INTO products (id) VALUES (43)")
@@ -153,6 +156,7 @@ def test_the_live_row_needs_a_permission(new_shop):
     shop.page("/record/products/42/compare?to=now", 404)
 
 
+@with_own_shop
 def test_a_table_that_is_gone_still_has_its_history(shop):
     shop.sql("DROP TABLE products")
     assert "<h1>Blue mug, large</h1>" in shop.page("/record/products/42")

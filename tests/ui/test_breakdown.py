@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.support.server import both_drivers
-from tests.ui.shop import ANN, BOB, links, make_history, text_of
+from tests.ui.shop import ANN, BOB, links, make_history, text_of, with_own_shop
 
 
 def facets(html):
@@ -36,6 +36,7 @@ def test_facets_count_what_matches(shop):
     assert found["Addresses"]["198.51.100.7"] == 1
 
 
+@with_own_shop
 def test_an_actor_has_the_name_that_the_newest_change_says(shop):
     shop.sql("UPDATE users SET name = 'Abe Newname' WHERE id = 2")
     shop.change(BOB, "Product", 42, stock=77)
@@ -78,6 +79,7 @@ def test_a_facet_links_to_more_and_to_fewer(shop):
         ("since=1990-01-01&until=2026-01-01", "year", 37),
     ],
 )
+@with_own_shop
 def test_the_chart_has_every_interval_and_every_change(shop, query, unit, most):
     """Empty intervals are kept, also where clocks are changed; the bars add up to the list."""
     shop.sql(

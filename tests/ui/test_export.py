@@ -8,8 +8,11 @@ import json
 import re
 from decimal import Decimal
 
+import pytest
+
+from flask_audit_logger.ui.pages.export import cell
 from tests.support.server import both_drivers
-from tests.ui.shop import make_history, text_of
+from tests.ui.shop import ANN, make_history, text_of, with_own_shop
 
 
 def rows_of(response):
@@ -128,3 +131,27 @@ def test_the_connection_is_given_back(shop):
     shop.application.app.test_client().get("/audit/export.jsonl", headers={"X-Test-User": "1"}, buffered=False).close()
     shop.get("/export.csv?since=x")
     assert pool.checkedout() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("=1+1", "'=1+1"), ("+1", "'+1"), ("-1+1", "'-1+1"), ("@x", "'@x"), ("\t=1", "'\t=1"),
+     ("\uff1d1", "'\uff1d1"), ("\uff0b1", "'\uff0b1"), ("\uff0d1", "'\uff0d1"), ("\uff201", "'\uff201"), ("-5", "-5"),
+     ("-5.25", "-5.25"), ("\r=1", "'\r=1"), ("\n=1", "'\n=1"), ("a=1", "a=1"), ("", ""), (None, ""), ("-", "'-"),
+     ("-1e5", "'-1e5"), ("-5\n", "'-5\n"), ("-\u0665", "'-\u0665")],
+)  # fmt: skip
+def test_s09_no_cell_is_a_formula(text, written):
+    assert cell(text) == written
+
+
+@with_own_shop
+def test_s09_hostile_values_in_a_file(shop):
+    shop.change(ANN, "Product", 42, name='=HYPERLINK("http://evil","x")\r\n"', stock=-5)
+    shop.sql("UPDATE transaction SET actor_label = '+cmd', context = context || '{\"reason\"\\: \"@x\"}'")
+    for shape in ("field", "activity"):
+        text = shop.get(f"/export.csv?shape={shape}&table=products&key=42").text
+        assert "'+cmd" in text and ",+cmd" not in text and "'@x" in text
+    rows = rows_of(shop.get("/export.csv?shape=field&table=products&key=42"))
+    assert next(r for r in rows if r["column"] == "name")["new"] == '\'=HYPERLINK("http://evil","x")\r\n"'
+    assert next(r for r in rows if r["column"] == "stock")["new"] == "-5"
+    assert all(row["label"].startswith("'=") for row in rows)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.ui.shop import ANN, links, make_history
+from tests.ui.shop import ANN, links, make_history, with_own_shop
 
 
 def pin(html):
@@ -27,6 +27,7 @@ def pin(html):
         "/actor/1?period=this-year&sort=time",
     ],
 )
+@with_own_shop
 def test_pinned_dates_show_the_same(shop, path):
     href = pin(shop.page(path))
     given = parse_qs(urlsplit(href).query)

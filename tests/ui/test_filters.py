@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.support.server import both_drivers
-from tests.ui.shop import ANN, listed, make_history, text_of
+from tests.ui.shop import ANN, listed, make_history, text_of, with_own_shop
 
 #: A filter and what it means, on activity a and transaction t.
 FILTERS = (
@@ -64,17 +64,19 @@ FILTERS = (
 
 
 @pytest.fixture
-def aged(shop):
+def aged(own_shop):
     """A log whose transactions lie days apart, one of them out of order."""
-    with shop.acting(ANN, job="import"):
+    with own_shop.acting(ANN, job="import"):
         pass
-    with shop.acting(None, job="import") as session:
-        session.add(shop.models.Category(id=9, name="From a job"))
-    with shop.acting(ANN, impersonator=shop.models.User(id=3, name="Cleo D’Angelo"), request_id="r-1") as session:
-        session.get(shop.models.Category, 9).name = "By Cleo"
-    shop.sql("UPDATE transaction SET issued_at = timestamptz '2026-01-01 00:00+00' + id * interval '4 days'")
-    shop.sql("UPDATE transaction SET issued_at = timestamptz '2026-01-03 00:00+00' WHERE id = 9")
-    return shop
+    with own_shop.acting(None, job="import") as session:
+        session.add(own_shop.models.Category(id=9, name="From a job"))
+    with own_shop.acting(
+        ANN, impersonator=own_shop.models.User(id=3, name="Cleo D’Angelo"), request_id="r-1"
+    ) as session:
+        session.get(own_shop.models.Category, 9).name = "By Cleo"
+    own_shop.sql("UPDATE transaction SET issued_at = timestamptz '2026-01-01 00:00+00' + id * interval '4 days'")
+    own_shop.sql("UPDATE transaction SET issued_at = timestamptz '2026-01-03 00:00+00' WHERE id = 9")
+    return own_shop
 
 
 def expected(shop, condition):
@@ -110,6 +112,7 @@ def test_a_period_has_its_first_instant_and_not_its_last(aged):
     assert set(shown) == {"1", "3", "6"}
 
 
+@with_own_shop
 def test_a_column_is_searched_for_a_number_and_its_text(shop):
     """Nobody who types 12 knows whether the column holds numbers or texts; quotes say that it is a text."""
     shop.sql("INSERT INTO products (id, name, stock) VALUES (51, '12', 1), (52, 'x', 12)")
@@ -119,6 +122,7 @@ def test_a_column_is_searched_for_a_number_and_its_text(shop):
     assert shop.ids("/?period=all&field=stock&became=%2212%22") == []
 
 
+@with_own_shop
 def test_what_a_column_was_is_asked_of_its_own_changes(shop):
     """A row that had the value while another column changed is no answer; one that lost it by deletion is."""
     shop.sql("INSERT INTO products (id, name, price, stock) VALUES (50, 'Teapot', 31, 1)")
@@ -190,6 +194,7 @@ TYPED = [
     ]  # fmt: skip
 
 
+@with_own_shop
 def test_a_key_can_be_typed(shop):
     for table, stored, typed in TYPED:
         shop.sql(f"UPDATE activity SET table_name = '{table}', record_key = '{stored}' WHERE id = 4")
@@ -334,6 +339,7 @@ def test_a_count_stops_at_its_cap(new_shop):
     assert "100 changes" in html and "More than" not in html
 
 
+@with_own_shop
 def test_an_activity_without_transaction_is_listed(shop):
     """Rule 3: no row is hidden, not even when the transaction's row is gone."""
     newest = shop.ids("/?period=all")[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import flask
 import pytest
 from werkzeug.exceptions import Unauthorized
@@ -9,7 +11,9 @@ from werkzeug.exceptions import Unauthorized
 from flask_audit_logger.ui import AuditUI
 from tests.support import apps
 from tests.support.apps import logged_in_as
-from tests.ui.shop import ANN, CLEO, Shop, declare_shop, make_history, may_read
+from tests.support.server import both_drivers
+from tests.ui.everywhere import answer
+from tests.ui.shop import ANN, CLEO, Shop, declare_shop, make_history, may_read, with_own_shop
 
 OURS = {
     "Cache-Control",
@@ -25,6 +29,7 @@ def headers_of_ours(response):
     return OURS & {name for name, _ in response.headers}
 
 
+@with_own_shop
 def test_a_sign_in_page_of_the_application_is_left_alone(shop):
     """Flask-Login raises 401 for who is not signed in; the application's handler answers."""
     app = shop.application.app
@@ -34,6 +39,7 @@ def test_a_sign_in_page_of_the_application_is_left_alone(shop):
     assert headers_of_ours(response) == set()
 
 
+@with_own_shop
 def test_a_redirect_to_the_sign_in_page_is_left_alone(shop):
     app = shop.application.app
     app.add_url_rule("/login", "login", lambda: "sign in")
@@ -76,7 +82,8 @@ def test_a_page_for_errors_of_the_application_is_left_alone(new_shop):
 
 @pytest.mark.parametrize("path", ["/", "/help", "/export.csv", "/activity/999", "/?verb=no", "/breakdown/facets"])
 def test_our_own_responses_have_them_all(shop, path):
-    assert headers_of_ours(shop.get(path)) == OURS
+    with shop.get(path) as response:
+        assert headers_of_ours(response) == OURS
 
 
 def test_a_refusal_of_ours_has_them_too(shop):
@@ -125,3 +132,80 @@ def make_shop_of_apiflask(create_app):
         shop.db.session.add(shop.models.User(id=ANN, name="Ann"))
         shop.db.session.commit()
     return shop
+
+
+EVERYWHERE = (("/", 200), ("/?since=x", 400), ("/activity/99999", 404), ("/record/products/42", 200),
+              ("/activity/4", 200), ("/transactions", 200), ("/actor/1", 200), ("/export.csv", 200),
+              ("/breakdown/facets", 200), ("/help", 200))  # fmt: skip
+
+
+@with_own_shop
+def test_s15_a_page_has_a_strict_policy(shop):
+    for path, status in EVERYWHERE:
+        response = answer(shop, path)
+        assert response.status_code == status
+        parts = response.headers["Content-Security-Policy"].split(";")
+        assert dict(part.strip().partition(" ")[::2] for part in parts) == {
+            "default-src": "'none'", "style-src": "'self'", "script-src": "'self'", "img-src": "'self'",
+            "connect-src": "'self'", "form-action": "'self'", "base-uri": "'none'", "frame-ancestors": "'none'",
+        }  # fmt: skip
+        assert not re.search(r"<[^>]*\s(style|on\w+)=|<style|<script(?! src=)", response.text), path
+    assert "Content-Security-Policy" in shop.get("/", user=CLEO).headers
+
+
+def test_s15_a_nonce_of_the_application_is_used(new_shop):
+    shop = new_shop(csp_nonce=lambda: "n0nce")
+    assert shop.page("/").count('nonce="n0nce"') == 2
+    assert "'nonce-n0nce'" in shop.get("/").headers["Content-Security-Policy"]
+
+
+def test_s15_the_policy_of_the_application_stays(new_shop):
+    shop = new_shop()
+
+    @shop.application.app.after_request
+    def own_policy(response):
+        response.headers["Content-Security-Policy"] = "default-src 'self'"
+        response.headers["X-Frame-Options"] = "SAMEORIGIN"
+        return response
+
+    headers = shop.get("/").headers
+    assert headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
+    assert headers.getlist("X-Frame-Options") == ["SAMEORIGIN"]
+
+
+@both_drivers
+def test_s16_pages_are_kept_by_no_cache(shop):
+    for path, _ in EVERYWHERE:
+        headers = shop.get(path).headers
+        assert headers["Cache-Control"] == "private, no-store" and "Cookie" in headers["Vary"], path
+    assert shop.get("/", user=CLEO).headers["Cache-Control"] == "private, no-store"
+
+
+def test_s16_static_files_are_cached_for_ever_under_an_address_with_their_hash(shop):
+    html = shop.page("/")
+    for address in re.findall(r'(?:href|src)="(/audit/static/[^"]+)"', html):
+        assert re.search(r"\?v=[0-9a-f]{12}$", address)
+        with shop.get(address) as response:
+            assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    with shop.get("/static/audit.css") as response:
+        assert "immutable" not in response.headers.get("Cache-Control", "")
+
+
+def test_s17_pages_are_not_framed_indexed_sniffed_or_referred_from(shop):
+    for path, _ in EVERYWHERE:
+        headers = shop.get(path).headers
+        assert headers["Referrer-Policy"] == "same-origin", path
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Robots-Tag"] == "noindex, nofollow"
+
+
+@pytest.mark.slow
+def test_s25_other_sites_get_nothing(tenants):
+    for path in ("/export", "/export.csv", "/export.jsonl", "/breakdown/facets", "/breakdown/histogram"):
+        response = answer(tenants, path, headers={"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"})
+        assert response.status_code == 403, path
+        assert "Blue mug" not in response.text
+    for path, _ in EVERYWHERE:
+        headers = tenants.get(path, headers={"Origin": "https://evil.example"}).headers
+        assert not [name for name, _ in headers.items() if name.lower().startswith("access-control-")], path

@@ -6,6 +6,7 @@ import pytest
 from flask import render_template_string
 
 from tests.ui.browsing import CHROMIUM, IN_A_BROWSER, SWITCHES, opened, served, tab
+from tests.ui.shop import with_own_shop
 
 pytestmark = IN_A_BROWSER
 
@@ -37,6 +38,7 @@ def test_text_keeps_its_size(shop, chromium, path):
     assert min(size for _, size in own) >= 11, [text for text in own if text[1] < 11]
 
 
+@with_own_shop
 def test_recent_changes_on_a_page_of_the_application_too(shop, chromium):
     app = shop.application.app
 

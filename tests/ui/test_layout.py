@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import jinja2
+import re
 
-from tests.ui.shop import make_history
+import jinja2
+import pytest
+
+from flask_audit_logger.ui import RevertPolicy
+from tests.ui.everywhere import PACKAGE, addresses
+from tests.ui.shop import ANN, make_history
 
 
 def test_the_layout_can_be_the_applications(new_shop, tmp_path):
@@ -36,3 +41,28 @@ def test_a_layout_of_the_applications_replaces_ours_by_its_name(new_shop, tmp_pa
     response = shop.get("/")
     assert response.text.startswith("<p>Mine</p>")
     assert "Content-Security-Policy" not in response.headers
+
+
+@pytest.mark.slow
+def test_s26_a_page_does_not_depend_on_the_templates_of_the_application(new_shop):
+    """Autoescape off, trim_blocks on, filters and globals broken."""
+    shop = new_shop(revert=RevertPolicy())
+    env = shop.application.app.jinja_env
+    env.autoescape, env.trim_blocks, env.lstrip_blocks = False, True, True
+    env.globals["url_for"] = None
+    env.filters["escape"] = env.filters["e"] = str
+    make_history(shop)
+    shop.change(ANN, "Product", 42, name="<b>bold</b>")
+    change = shop.activity(record_key="42")
+    values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
+    for path in (*addresses(shop, **values), "/?table=<b>bold</b>&since=<b>x</b>", "/nothing<b>"):
+        with shop.get(path) as response:
+            if "text/html" in response.content_type and response.request.path != "/audit/nothing<b>":
+                assert "<b>bold" not in response.text and "<b>x" not in response.text, path
+    assert "&lt;b&gt;bold" in shop.page("/")
+
+
+def test_s26_templates_read_no_request():
+    for template in (PACKAGE / "templates").rglob("*.html"):
+        text = template.read_text(encoding="utf-8")
+        assert not re.search(r"(?<![.\w])(request|session|g|config)[.|\[]|url_for|get_flashed", text), template

@@ -12,7 +12,7 @@ from flask_audit_logger.ui import AuditUI, RevertPolicy
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers
 from tests.ui.previews import Browser, path_of
-from tests.ui.shop import ANN, BOB, Shop, declare_shop, links, listed, make_history, may_read, text_of
+from tests.ui.shop import ANN, BOB, Shop, declare_shop, links, listed, make_history, may_read, text_of, with_own_shop
 
 
 def declare(db):
@@ -196,6 +196,7 @@ def test_a_page_shows_only_so_many_columns(create_app):
 # Times
 
 
+@with_own_shop
 def test_no_bar_is_lost_where_a_day_begins_at_one_o_clock(shop):
     """In Chile clocks go from midnight to one; each following day begins at midnight again."""
     for day in range(20):
@@ -213,6 +214,7 @@ def test_no_bar_is_lost_where_a_day_begins_at_one_o_clock(shop):
         assert sum(numbers) == 20 and max(numbers) == 1, zone
 
 
+@with_own_shop
 def test_a_bar_leads_to_what_it_counts(shop):
     newest = shop.activity(record_key="42").transaction_id
     shop.sql(f"UPDATE transaction SET issued_at = '2026-08-28 15:00+00' WHERE id = {newest}")

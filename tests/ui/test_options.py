@@ -12,6 +12,8 @@ from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query.refs import RecordRef
 from flask_audit_logger.schema.names import TableName
 from flask_audit_logger.ui import Column, Label, Preset
+from tests.ui.everywhere import addresses
+from tests.ui.previews import change_of
 from tests.ui.shop import ANN, make_history, row_of, text_of
 
 EVIL = "<img src=x onerror=alert(1)>\u202e"
@@ -176,3 +178,30 @@ def test_a_hook_that_answers_nonsense_leaves_keys(new_shop, answer):
 def test_a_bad_setting_is_refused_at_the_start(new_shop, key, value):
     with pytest.raises(ConfigurationError, match=f"AUDIT_UI_{key} is"):
         new_shop(config={f"AUDIT_UI_{key}": value})
+
+
+FACTS = (("transaction", "client_addr"), ("transaction", "user_agent"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "hiding",
+    [
+        {"can_see_column": lambda table, column, viewer: (table, column) not in FACTS},
+        {"mask": [".".join(fact) for fact in FACTS]},
+    ],
+    ids=["rule", "mask"],
+)
+def test_s29_addresses_and_user_agents_need_to_be_allowed(new_shop, hiding):
+    shop = make_history(new_shop(**hiding))
+    change = change_of(shop, "price")
+    values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
+    for path in (*addresses(shop, **values), "/?breakdown=1&period=all", "/export.csv?shape=field"):
+        text = shop.get(path).text
+        text = text.replace("192.0.2.7", "").replace("192.0.2.0/24", "")  # what the form gives as an example
+        assert not any(fact in text for fact in ("192.0.2", "2001:db8", "Tests/1")), path
+    html = shop.page("/?addr=192.0.2.1&period=all", 400)
+    assert 'id="audit-results"' not in html
+    for path in ("/transactions?addr=192.0.2.1", "/export.csv?addr=192.0.2.1"):
+        assert shop.get(path).status_code == 400
+    assert "Addresses" not in shop.page("/breakdown/facets?period=all")

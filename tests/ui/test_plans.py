@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.ui import RevertPolicy
-from tests.support.server import both_drivers
-from tests.ui.shop import make_history
+from flask_audit_logger.query import reader
+from flask_audit_logger.ui import AuditUI, RevertPolicy
+from tests.support.apps import make_app
+from tests.ui.everywhere import DOCS, addresses
+from tests.ui.shop import declare_shop, make_history, may_read
 
 #: Then a step by id alone shows: PostgreSQL has no other way than the BRIN index, or the whole of another one.
 ONLY_INDEXES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
@@ -81,7 +83,6 @@ def is_by_id_alone(node):
 
 
 @pytest.mark.slow
-@both_drivers
 def test_no_page_looks_a_change_up_by_its_id_alone(new_shop):
     shop = make_history(new_shop(revert=RevertPolicy()))
     with shop.acting(1) as session:
@@ -112,3 +113,44 @@ def test_such_a_plan_is_seen(shop, condition):
     with shop.application.app.app_context(), explained(shop.db.engine) as plans:
         shop.db.session.execute(sa.text(f"SELECT * FROM activity WHERE {condition}"))
     assert any(is_by_id_alone(node) for node in plans[0][1])
+
+
+@pytest.mark.slow
+def test_s30_a_role_that_can_only_select_is_enough(server, database_url, create_app, driver):
+    """With the statements that the documentation gives."""
+    from tests.ui.shop import Shop, make_shop
+
+    shop = make_history(make_shop(create_app))
+    grants = re.findall(r"(?m)^(GRANT .*|ALTER .*);$", (DOCS / "ui.md").read_text(encoding="utf-8"))
+    assert grants
+    with server.role("LOGIN PASSWORD 'reader'") as role:
+        for statement in grants:
+            shop.sql(statement.replace("audit_reader", f'"{role}"'))
+        # the application of this test keeps its users in the same database
+        shop.sql(f'GRANT SELECT ON users TO "{role}"')
+        url = database_url.set(username=role, password="reader")
+        ui = AuditUI(permission=may_read, revert=RevertPolicy())
+        reading = Shop(make_app(url, declare=declare_shop, create_all=False, ui=ui))
+        try:
+            change = shop.activity(record_key="42")
+            values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
+            for path in (*addresses(reading, **values), "/?breakdown=1"):
+                if "/revert" not in path:  # which reads the row and is for another role
+                    assert reading.get(path).status_code in (200, 404), path
+            assert reading.ids("/?period=all") == shop.ids("/?period=all") != []
+            for statement in ("DELETE FROM activity", "UPDATE activity SET verb = 'insert'", "TRUNCATE transaction"):
+                with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+                    reading.sql(statement)
+        finally:
+            reading.application.dispose()
+            shop.sql(f'DROP OWNED BY "{role}"')
+
+
+def test_s30_the_connection_of_a_page_can_not_write(shop):
+    with shop.application.app.app_context():
+        of_shop = reader.AuditReader(shop.db.engine, shop.application.audit_logger.models)
+        with pytest.raises(sa.exc.InternalError, match="read-only"), of_shop.reading() as log:
+            log.connection.execute(sa.text("DELETE FROM activity"))
+        with shop.db.engine.connect() as connection:
+            assert connection.scalar(sa.text("SHOW transaction_read_only")) == "off"
+            assert connection.scalar(sa.text("SHOW statement_timeout")) == "0"

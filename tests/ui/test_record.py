@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.ui.shop import ANN, links, make_history, text_of
+from tests.ui.shop import ANN, links, make_history, text_of, with_own_shop
 
 
 def line(html):
@@ -16,6 +16,7 @@ def line(html):
     return [tuple(map(float, point.split(","))) for point in found[1].split()] if found else []
 
 
+@with_own_shop
 def test_a_number_has_a_line_and_the_same_in_words(shop):
     shop.change(ANN, "Product", 42, price=Decimal("8.00"))
     html = shop.page("/record/products/42?col=price")
@@ -45,6 +46,7 @@ def test_a_single_value_has_none(shop):
     assert "<polyline" not in shop.page("/record/products/43?col=price")
 
 
+@with_own_shop
 def test_a_line_survives_every_number(shop):
     shop.sql("ALTER TABLE products ALTER price TYPE numeric")
     for price in ("NaN", "Infinity", "NULL", "1e300", "-1e300", "9" * 5000, "0.000000000000000000000000000001"):
@@ -56,6 +58,7 @@ def test_a_line_survives_every_number(shop):
     assert len(html.partition("<figcaption")[2].partition("</figcaption>")[0]) < 500
 
 
+@with_own_shop
 def test_a_deleted_record_has_no_value_any_longer(shop):
     shop.change(ANN, "Product", 42, price=Decimal("8.00"))
     shop.remove(ANN, "Product", 42)
@@ -67,6 +70,7 @@ def test_masked_numbers_have_no_line(new_shop):
     assert "<polyline" not in shop.page("/record/products/42?col=price", 400)
 
 
+@with_own_shop
 def test_the_old_key_leads_to_the_new_one(shop):
     shop.sql("UPDATE products SET id = 4200 WHERE id = 42")
     html = shop.page("/record/products/42")
@@ -123,6 +127,7 @@ KEYS = [
 
 
 @pytest.mark.slow
+@with_own_shop
 def test_every_key_has_a_page(shop):
     for number, key in enumerate(KEYS):
         shop.add(ANN, "Item", order_id=number, code=key, quantity=1)
@@ -133,6 +138,7 @@ def test_every_key_has_a_page(shop):
             assert shop.application.app.jinja_env.globals["audit_record_url"](item) == href
 
 
+@with_own_shop
 def test_a_key_that_changed_leads_to_the_new_one(shop):
     shop.sql("UPDATE categories SET id = 20 WHERE id = 1; ")
     html = shop.page("/record/categories/1")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
 
+from flask_audit_logger.query.put_back import put_back
 from flask_audit_logger.ui import RevertPolicy
+from flask_audit_logger.ui.pages import revert
+from tests.support.apps import logged_in_as
 from tests.support.server import both_drivers
+from tests.ui.everywhere import PACKAGE, addresses, browser_at_the_price
 from tests.ui.previews import Browser, change_of, path_of, product
-from tests.ui.shop import ANN, BOB, CLEO, make_history, may_read, text_of
+from tests.ui.shop import ANN, BOB, CLEO, links, make_history, may_read, text_of
 
 
 @pytest.fixture
@@ -211,3 +216,160 @@ def test_values_of_a_former_record_are_not_put_into_another_one(new_shop):
     assert "another record may have it now" in browser.preview(path_of(change))
     assert browser.send(path_of(change), column=["price"]).status_code == 422
     assert product(shop, "price", 1) == 9
+
+
+@pytest.fixture
+def revertible(new_shop):
+    """Everything that can be switched on is on."""
+    return make_history(new_shop(revert=RevertPolicy()))
+
+
+@pytest.mark.parametrize("token", [None, "", "forged", "20991231235959##0000"])
+def test_s10_a_post_without_our_token_does_nothing(revertible, token):
+    browser, path = browser_at_the_price(revertible)
+    if token is None:
+        del browser.fields["audit_token"]
+    else:
+        browser.fields["audit_token"] = token
+    assert browser.send(path).status_code == 400
+    assert str(product(revertible, "price")) == "12.50"
+
+
+def test_s10_the_token_of_another_session_does_nothing(revertible):
+    mine, path = browser_at_the_price(revertible)
+    other, _ = browser_at_the_price(revertible, BOB)
+    assert other.send(path, audit_token=mine.fields["audit_token"]).status_code == 400
+    assert str(product(revertible, "price")) == "12.50"
+    assert mine.send(path).status_code == 303
+
+
+def test_s10_a_protection_of_the_whole_application_works_too(new_shop):
+    """Flask-WTF's CSRFProtect asks for its own token, and gets it from our form."""
+    from flask_wtf.csrf import CSRFProtect
+
+    shop = new_shop(revert=RevertPolicy())
+    CSRFProtect(shop.application.app)
+    make_history(shop)
+    browser, path = Browser(shop), path_of(change_of(shop, "price"), "before", "price")
+    html = browser.preview(path)
+    assert browser.send(path).status_code == 400 and str(product(shop, "price")) == "12.50"
+    token = re.search(r'name="csrf_token" value="([^"]+)"', html)[1]
+    assert browser.send(path, csrf_token=token, audit_token="").status_code == 400
+    assert browser.send(path, csrf_token=token).status_code == 303 and str(product(shop, "price")) == "10.00"
+
+
+def test_s11_requests_under_another_method_change_nothing(shop):
+    client = shop.application.app.test_client()
+    for path in addresses(shop):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            response = client.open(path, method=method, headers=logged_in_as(ANN))
+            # putting values back is the only thing that can be posted, and this shop has no policy for it
+            may_post = method == "POST" and "/revert" in path
+            assert response.status_code == (404 if may_post else 405), (method, path)
+
+
+@pytest.mark.slow
+def test_s11_reading_writes_nothing(revertible):
+    def everything():
+        tables = ("activity", "transaction", "products", "categories", "order_items", "users")
+        return [revertible.sql(f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {t} t") for t in tables]
+
+    before, client = everything(), revertible.application.app.test_client()
+    change = change_of(revertible, "price")
+    for path in addresses(revertible, activity_id=change.id, transaction_id=change.transaction_id):
+        for method in ("GET", "HEAD", "OPTIONS"):
+            with client.open(path, method=method, headers=logged_in_as(ANN)) as response:
+                assert response.status_code == 200, (method, path)
+    assert everything() == before
+
+
+def test_s12_a_row_that_changed_since_the_preview_is_a_conflict(revertible):
+    browser, path = browser_at_the_price(revertible)
+    revertible.change(BOB, "Product", 42, stock=1)
+    response = browser.send(path)
+    assert response.status_code == 409 and "has changed since" in response.text
+    assert str(product(revertible, "price")) == "12.50" and "stock" in response.text
+    assert browser.client.get(path, headers=browser.headers).status_code == 200
+
+
+@pytest.mark.parametrize("row", ["", "0" * 64, "é\ud800", None])
+def test_s12_a_forged_state_of_the_row_does_nothing(revertible, row):
+    browser, path = browser_at_the_price(revertible)
+    browser.fields.pop("row")
+    sent = {} if row is None else {"row": row.encode("utf-8", "replace")}
+    assert browser.send(path, **sent).status_code == 409
+    assert str(product(revertible, "price")) == "12.50"
+
+
+def test_s12_a_change_between_the_check_and_the_write_is_a_conflict(revertible, monkeypatch):
+    """The row is locked and looked at again in the transaction that writes."""
+    browser, path = browser_at_the_price(revertible)
+
+    def put_back_late(*args, **options):
+        revertible.sql("UPDATE products SET stock = 3 WHERE id = 42")
+        return put_back(*args, **options)
+
+    monkeypatch.setattr(revert, "put_back", put_back_late)
+    assert browser.send(path).status_code == 409
+    assert str(product(revertible, "price")) == "12.50" and product(revertible, "stock") == 3
+
+
+@pytest.mark.parametrize(
+    "columns", [["secret"], ["id"], ["price", "id"], ["nothing"], [], ["name; DROP TABLE products"]]
+)
+def test_s13_columns_that_can_not_be_put_back_are_refused(revertible, columns):
+    """Ticking more than the page offers does nothing at all."""
+    browser, path = browser_at_the_price(revertible)
+    assert browser.send(path, column=columns).status_code == 422
+    assert str(product(revertible, "price")) == "12.50" and product(revertible, "secret") == "other"
+
+
+def test_s13_a_hidden_column_is_refused(blinded):
+    browser, path = Browser(blinded), path_of(blinded.activity(record_key="42"))
+    browser.preview(path)
+    for columns in (["stock"], ["price", "stock"], ["name"]):
+        assert browser.send(path, column=columns).status_code == 422
+    assert product(blinded, "stock") == 987654
+
+
+def test_s13_the_permission_is_the_servers(new_shop):
+    shop = make_history(new_shop(revert=RevertPolicy(), permission=lambda action, target: action != "revert"))
+    path = path_of(change_of(shop, "price"))
+    for method in ("get", "post"):
+        assert getattr(shop.application.app.test_client(), method)(path, headers=logged_in_as(ANN)).status_code == 403
+    assert str(product(shop, "price")) == "12.50"
+
+
+@pytest.mark.slow
+def test_s14_no_parameter_leads_to_another_site(revertible):
+    evil = ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)")
+    change = change_of(revertible, "price")
+    for path in addresses(revertible, activity_id=change.id, transaction_id=change.transaction_id):
+        # what no page reads all at once; what some pages read, and refuse, by itself
+        together = "next url back return redirect target continue r".split()
+        for names, url in (*((together, url) for url in evil), (["to"], evil[0]), (["from"], evil[0])):
+            query = urlencode(dict.fromkeys(names, url))
+            with revertible.get(f"{path}{'&' if '?' in path else '?'}{query}") as response:
+                assert response.status_code not in range(301, 400), (path, query)
+                assert "evil" not in response.headers.get("Refresh", "")
+                if "text/html" in response.content_type:
+                    found = [link for link in links(response.text) if not link.startswith(("/audit", "#"))]
+                    assert found == [], (path, query)
+
+
+def test_s14_the_only_redirect_goes_to_our_own_page(revertible):
+    browser, path = browser_at_the_price(revertible)
+    response = browser.client.post(
+        f"{path}&next=//evil.example",
+        data={**browser.fields, "next": "//evil.example"},
+        headers={**browser.headers, "Host": "evil.example", "Referer": "https://evil.example/"},
+    )
+    # another host has no session cookie, so not even that works
+    assert response.status_code == 400
+    response = browser.send(f"{path}&next=//evil.example", next="//evil.example")
+    assert response.status_code == 303 and re.fullmatch(
+        r"/audit/activity/\d+\.\d+\?done=1", response.headers["Location"]
+    )
+    for module in (PACKAGE / "ui").rglob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        assert not re.search(r"request\.(referrer|host_url|url_root)|args(\.get\(|\[)\"(next|back|url)\"", text), module

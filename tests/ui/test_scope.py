@@ -13,11 +13,14 @@ import pytest
 import sqlalchemy as sa
 from flask_login import UserMixin
 
+from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.ui import Label, RevertPolicy
 from tests.support.models import AUDITED, Models
 from tests.support.server import both_drivers
-from tests.ui.previews import Browser, path_of
-from tests.ui.shop import ANN, BOB, CLEO, make_shop, text_of, undated
+from tests.ui.everywhere import addresses, answer, statements
+from tests.ui.previews import Browser, path_of, product
+from tests.ui.shop import ANN, BOB, CLEO, listed, make_history, make_shop, text_of, undated
+from tests.ui.test_export import objects_of
 
 #: Ann reads the log of tenant 1, Bob that of tenant 2, Cleo everything.
 TENANTS = {str(ANN): "1", str(BOB): "2"}
@@ -369,3 +372,151 @@ def test_columns_that_the_log_does_not_have_prove_nothing(create_app):
     assert "20 10" in text_of(browser.preview(path))
     assert browser.send(path).status_code == 303
     assert row(shop) == (1, "Tunnel", 10)
+
+
+HIDDEN = ("Xylophone", "777.77", "Cleo", "198.51.100.77")
+
+
+@pytest.mark.slow
+def test_s03_what_belongs_to_another_looks_like_nothing(tenants):
+    """Each address of Bob's, as Bob and as Ann; hidden and missing are one answer."""
+    change = tenants.activity(record_key="77")
+    other = {"activity_id": change.id, "transaction_id": change.transaction_id, "key": "77", "actor": str(CLEO)}
+    nowhere = {"activity_id": 999999, "transaction_id": 999999, "key": "4711", "actor": "4711"}
+    answers = zip(addresses(tenants, **other), addresses(tenants, **nowhere), strict=True)
+    seen = 0
+    for hidden, missing in answers:
+        as_bob, as_ann = answer(tenants, hidden, user=BOB), answer(tenants, hidden)
+        of_nothing = answer(tenants, missing)
+        assert as_bob.status_code == 200, (hidden, as_bob.status_code)
+        seen += "Xylophone" in as_bob.text
+        assert not any(word in as_ann.text for word in HIDDEN), hidden
+        assert as_ann.status_code == of_nothing.status_code, hidden
+        if hidden != missing:
+            assert as_ann.status_code == 404 and as_ann.text == of_nothing.text, hidden
+            assert set(as_ann.headers) == set(of_nothing.headers)
+    assert seen >= 8
+
+
+@pytest.mark.slow
+def test_s03_no_filter_or_version_leads_to_it(tenants):
+    change, own = tenants.activity(record_key="77"), tenants.activity(record_key="42")
+    for query in (
+        "table=products&key=77", f"tx={change.transaction_id}", f"actor={CLEO}", "addr=198.51.100.77",
+        "field=name&became=Xylophone", "field=price&became=777.77",
+    ):  # fmt: skip
+        for path in ("/", "/export.csv", "/export.jsonl", "/breakdown/facets", "/breakdown/histogram"):
+            html = tenants.page(f"{path}?period=all&{query}")
+            told = [word for word in HIDDEN if word in html and word not in query]
+            assert not told, (path, query, told)
+        assert tenants.ids(f"/?period=all&{query}") == [], query
+    for path in (f"compare?from={change.id}", f"compare?to={change.id}", f"revert?to={change.id}&side=before"):
+        tenants.page(f"/record/products/42/{path}", 404)
+    for path in (f"/activity/{own.id}", "/record/products/42", "/record/products/42/at?time=2100-01-01", "/actor/1"):
+        html = tenants.page(path)
+        assert "Xylophone" not in html and f'.{change.id}"' not in html, path
+    browser = Browser(tenants)
+    response = browser.client.post(
+        tenants.addressed(f"/audit/record/products/77/revert?to={change.id}"), headers=browser.headers
+    )
+    assert response.status_code == 404 and product(tenants, "stock", 77) == 8
+
+
+def test_s03_hidden_and_missing_take_the_same_statements(tenants):
+    """So the time of an answer says nothing either."""
+    change = tenants.activity(record_key="77")
+    for hidden, missing in (
+        (f"/activity/{change.id}", "/activity/999999"),
+        (f"/transaction/{change.transaction_id}", "/transaction/999999"),
+        ("/record/products/77", "/record/products/4711"),
+        (f"/actor/{CLEO}", "/actor/4711"),
+    ):
+        assert statements(tenants, hidden) == statements(tenants, missing), hidden
+
+
+def test_s04_every_number_is_of_what_is_visible(tenants):
+    visible = tenants.ids("/?period=all")
+    assert len(visible) == 3 and "3 changes" in tenants.page("/?period=all")
+    everything = len(tenants.application.activities())
+    assert len(tenants.ids("/?period=all", user=BOB)) == everything - 3
+    html = tenants.page("/breakdown/facets?period=all")
+    assert {int(n) for n in re.findall(r"<small>(\d+)</small>", html)} <= {1, 2, 3} and "Categories" not in html
+    bars = re.findall(r'aria-label="[^"]*: (\d+) changes?"', tenants.page("/breakdown/histogram?period=all"))
+    assert sum(map(int, bars)) == 3
+    both = tenants.activity(record_key="43")
+    html = text_of(tenants.page(f"/transaction/{both.transaction_id}"))
+    assert "2 rows changed by" in html and "3 rows" not in html
+    assert "Products 2 2 rows" in text_of(tenants.page("/transactions?period=all").partition("<tbody")[2])
+    actor = text_of(tenants.page(f"/actor/{ANN}?period=all"))
+    assert "Products 1 2" in actor.partition("By table")[2] or "Products 2 1" in actor.partition("By table")[2]
+    assert objects_of(tenants.get("/export.jsonl?period=all"))[-1]["_meta"]["rows"] == 3
+    assert "3 changes" in text_of(tenants.page("/export?period=all"))
+    deletion = tenants.activity(record_key="78")
+    tenants.page(f"/transaction/{deletion.transaction_id}", 404)
+
+
+def test_s04_the_chart_does_not_tell_when_others_were_active(tenants):
+    """A time at which only others did something looks like one at which nobody did, and the first bar is one's own."""
+    hidden = tenants.activity(record_key="77").transaction_id
+    tenants.sql(f"UPDATE transaction SET issued_at = '2026-03-03 12:34:56+00' WHERE id <= {hidden}")
+    busy, quiet = (f"since=2026-03-03T12:34:{n}&until=2026-03-03T12:34:{n + 1}" for n in (56, 57))
+
+    def said(path):
+        # all but the time that is asked for
+        return re.sub(r"12(:|%3A)34(:|%3A)5\d", "", text_of(undated(tenants.page(path))))
+
+    for path in ("/breakdown/histogram", "/breakdown/facets", "/", "/transactions", "/export"):
+        answers = [said(f"{path}?{query}") for query in (busy, quiet)]
+        assert answers[0] == answers[1], path
+    assert "<svg" in tenants.page(f"/breakdown/histogram?{busy}", user=BOB)
+    chart = tenants.page("/breakdown/histogram?period=all")
+    assert "2026-03" not in chart and "Mar 2026" not in chart and "Changes by minute" in chart
+    assert "Mar 2026" in tenants.page("/breakdown/histogram?period=all", user=BOB)
+
+
+def test_s05_a_hidden_value_is_on_no_page(blinded):
+    change = blinded.activity(record_key="42")
+    secrets = ("987654", "Blue mug", "Red mug", "s3cret", "192.0.2.1")
+    values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "stock"}
+    more = ("/record/products/42?col=price", "/?breakdown=1&period=all", "/export.csv?shape=field&period=all",
+            "/record/products/42/compare?from=first&to=now&all=1", "/record/products/43")  # fmt: skip
+    for path in (*addresses(blinded, **values), *more):
+        html = blinded.get(path).text
+        assert not any(secret in html for secret in secrets), path
+    assert blinded.get(f"/activity/{change.id}/value/stock?side=new").status_code == 404
+    assert "987654" in blinded.page(f"/activity/{change.id}", user=BOB)
+    unchanged = blinded.page(f"/activity/{change.id}").partition("unchanged")[2].partition("</details>")[0]
+    assert "tags" in unchanged and "stock" not in unchanged and ">name" not in unchanged
+
+
+def test_s05_a_hidden_column_can_not_be_searched(blinded):
+    """Right guess, wrong guess and no such column are one answer."""
+    for name in ("stock", "name", "secret", "nothing"):
+        for query in (f"col={name}", f"field={name}&was=4", f"field={name}&became=987654"):
+            for path in ("/", "/export", "/export.csv", "/export.jsonl"):
+                html = blinded.page(f"{path}?table=products&{query}", 400)
+                assert f"There is no searchable column &#39;{name}&#39;." in html, (path, query)
+            assert blinded.get(f"/breakdown/facets?table=products&{query}").status_code == 404
+        assert listed(answer(blinded, f"/record/products/42?col={name}").text) == []
+    assert blinded.ids("/?table=products&field=stock&became=987654", user=BOB)
+    with_others = blinded.page("/?col=name&period=all")  # other tables have a column of that name
+    assert listed(with_others) and "Products" not in text_of(with_others.partition("<tbody")[2])
+
+
+def test_s05_what_was_logged_before_the_table_masked_the_column_is_hidden(new_shop):
+    shop = make_history(new_shop(revert=RevertPolicy()))
+    for side in ("old_data", "changed_data"):
+        logged = f"{side} || jsonb_build_object('secret', 's3cret')"
+        shop.sql(f"UPDATE activity SET {side} = {logged} WHERE table_name = 'products' AND {side} <> '{{}}'")
+    change = shop.activity(record_key="42", verb="update")
+    values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "secret"}
+    more = ("/export.csv?shape=field&period=all", "/record/products/42/compare?from=first&to=now&all=1")
+    for path in (*addresses(shop, **values), *more):
+        assert "s3cret" not in answer(shop, path).text, path
+    assert shop.get(f"/activity/{change.id}/value/secret?side=new").status_code == 404
+
+
+def test_s05_a_key_can_not_be_masked(new_shop):
+    """Records are found and linked by it, so it would be shown all the same."""
+    with pytest.raises(ConfigurationError, match=r"names 'order_items\.code', but 'code' is part of the key"):
+        new_shop(mask=["products.name", "order_items.code"])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import validates
 
-from flask_audit_logger.ui import AuditUI, RevertPolicy
+from flask_audit_logger.ui import AuditUI, Label, Preset, RevertPolicy
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers
+from tests.ui.everywhere import PACKAGE, addresses, answer
 from tests.ui.previews import Browser, path_of
-from tests.ui.shop import ANN, BOB, Shop, declare_shop, links, may_read, text_of
+from tests.ui.shop import ANN, BOB, Shop, declare_shop, links, make_history, may_read, text_of, with_own_shop
 
 DRIFT = "while auditing was off"
 
@@ -345,3 +348,150 @@ def test_each_time_values_are_put_back_the_application_is_told(create_app):
         assert browser.send(path).status_code == 303
         by(shop, BOB, "UPDATE texts SET v = 'b'")
     assert [event.status for event in events if event.action == "revert"] == [200, 303, 303]
+
+
+PAYLOADS = (
+    "\"><img src=x onerror=alert(1)>' autofocus onfocus='alert(1)",
+    "{{7*7}}",
+    "</script><script>alert(1)</script><!--<i>%s %(x)s",
+    "javascript:alert(1)",
+)
+
+
+#: What the payloads would add to a page if they were not text.
+PLANTED = ("img", "x", "i", "u", "t", "c", "d", "f")
+
+
+class Elements(HTMLParser):
+    """Elements and attributes as a browser would find them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        bad = [name for name, _ in attrs if name.startswith("on") or name in ("style", "autofocus")]
+        if tag in PLANTED or bad or (tag == "script" and "src" not in dict(attrs)):
+            self.found.append((tag, attrs))
+
+    def handle_comment(self, data):
+        self.found.append(("comment", data))
+
+
+def hooks():
+    """Hooks that give the worst names."""
+    return {
+        "actor_labels": lambda ids: {i: Label('<x>"x"</x>', url="javascript:alert(1)") for i in ids},
+        "record_labels": lambda refs: {ref: Label("<i>&amp;</i>", url="//evil.example/") for ref in refs},
+        "presets": [Preset("<u>", {"table": "<u>"})],
+        "table_label": lambda table: f"<t>{table}",
+        "column_label": lambda table, column: f"<c>{column}",
+        "describe": lambda activity: "<d>",
+        "formatters": {("products", "stock"): lambda value: f"<f>{value}"},
+    }
+
+
+@pytest.mark.parametrize("hooked", [True, False], ids=["hooks", "no hooks"])
+@pytest.mark.slow
+def test_s06_whatever_is_stored_is_text(new_shop, hooked):
+    """Values, keys, JSON, names of actors, tables and columns, path, user agent and reason."""
+    shop = make_history(new_shop(revert=RevertPolicy(), **(hooks() if hooked else {})))
+    for payload in PAYLOADS:
+        with shop.acting(ANN, path="/x", reason=payload, extra=payload, request_id=payload) as session:
+            session.get(shop.models.Product, 42).name = payload
+            session.get(shop.models.Product, 42).attributes = {payload: payload, "l": [{"id": payload}]}
+            session.get(shop.models.Product, 42).tags = [payload]
+            session.get(shop.models.Product, 42).stock = 100 + len(payload)
+            session.add(shop.models.Item(order_id=9, code=payload, quantity=1))
+        text = payload.replace("'", "''").replace(":", r"\:")
+        change = shop.activity(record_key="42")
+        shop.sql(
+            f"UPDATE transaction SET actor_label = '{text}', "
+            f"context = context || jsonb_build_object('path', '{text}', 'method', '{text}', 'user_agent', '{text}', "
+            f"'impersonator', jsonb_build_object('id', 2, 'label', '{text}')) WHERE id = {change.transaction_id};"
+            f"UPDATE activity SET changed_data = changed_data || jsonb_build_object('{text}', '{text}') "
+            f"WHERE id = {change.id}"
+        )
+        shop.sql(f"UPDATE activity SET table_name = '{text}', record_key = '{text}' WHERE table_name = 'order_items'")
+        values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
+        named = quote(payload, safe="")
+        more = (f"/?table={named}&actor={named}", f"/?period=all&table={named}&req={named}", "/?breakdown=1",
+                f"/transactions?path={named}", f"/record/products/42?col={named}",
+                "/record/products/42/compare?all=1")  # fmt: skip
+        for path in (*addresses(shop, **values), *more):
+            response = answer(shop, path)
+            if response.content_type != "text/html; charset=utf-8":
+                continue
+            html = response.text
+            assert Elements(html).found == [], path
+            assert not [link for link in links(html) if not link.startswith(("/audit", "#", "?"))], path
+            assert "49" not in re.findall(r"<bdi>(\d+)</bdi>", html), path
+
+
+def test_s06_no_template_and_no_code_marks_text_as_safe():
+    for template in (PACKAGE / "templates").rglob("*.html"):
+        text = template.read_text(encoding="utf-8")
+        assert not re.search(r"\|\s*safe\b|autoescape\s+false", text), template
+        # an attribute without quotes could be left by a blank
+        assert not re.search(r"=\{\{|\sstyle=|\son\w+=", text.replace('="{{', "")), template
+    for module in PACKAGE.rglob("*.py"):
+        assert not re.search(r"Markup\(f[\"']|Markup\([^)]*%|autoescape=False", module.read_text(encoding="utf-8"))
+    script = (PACKAGE / "static" / "audit.js").read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
+
+
+LIARS = [0x202E, 0x2066, 0x200B, 0x200F, 0xFEFF, 0x2028, 0xAD, *range(1, 9), 0x0B, 0x1B, 0x1F, 0x7F, 0x85]
+
+
+@pytest.mark.slow
+@with_own_shop
+def test_s07_control_and_bidi_characters_are_badges(shop):
+    text = "".join(f"x{chr(code)}" for code in LIARS)
+    with shop.acting(ANN, reason=text) as session:
+        session.get(shop.models.Product, 42).name = text
+        session.get(shop.models.Product, 42).attributes = {text: [text]}
+    change = shop.activity(record_key="42")
+    values = {"activity_id": change.id, "transaction_id": change.transaction_id, "column": "description"}
+    for path in addresses(shop, **values):
+        response = answer(shop, path)
+        if response.content_type == "text/html; charset=utf-8":
+            raw = [f"U+{code:04X}" for code in LIARS if chr(code) in response.text]
+            assert raw == [], path
+    html = shop.page(f"/activity/{change.id}")
+    for code in LIARS:
+        assert f'<span class="audit-control">U+{code:04X}</span>' in html
+    assert "<bdi>" in html
+
+
+URLS = {
+    "/products/42": True, "https://shop.example/p/1": True, "HTTP://shop.example": True, "/": True,
+    "javascript:alert(1)": False, "JaVaScRiPt:alert(1)": False, " javascript:alert(1)": False,
+    "java\nscript:alert(1)": False, "data:text/html,x": False, "vbscript:x": False, "//evil.example": False,
+    "/\\evil.example": False, "\\\\evil.example": False, "/\t/evil.example": False, "https:///evil": False,
+    "http:evil.example": False, "products/42": False, "": False, "blob:x": False, "/a b": False,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_s08_only_paths_and_web_addresses_are_linked(new_shop):
+    given = {}
+    shop = make_history(
+        new_shop(
+            record_labels=lambda refs: {ref: Label("Thing", url=given["url"]) for ref in refs},
+            actor_labels=lambda ids: {actor: Label("Somebody", url=given["url"]) for actor in ids},
+        )
+    )
+    for given["url"], good in URLS.items():
+        for path in ("/record/products/42", "/actor/1", "/", "/activity/5", "/transaction/5"):
+            found = [link for link in links(shop.page(path)) if not link.startswith(("/audit", "#"))]
+            assert set(found) <= ({given["url"]} if good else set()), (given["url"], path)
+        assert (given["url"] in links(shop.page("/record/products/42"))) is good, given["url"]
+
+
+@with_own_shop
+def test_s08_values_are_never_links(shop):
+    shop.change(ANN, "Product", 42, name="https://evil.example/", description="see https://evil.example/ and\n" * 9)
+    change = shop.activity(record_key="42")
+    for path in ("/", f"/activity/{change.id}", "/record/products/42", f"/transaction/{change.transaction_id}"):
+        assert not [link for link in links(shop.page(path)) if "evil" in link], path

@@ -11,7 +11,7 @@ import pytest
 
 from flask_audit_logger.ui import Viewer
 from flask_audit_logger.ui.times import Clock, period_limits
-from tests.ui.shop import ANN, BOB, make_history, text_of
+from tests.ui.shop import ANN, BOB, make_history, text_of, with_own_shop
 from tests.ui.test_filter_pin import pin
 
 BERLIN = {"AUDIT_UI_TIMEZONE": "Europe/Berlin"}
@@ -63,6 +63,7 @@ def test_an_address_of_a_state_means_one_instant_to_everybody(new_shop, monkeypa
     assert "There is no time zone" in shop.page("/record/products/42/at?time=2026-01-01T08:00&tz=Mars", 400)
 
 
+@with_own_shop
 def test_the_state_of_a_day_is_that_of_its_last_moment(shop):
     shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-02 00:00+00' + id * interval '1 microsecond'")
     html = shop.page("/record/products/42/at?time=2026-01-01")
@@ -152,6 +153,7 @@ def test_quarters_start_as_configured(new_shop, quarter):
     assert shop.ids("/?period=this-quarter") == shop.ids("/?period=all") and shop.ids("/?period=last-quarter") == []
 
 
+@with_own_shop
 def test_the_form_and_the_help_say_whose_time_a_period_is(shop):
     """A long transaction makes changes long after its own time, and they are found by that."""
     change = shop.activity(record_key="42")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.server import both_drivers
-from tests.ui.shop import ANN, CLEO, make_history, text_of
+from tests.ui.shop import ANN, CLEO, make_history, text_of, with_own_shop
 
 FILTERS = (
     ("", "true"),
@@ -32,6 +32,7 @@ FILTERS = (
 )  # fmt: skip
 
 
+@with_own_shop
 def test_marks_are_shown_and_no_context_passes_for_one(shop):
     marked = """
         INSERT INTO transaction (native_transaction_id, issued_at, context, marks) VALUES
@@ -47,11 +48,11 @@ def test_marks_are_shown_and_no_context_passes_for_one(shop):
 
 
 @pytest.fixture
-def busy(shop):
-    with shop.acting(ANN, path="/import/1", request_id="r-1") as session:
-        session.add_all([shop.models.Product(id=n, name=f"Product {n}") for n in range(100, 130)])
-        session.add(shop.models.Category(id=9, name="New"))
-    return shop
+def busy(own_shop):
+    with own_shop.acting(ANN, path="/import/1", request_id="r-1") as session:
+        session.add_all([own_shop.models.Product(id=n, name=f"Product {n}") for n in range(100, 130)])
+        session.add(own_shop.models.Category(id=9, name="New"))
+    return own_shop
 
 
 def listed(html):
@@ -85,6 +86,7 @@ def test_what_was_done_to_many_rows_alike(busy):
     assert "The same change" not in single
 
 
+@with_own_shop
 def test_many_kinds_of_changes_are_not_all_told_but_all_counted(shop):
     change = shop.activity(verb="update")
     columns = "schema, table_name, relid, issued_at, native_transaction_id, verb, old_data, record_key, transaction_id"
@@ -184,6 +186,7 @@ def test_the_help_page_says_what_is_recorded(shop):
     assert "Products values of secret not recorded" in text and "Categories every column" in text
 
 
+@with_own_shop
 def test_a_transaction_sums_up_what_it_did(shop):
     shop.sql(
         "WITH p AS (INSERT INTO products (id, price) SELECT i, i FROM generate_series(1000, 1119) i RETURNING id) "

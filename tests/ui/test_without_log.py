@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import jinja2
 
-from flask_audit_logger.ui import AuditUI, Viewer
-from tests.ui.shop import Shop, declare_shop, make_history, make_shop
+from flask_audit_logger.ui import AuditUI, RevertPolicy, Viewer
+from tests.ui.everywhere import answer, browser_at_the_price
+from tests.ui.shop import Shop, declare_shop, make_history, make_shop, with_own_shop
 
 
 def test_a_database_that_is_down(new_shop, server, caplog):
@@ -34,6 +37,7 @@ def test_a_log_that_is_not_there_yet(new_shop):
     assert "flask db upgrade" in shop.page("/", 503)
 
 
+@with_own_shop
 def test_a_log_with_the_tables_of_an_older_version(shop):
     shop.sql("ALTER TABLE activity DROP COLUMN record_key CASCADE")
     for path in ("/", "/record/products/42", "/record/products/42/at", "/activity/4"):
@@ -56,3 +60,23 @@ def test_a_log_that_may_not_be_read(server, database_url, create_app):
         shop.application.app.debug = True
         assert "GRANT SELECT ON activity, transaction TO" in shop.page("/", 503, user=None)
         shop.application.dispose()
+
+
+def test_s27_errors_say_nothing_about_statements_or_values(new_shop, caplog):
+    shop = make_history(new_shop(revert=RevertPolicy()))
+    app = shop.application.app
+    app.testing = False
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    shop.sql("ALTER TABLE products ADD CONSTRAINT not_that_cheap CHECK (price > 11)")
+    browser, path = browser_at_the_price(shop)
+    refused = browser.send(path)
+    assert refused.status_code == 422 and "not_that_cheap" in refused.text
+    assert not re.search(r"SELECT|UPDATE|psycopg|Traceback|s3cret|Failing row", refused.text)
+    shop.sql("ALTER TABLE activity RENAME COLUMN changed_data TO gone")
+    for page in ("/?period=all&table=products", "/record/products/42", "/activity/4"):
+        response = answer(shop, page)
+        assert response.status_code == 503
+        assert not re.search(r"SELECT|psycopg|Traceback|Blue mug|changed_data", response.text), page
+    shop.sql("ALTER TABLE activity RENAME COLUMN gone TO changed_data")
+    assert "s3cret" not in caplog.text and "Blue mug" not in caplog.text
+    assert shop.get("/").status_code == 200
