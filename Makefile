@@ -9,7 +9,7 @@
 #                      again, ten minutes of torture; docs/decisions/torture.md has the last result
 #   make mutants       small wrong changes of the package, each of which a test must notice
 #   make lint          ruff and mypy only
-#   make bench         compare the cost of auditing with no audit, with the floor and with release 2.0.0
+#   make bench         compare the cost of auditing with no audit, with the floor and with other packages
 #   make bench-pages   time the pages on a log of two million changes
 #   make screenshots   pictures of the example's pages into screenshots/; also those of the documentation, if
 #                      IMAGES=docs/images is given

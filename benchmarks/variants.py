@@ -1,4 +1,4 @@
-"""The four databases that are compared: each has the same table ``item`` and another way of logging it."""
+"""The databases that are compared: each has the same table ``item`` and another way of logging it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
@@ -19,8 +18,7 @@ from flask_audit_logger.capture.actors import Actor
 from flask_audit_logger.capture.stamp import make_stamp
 
 HERE = Path(__file__).parent
-RELEASE = "2.0.0"
-RELEASE_VENV = HERE.parent / f".venv-bench-{RELEASE}"
+PEERS = HERE / "peers"
 
 #: Ten columns of the kinds that a web application has.
 ITEM_TABLE = """
@@ -48,20 +46,63 @@ FLOOR = [
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A package that records changes.
+
+    :param script: the file of ``peers/`` that sets it up.
+    :param wanted: what its environment ``.venv-bench-<name>`` has beside Flask-SQLAlchemy; nothing: the environment of
+        this process.
+    """
+
+    script: str
+    wanted: tuple[str, ...] = ()
+
+    def python(self, name: str) -> str:
+        """The interpreter of its environment, which is made if it is missing."""
+        if not self.wanted:
+            return sys.executable
+        folder = HERE.parent / f".venv-bench-{name.replace(' ', '-')}"
+        python = folder / "bin" / "python"
+        if not (folder / ".ready").exists():
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            wanted = ["Flask-SQLAlchemy", "psycopg2-binary", *self.wanted]
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
+            (folder / ".ready").touch()
+        return str(python)
+
+    def command(self, name: str, mode: str, url: sa.URL) -> list[str]:
+        return [self.python(name), str(PEERS / self.script), mode, url.render_as_string(hide_password=False)]
+
+
+@dataclass(frozen=True)
 class Variant:
     """One way of logging.
 
-    :param install: makes the log for the table ``item``, which is there, in the database of a URL.
-    :param attribution: says who is writing, as the package does it in an application; once per transaction.
-    :param prefix: what the package sends in one query with the first statement of a transaction, to say the same.
+    :param install: makes the log, and the table ``item`` if it is not there, in the database of a URL.
+    :param said: the statements that the package sends before the first write of a transaction, to say who writes.
+    :param prefix: what it sends in one query with that write instead.
     :param log: the tables that logging fills, the one with a row per change first.
+    :param peer: how an application with it is run.
     """
 
     name: str
-    install: Callable[[sa.URL], None]
-    attribution: Callable[[Any], None] | None = None
+    install: Callable[[sa.URL], None] | None = None
+    said: tuple[str, ...] = ()
     prefix: str = ""
-    log: tuple[str, ...] = field(default=())
+    log: tuple[str, ...] = ()
+    peer: Peer | None = None
+
+    def installed(self, url: sa.URL) -> Variant:
+        """Make its tables; what a package says is known when it has made them."""
+        if self.install is not None:
+            run(url, [ITEM_TABLE])
+            self.install(url)
+            return self
+        assert self.peer is not None
+        command = self.peer.command(self.name, "install", url)
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        told = json.loads(printed)
+        return replace(self, said=tuple(told["said"]), log=tuple(told["log"]))
 
 
 def install_nothing(url: sa.URL) -> None:
@@ -90,35 +131,12 @@ def install_ours(url: sa.URL) -> None:
         db.engine.dispose()
 
 
-def install_release(url: sa.URL) -> None:
-    """The published release, with the SQL that it would put into a migration."""
-    python = RELEASE_VENV / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(RELEASE_VENV)], check=True)
-        # Its migrations fail on Alembic 1.18; its SQL is the same on every version.
-        wanted = [f"flask-audit-logger=={RELEASE}", "alembic<1.18"]
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
-    printed = subprocess.run([str(python), str(HERE / "release_ddl.py")], check=True, capture_output=True, text=True)
-    run(url, json.loads(printed.stdout))
-
-
 def run(url: sa.URL, statements: list[str]) -> None:
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement.replace("%", "%%"))
     engine.dispose()
-
-
-def say_release(connection: Any) -> None:
-    """What the release sends before a flush."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO transaction (native_transaction_id, issued_at, client_addr, actor_id)"
-            " VALUES (txid_current(), now() AT TIME ZONE 'UTC', %s, %s)"
-            " ON CONFLICT ON CONSTRAINT transaction_unique_native_tx_id DO NOTHING",
-            ("192.0.2.1", 1),
-        )
 
 
 STAMP = make_stamp(
@@ -134,16 +152,10 @@ SAYING = f"SELECT set_config('flask_audit_logger.context', '{STAMP.context.repla
 VARIANTS = (
     Variant("no audit", install_nothing),
     Variant("floor", install_floor, log=("log",)),
-    Variant(
-        "ours",
-        install_ours,
-        prefix=SAYING,
-        log=("activity", "transaction"),
-    ),
-    Variant(
-        f"release {RELEASE}",
-        install_release,
-        attribution=say_release,
-        log=("activity", "transaction"),
-    ),
+    Variant("ours", install_ours, prefix=SAYING, log=("activity", "transaction"), peer=Peer("ours.py")),
+    # Its migrations fail on Alembic 1.18; its SQL is the same on every version.
+    Variant("2.0.0", peer=Peer("release_2.py", ("flask-audit-logger==2.0.0", "alembic<1.18"))),
+    Variant("postgresql-audit", peer=Peer("per_postgresql_audit.py", ("postgresql-audit",))),
+    Variant("flask-postgresql-audit", peer=Peer("per_flask_postgresql_audit.py", ("flask-postgresql-audit",))),
+    Variant("continuum", peer=Peer("continuum.py", ("SQLAlchemy-Continuum",))),
 )
