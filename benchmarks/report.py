@@ -50,7 +50,7 @@ class Results:
 
     def markdown(self) -> str:
         parts = [
-            f"{self.date}, {self.machine}; {self.rounds} rounds, load of the machine {min(self.load)} to {max(self.load)}.",
+            f"{self.date}, {self.machine}; {self.rounds} rounds, load {min(self.load)} to {max(self.load)}.",
             "Processor time of the server, times the floor: minimum by minimum, in brackets the median of the ratios of"
             " each round.\n\n" + self._times(),
         ]
@@ -125,7 +125,7 @@ class Results:
 
     def plot(self) -> str:
         """Bars of the ratios to the floor, from zero; one that doesn't fit is cut and says how long it is."""
-        works = [work for work in self._works() if len(self.figures[work][OURS]["seconds"]) > 1]
+        works = [work for work in self._works() if len(self.figures[work][OURS]["seconds"]) == self.rounds]
         left, width, bar, gap, head = 300, 560, 11, 16, 44
         longest = 8.0
         lines, y = [], head
