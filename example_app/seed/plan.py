@@ -101,7 +101,7 @@ class Plan(Deeds):
             article = self.dice.choice(popular * 4 + texts.ARTICLES)
             factor = Decimal(self.dice.choice(["0.90", "0.95", "1.03", "1.05", "1.10"]))
             who = self.dice.choice([self.admin, self.admin, self.admin_at_home])
-            reason = self.dice.choice(texts.PRICE_REASONS)
+            reason = self.dice.choice(texts.RAISE_REASONS if factor > 1 else texts.CUT_REASONS)
             self.at(3 + number * 1.6, self.hour(), self.change_price(article, factor, who, reason))
         for number, (sku, description) in enumerate(texts.BETTER_DESCRIPTIONS.items()):
             self.at(10 + number * 6.5, self.hour(), self.edit(sku, self.support, description=description))

@@ -138,7 +138,8 @@ ORDER_NOTES = (
     "Call first.",
 )
 CANCEL_REASONS = ("Customer changed their mind", "Payment did not arrive", "Ordered twice by mistake")
-PRICE_REASONS = ("", "", "Supplier raised the price", "Spring sale", "Sale is over", "Matched a competitor", "Rounded")
+RAISE_REASONS = ("", "", "Supplier raised the price", "Sale is over", "Sale is over", "Better paper", "Dearer freight")
+CUT_REASONS = ("", "", "Supplier cut the price", "Spring sale", "Spring sale", "Matched a competitor", "Slow seller")
 REVIEW_NOTES = ("", "Invoice and delivery note agree.", "Discount is within the limit.")
 QUESTIONS = ("Price of one item is below cost.", "Delivery note is missing.", "Quantity was changed after payment.")
 CUSTOMER_NOTES = (

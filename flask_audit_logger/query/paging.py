@@ -47,6 +47,9 @@ class Cursor:
 #: Before everything: the page after it is the oldest one.
 ORIGIN = Cursor(0, 0)
 
+#: After everything: the page before it is the newest one.
+END = Cursor(2**63 - 1, 2**63 - 1)
+
 
 @dataclass(frozen=True)
 class Paging:
@@ -140,5 +143,5 @@ def slice_of(rows: Sequence[T], paging: Paging) -> Slice[T]:
     if paging.reads_down == paging.oldest_first:
         kept.reverse()
     if paging.reads_down:
-        return Slice(tuple(kept), has_newer=paging.before is not None, has_older=more)
+        return Slice(tuple(kept), has_newer=paging.before not in (None, END), has_older=more)
     return Slice(tuple(kept), has_newer=more, has_older=paging.after not in (None, ORIGIN))

@@ -13,7 +13,7 @@ from wtforms import ValidationError
 from ..diff.show import visible
 from ..i18n import KIND_NAMES, VERB_NAMES, gettext, lazy_gettext
 from ..query.criteria import ColumnValue, Criteria, scalars
-from ..query.paging import ORIGIN, Cursor, Paging, Slice
+from ..query.paging import END, ORIGIN, Cursor, Paging, Slice
 from ..query.refs import TableName, stored_key
 from ..query.tables import TableInfo
 from .forms import MAX_LENGTH, FilterForm, actor_of, network
@@ -273,13 +273,16 @@ def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any)
         return str(link(changed(args, **position)))
 
     if not page.rows:
-        return Pager(newest=at() if paging.before or paging.after else None)
+        start = at() if paging.before or paging.after else None
+        return Pager(oldest=start, is_upwards=True) if paging.oldest_first else Pager(newest=start)
     newest, oldest = (page.rows[-1], page.rows[0]) if paging.oldest_first else (page.rows[0], page.rows[-1])
+    first, last = (str(END), None) if paging.oldest_first else (None, str(ORIGIN))
     return Pager(
-        newest=at(sort=None) if page.has_newer else None,
+        newest=at(before=first) if page.has_newer else None,
         newer=at(after=str(cursor(newest))) if page.has_newer else None,
         older=at(before=str(cursor(oldest))) if page.has_older else None,
-        oldest=at(after=str(ORIGIN)) if page.has_older else None,
+        oldest=at(after=last) if page.has_older else None,
+        is_upwards=paging.oldest_first,
     )
 
 
@@ -306,11 +309,16 @@ _CHIP_NAMES = {
 }
 
 
-def chips(visit: Visit, parsed: ParsedSearch, link: Any, actor_names: dict[str, str]) -> list[Chip]:
-    """The active filters, each with the address of the list without it."""
+def chips(
+    visit: Visit, parsed: ParsedSearch, link: Any, actor_names: dict[str, str], but: Collection[str] = ()
+) -> list[Chip]:
+    """The active filters, each with the address of the list without it.
+
+    :param but: names of filters that are left out.
+    """
     found = []
     for name in parsed.form.NARROWING:
-        for value in parsed.args.getlist(name):
+        for value in parsed.args.getlist(name) if name not in but else ():
             # a blank filters nothing, except by a value that is one
             is_filter = value if name in ("was", "became") else value.strip()
             if (
@@ -320,7 +328,7 @@ def chips(visit: Visit, parsed: ParsedSearch, link: Any, actor_names: dict[str, 
             ):
                 text = _chip_value(visit, parsed, name, value, actor_names)
                 found.append(Chip(_CHIP_NAMES[name], visible(text), link(without(parsed.args, name, value))))
-    if parsed.assumed_period and parsed.assumed_period != "all":
+    if parsed.assumed_period and parsed.assumed_period != "all" and "period" not in but:
         found.append(Chip("", PERIODS[parsed.assumed_period], link(changed(parsed.args, period="all"))))
     return found
 

@@ -35,6 +35,8 @@ class Pager:
     newer: str | None = None
     older: str | None = None
     oldest: str | None = None
+    #: Whether the page begins with the oldest row.
+    is_upwards: bool = False
 
     @property
     def is_needed(self) -> bool:

@@ -15,6 +15,7 @@ from ..diff import Shown, ValueKind
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value
 from ..exceptions import ConfigurationError
+from ..i18n import gettext
 from ..query.criteria import actor_value
 from ..query.reader import AuditReader, checked_scope, everything
 from ..query.records import NAMING_COLUMNS
@@ -251,7 +252,9 @@ class Visit:
         """How a column is called: its own name, unless the application has a better one."""
         hook, name = self.ui.column_label, self.catalog.text(table)
         given = asked("column_label", lambda: hook(name, column), None) if hook is not None else None
-        return visible(str(given or column))
+        label, info = visible(str(given or column)), self.catalog.get(table)
+        is_gone = info is not None and column not in info.columns
+        return gettext("%(column)s (not in the application today)", column=label) if is_gone else label
 
     def naming_columns(self, table: TableName) -> Sequence[str]:
         """The columns that name a record of a table, if the viewer may see them."""

@@ -151,3 +151,55 @@ def assert_download(response):
     assert response.content_type == "application/octet-stream"
     assert response.headers["Content-Disposition"].startswith("attachment")
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_heading_names_every_filter(shop):
+    """What is printed, exported or left in a tab says what it is a list of."""
+    filters = {
+        "key=42&table=products": "to Products #42",
+        "verb=insert&verb=update": "What: Created; What: Updated",
+        "kind=user": "Made by: ",
+        "addr=192.0.2.0/24": ": 192.0.2.0/24",
+        "table=products&field=price&was=10": "Column value: price; Was: 10",
+        "impersonated=1": "on behalf of someone",
+        "req=abc": ": abc",
+    }
+    for query, said in filters.items():
+        html = shop.page(f"/?period=all&{query}")
+        heading, title = (re.search(f"<{tag}>(.*?)</{tag}>", html)[1] for tag in ("h1", "title"))
+        assert said in heading and said in title, (query, heading)
+        assert said in shop.page(f"/export?period=all&{query}"), query
+    assert "Minimum rows: 3" in shop.page("/transactions?period=all&min_rows=3")
+
+
+def test_bounds_have_their_offsets(new_shop):
+    shop = make_history(new_shop(config={"AUDIT_UI_TIMEZONE": "Europe/Berlin"}))
+    html = shop.page("/?since=2026-03-28T12:00&until=2026-03-30T12:00")
+    assert "from 2026-03-28 12:00:00 +01:00 until 2026-03-30 12:00:00 +02:00" in html
+
+
+@with_own_shop
+def test_a_list_that_begins_with_the_oldest_pages_in_its_own_direction(shop):
+    """Next is newer there, and the order stays from the first page to the last and back."""
+    shop.sql("INSERT INTO categories SELECT n, 'c' FROM generate_series(100, 160) AS n")
+    oldest, seen, path = sorted(shop.ids("/?period=all&limit=200")), [], "/?period=all&limit=25&sort=time"
+    while path:
+        html = shop.page(path)
+        seen += shop.ids(path)
+        nav = html.partition('class="audit-pager"')[2].partition("</nav>")[0]
+        assert re.findall(r">(Oldest|Older|Newer|Newest)<", nav) == ["Oldest", "Older", "Newer", "Newest"]
+        found = re.search(r'href="([^"]*)" rel="next">Newer<', nav)
+        path = found and found[1].replace("&amp;", "&").removeprefix("/audit")
+    assert seen == oldest
+    newest = re.search(r'href="([^"]*)">Newest<', shop.page("/?period=all&limit=25&sort=time"))
+    assert shop.ids(newest[1].replace("&amp;", "&").removeprefix("/audit")) == oldest[-25:]
+
+
+@with_own_shop
+def test_a_column_that_the_application_has_no_longer_says_so(shop):
+    shop.sql("ALTER TABLE products ADD COLUMN colour text DEFAULT 'red'")
+    shop.sql("UPDATE products SET colour = 'blue' WHERE id = 42")
+    change = shop.activity(record_key="42")
+    for path in (f"/activity/{change.transaction_id}.{change.id}", "/?table=products", "/record/products/42"):
+        html = shop.page(path)
+        assert "colour (not in the application today)" in html and "price (not" not in html, path

@@ -299,14 +299,13 @@ def test_any_search_visits_each_row_of_plain_sql_once_while_rows_come_in(crowded
 
 def walk(shop, start, direction, every=None):
     """Follow the pager; gives the rows in the order they were visited and the address of the last page."""
-    relation = {"older": "next", "newer": "prev"}[direction]
     path, found = start, []
     for page in range(20):
         html = shop.page(path)
         found += listed(html)
         if every:
             every(1000 + page)
-        link = next((part for part in html.split("<a ") if f'rel="{relation}"' in part.partition(">")[0]), None)
+        link = next((part for part in html.split("<a ") if f">{direction.title()}</a>" in part), None)
         if link is None:
             return found, path
         path = link.partition('href="')[2].partition('"')[0].replace("&amp;", "&").partition("#")[0]

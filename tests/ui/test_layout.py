@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import jinja2
 import pytest
@@ -66,3 +67,22 @@ def test_s26_templates_read_no_request():
     for template in (PACKAGE / "templates").rglob("*.html"):
         text = template.read_text(encoding="utf-8")
         assert not re.search(r"(?<![.\w])(request|session|g|config)[.|\[]|url_for|get_flashed", text), template
+
+
+def test_the_layout_of_the_documentation(new_shop, tmp_path):
+    """The six lines put the pages into a base of the application."""
+    documentation = Path(__file__).parents[2] / "docs" / "ui.md"
+    example = documentation.read_text().partition("```html\n")[2].partition("```")[0]
+    assert "audit_content" in example
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "layout.html").write_text(example)
+    (tmp_path / "base.html").write_text(
+        "<title>{% block title %}{% endblock %}</title>{% block head %}{% endblock %}<b>Mine</b>"
+        "{% block content %}{% endblock %}"
+    )
+    shop = make_history(new_shop())
+    app = shop.application.app
+    app.jinja_env.loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(tmp_path), app.jinja_env.loader])
+    html = shop.page("/")
+    assert html.startswith("<title>") and "<b>Mine</b>" in html and "Blue mug" in html
+    assert "audit.css" in html and "audit.js" in html

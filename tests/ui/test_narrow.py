@@ -68,3 +68,22 @@ def test_values_have_the_names_of_their_columns(shop):
     assert 'data-label="Will become"' in preview and 'data-label="Before"' not in preview
     compared = shop.page("/record/products/42/compare")
     assert 'data-label="From"' in compared and 'data-label="To"' in compared and 'data-label="After"' not in compared
+
+
+#: How much wider a field would have to be to show its whole date and time.
+LACKING = """() => [...document.querySelectorAll('input[type="datetime-local"]')].map(field => {
+  const has = field.offsetWidth;
+  field.style.width = "auto";
+  return field.offsetWidth - has;
+})"""
+
+
+@pytest.mark.browser
+@IN_A_BROWSER[1]
+@pytest.mark.parametrize("width", [1280, 1024, 320])
+def test_dates_and_times_are_not_cut_off(shop, chromium, width):
+    with served(shop.application.app) as address:
+        page, _ = tab(chromium, viewport={"width": width, "height": 900}, bypass_csp=True)
+        opened(page, address + "/audit/?since=2026-01-02T03:04&until=2026-12-28T22:58")
+        lacking = page.evaluate(LACKING)
+        assert len(lacking) == 2 and max(lacking) <= 0, lacking

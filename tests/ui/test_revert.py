@@ -58,8 +58,12 @@ def test_every_kind_of_value_comes_back(shop):
 
 
 def test_a_deleted_record_is_restored(shop):
+    """Its own page leads there, too, for those who may."""
     deletion = shop.activity(table_name="products", verb="delete")
     browser, path = Browser(shop), path_of(deletion)
+    button = re.search(r'class="audit-button" href="([^"]*)">Restore …', shop.page("/record/products/43"))
+    assert button[1].replace("&amp;", "&").removeprefix("/audit") == path.removeprefix("/audit")
+    assert "Restore …" not in shop.page("/record/products/42")
     assert "<h1>Restore Red mug</h1>" in browser.preview(path)
     assert browser.send(path).status_code == 303
     assert (product(shop, "name", 43), product(shop, "price", 43)) == ("Red mug", Decimal("9.00"))

@@ -160,13 +160,17 @@ def sentence(visit: Visit, parsed: ParsedSearch, count: Count | None, actor_name
         return gettext("There is a problem")
     verbs = parsed.form.verb.data or []
     noun = VERB_NOUNS[verbs[0]] if len(verbs) == 1 else CHANGES
-    return in_words(visit, parsed, amount(count, noun), actor_names)
+    said = ("verb",) if len(verbs) == 1 else ()
+    return in_words(visit, parsed, amount(count, noun), actor_names, said)
 
 
-def in_words(visit: Visit, parsed: ParsedSearch, changes: str, actor_names: dict[str, str]) -> str:
-    """A search in words.
+def in_words(
+    visit: Visit, parsed: ParsedSearch, changes: str, actor_names: dict[str, str], said: Collection[str] = ()
+) -> str:
+    """A search in words, with each of its filters.
 
     :param changes: what was found.
+    :param said: filters that are named there.
     """
     form = parsed.form
     tables = joined([visit.table_label(visit.catalog.named(name)) for name in form.table.data or []], "or")
@@ -180,7 +184,9 @@ def in_words(visit: Visit, parsed: ParsedSearch, changes: str, actor_names: dict
         columns=columns,
         actors=joined(actors, "or"),
     )
-    return _with_time(visit, parsed, text)
+    said = {*said, "table", "col", "actor", "period", "since", "until", *(["key"] if tables else [])}
+    others = [f"{chip.name}: {chip.value}" for chip in chips(visit, parsed, lambda args: "", actor_names, said)]
+    return "; ".join([_with_time(visit, parsed, text), *others])
 
 
 def _with_time(visit: Visit, parsed: ParsedSearch, search: str) -> str:
@@ -189,8 +195,8 @@ def _with_time(visit: Visit, parsed: ParsedSearch, search: str) -> str:
             return search
         return gettext("%(search)s, %(period)s", search=search, period=PERIOD_WORDS[parsed.period])
     since, until = parsed.criteria.since, parsed.criteria.until
-    begin = visit.clock.moment(since).text if since is not None else ""
-    end = visit.clock.moment(until).text if until is not None else ""
+    begin = visit.clock.moment(since).zoned if since is not None else ""
+    end = visit.clock.moment(until).zoned if until is not None else ""
     if begin and end:
         return gettext("%(search)s, from %(since)s until %(until)s", search=search, since=begin, until=end)
     if begin:

@@ -42,6 +42,7 @@ class RecordPage(ListPage):
     table: TableShown
     status: str
     status_kind: str
+    restore_href: str | None
     key_parts: tuple[tuple[str, str], ...]
     current: tuple[CurrentValue, ...]
     never_changed: tuple[CurrentValue, ...]
@@ -121,6 +122,7 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
         status=_status(presenter, last),
         status_kind="deleted" if found.state.is_deleted else "exists",
         key_parts=_key_parts(visit, record),
+        restore_href=_restore_href(visit, record, found),
         current=tuple(current),
         never_changed=tuple(never),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
@@ -193,13 +195,25 @@ def _key_parts(visit: Visit, record: RecordRef) -> tuple[tuple[str, str], ...]:
     return tuple((name, visible(part)) for name, part in zip(names, parts, strict=True))
 
 
+def _can_revert(visit: Visit, record: RecordRef, found: History) -> bool:
+    is_renamed = renamed_to(found.state.version, visit.catalog.key(record.table)) is not None
+    return found.newest.is_seen and not is_renamed and visit.can_revert(record)
+
+
+def _restore_href(visit: Visit, record: RecordRef, found: History) -> str | None:
+    """The page that brings a deleted record back as it was."""
+    last = found.state.version
+    if last.verb != "delete" or not _can_revert(visit, record, found):
+        return None
+    return visit.links.revert(record, last.cursor, "before")
+
+
 def _values(
     presenter: Presenter, record: RecordRef, found: History, link: Any
 ) -> tuple[list[CurrentValue], list[CurrentValue], int]:
     """The present values: those changed since the record was made, the others, and how many are not shown."""
     visit, table, state = presenter.visit, record.table, found.state
-    is_renamed = renamed_to(state.version, visit.catalog.key(table)) is not None
-    can_revert = found.newest.is_seen and not is_renamed and visit.can_revert(record)
+    can_revert = _can_revert(visit, record, found)
 
     def shown(column: str) -> CurrentValue:
         setter = state.setter(column)
