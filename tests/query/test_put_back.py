@@ -40,7 +40,7 @@ def row_of(shop, table="products", key=42):
 def proposal(shop, table=PRODUCTS, record=PRODUCT, scope=None, hidden=()):
     """What is shown to whoever may put the oldest state back; and a function that does it."""
     info = info_of(shop, table)
-    mappers = shop.db.Model.registry
+    mappers = shop.db.Model.registry.mappers
     with reading(shop) as log:
         (state,) = record_states(log, record, OLDEST, key=info.key)
         key = key_of(info, record, state.row)
