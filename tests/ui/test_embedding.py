@@ -52,7 +52,8 @@ def test_scope_and_masks_hold(new_shop):
 
     shop = make_history(new_shop(scope=scope, mask=["products.stock"]))
     html = embedded(shop, template="{{ audit_recent_changes('products', 42, 25) }}")
-    assert "Created" not in html and "17" not in text_of(html).replace(":17", "") and "changed, value hidden" in html
+    text = re.sub(r"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d", "", text_of(html))
+    assert "Created" not in html and "17" not in text and "changed, value hidden" in html
     assert activity is None
 
 

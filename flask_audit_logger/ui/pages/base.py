@@ -185,8 +185,10 @@ def in_words(
         actors=joined(actors, "or"),
     )
     said = {*said, "table", "col", "actor", "period", "since", "until", *(["key"] if tables else [])}
-    others = [f"{chip.name}: {chip.value}" for chip in chips(visit, parsed, lambda args: "", actor_names, said)]
-    return "; ".join([_with_time(visit, parsed, text), *others])
+    words = _with_time(visit, parsed, text)
+    for chip in chips(visit, parsed, lambda args: "", actor_names, said):
+        words = gettext("%(search)s; %(filter)s: %(value)s", search=words, filter=chip.name, value=chip.value)
+    return words
 
 
 def _with_time(visit: Visit, parsed: ParsedSearch, search: str) -> str:
