@@ -107,10 +107,11 @@ _TABLE = text(
     """
 )
 
-#: What each extension can't do; https://docs.citusdata.com and https://docs.timescale.com say the same.
+#: What each extension can't do: citusdata/citus#906 and #3858; timescale/timescaledb#1084 and #7574.
 _LIMITS = {
-    "citus": "distributed tables refuse triggers like those of the log; local and reference tables can be audited",
-    "timescaledb": "compressed chunks and DROP of chunks are changes that no trigger sees",
+    "citus": "distributed and reference tables refuse triggers like those of the log; others can be audited",
+    "timescaledb": "hypertables refuse triggers like those of the log, in newer releases for deletes in compressed ones; "
+    "a chunk that is dropped leaves no entry",
 }
 
 

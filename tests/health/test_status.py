@@ -509,7 +509,10 @@ def test_extensions_with_limits_are_noted(blog, execute):
     )
     code, output = status(blog)
     assert code == 0
-    assert "note  log in schema public\n        the extension citus is installed: distributed tables refuse" in output
+    assert (
+        "note  log in schema public\n        the extension citus is installed: distributed and reference tables refuse"
+        in output
+    )
 
 
 def test_status_as_json(blog, execute):
