@@ -110,8 +110,8 @@ _TABLE = text(
 #: What each extension can't do: citusdata/citus#906 and #3858; timescale/timescaledb#1084 and #7574.
 _LIMITS = {
     "citus": "distributed and reference tables refuse triggers like those of the log; others can be audited",
-    "timescaledb": "hypertables refuse triggers like those of the log, in newer releases for deletes in compressed ones; "
-    "a chunk that is dropped leaves no entry",
+    "timescaledb": "hypertables refuse triggers like those of the log (newer releases only for deletes in compressed "
+    "ones); a chunk that is dropped leaves no entry",
 }
 
 
