@@ -10,7 +10,8 @@ DECLARE
     name text := @schema@.audit_logger_function_name(relation, verb);
 BEGIN
     -- One value is always logged as one text, whatever the settings of the session. PostgreSQL guesses the rows of a
-    -- transition table, and a nested loop between two of them is quadratic. The plans depend on no value, so the first five
+    -- transition table: a nested loop between two of them is quadratic, and to merge them sorts both, where one hash table
+    -- of the new rows is enough. The plans depend on no value, so the first five
     -- of a connection need not be made one by one.
     EXECUTE format(
         $sql$
@@ -21,7 +22,10 @@ BEGIN
         $sql$,
         @schema_name@,
         name,
-        CASE WHEN verb <> 'insert' THEN ' SET enable_nestloop = off' END,
+        CASE
+            WHEN verb = 'update' THEN ' SET enable_nestloop = off SET enable_mergejoin = off'
+            WHEN verb = 'delete' AND options ? 'require' THEN ' SET enable_nestloop = off'
+        END,
         @schema@.audit_logger_source(@schema@.audit_logger_shape(relation), options, verb)
     );
     EXECUTE format(

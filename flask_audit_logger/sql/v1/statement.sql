@@ -58,27 +58,24 @@ BEGIN
             concat_ws(
                 ' AND ',
                 conditions,
-                CASE
-                    -- One comparison for all columns. It is of their images: 1.0 and 1.00 are equal, but not the same.
-                    WHEN count(*) FILTER (WHERE c.is_cause) = jsonb_array_length(shape -> 'columns') THEN 'o.* *<> n.*'
-                    ELSE format(
-                        '(%s)',
-                        coalesce(
-                            string_agg(
-                                format(
-                                    CASE
-                                        WHEN (c.described ->> 'comparable')::boolean
-                                            THEN 'o.%1$I IS DISTINCT FROM n.%1$I'
-                                        ELSE 'ROW(o.%1$I)::record *<> ROW(n.%1$I)::record'
-                                    END,
-                                    c.name
-                                ),
-                                ' OR '
-                            ) FILTER (WHERE c.is_cause),
-                            'false'
-                        )
+                -- Images are compared: 1.0 and 1.00 are equal, but not the same. Not "o.* *<> n.*": a pair of rows that is
+                -- sorted or hashed would hold both rows twice.
+                format(
+                    '(%s)',
+                    coalesce(
+                        nullif(concat_ws(
+                            ' OR ',
+                            string_agg(format('o.%1$I IS DISTINCT FROM n.%1$I', c.name), ' OR ')
+                                FILTER (WHERE c.is_cause AND (c.described ->> 'comparable')::boolean),
+                            'ROW(' || string_agg(format('o.%I', c.name), ', ')
+                                FILTER (WHERE c.is_cause AND NOT (c.described ->> 'comparable')::boolean)
+                            || ')::record *<> ROW(' || string_agg(format('n.%I', c.name), ', ')
+                                FILTER (WHERE c.is_cause AND NOT (c.described ->> 'comparable')::boolean)
+                            || ')::record'
+                        ), ''),
+                        'false'
                     )
-                END
+                )
             )
         INTO unchanged, conditions
         FROM @schema@.audit_logger_stored_columns(shape, options) AS c;
