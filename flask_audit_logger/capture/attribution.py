@@ -173,9 +173,11 @@ class Attribution:
 
     # Asking before a session writes
 
-    def _has_asked(self, frame: Frame) -> bool:
-        """Whether a session has nothing to ask: what is stamped now is what was stamped before."""
-        return not self.has_callbacks and bool(self._known().kept(frame, None).stamps)
+    def has_asked(self) -> bool:
+        """Whether a session has nothing to ask: it is asked already, or what is stamped now was stamped before."""
+        if self.has_callbacks:
+            return self._is_asked_already()
+        return bool(self._known().kept(current_frame(self.owner), None).stamps) or self._is_asked_already()
 
     def _ask_and_keep(self, frame: Frame, session: Session) -> Answers:
         """Ask, and keep the answers of those who are not asked anew each time."""
@@ -187,10 +189,7 @@ class Attribution:
 
     def ask_before_flush(self, session: Session, flush_context: Any) -> None:
         """Ask who acts before a flush; what the callbacks answer holds until it ends."""
-        frame = current_frame(self.owner)
-        if self._is_asked_already() or self._has_asked(frame):
-            return
-        answers = self._ask_and_keep(frame, session)
+        answers = self._ask_and_keep(current_frame(self.owner), session)
         if self.has_callbacks:
             _scope.set(_Scope(answers, weakref.ref(flush_context)))
 
@@ -215,9 +214,7 @@ class Attribution:
 
     def ask(self, session: Session) -> None:
         """Have the current user loaded before a statement of a session."""
-        frame = current_frame(self.owner)
-        if not (self._is_asked_already() or self._has_asked(frame)):
-            self._ask_and_keep(frame, session)
+        self._ask_and_keep(current_frame(self.owner), session)
 
     @staticmethod
     def _is_asked_already() -> bool:

@@ -249,7 +249,7 @@ class SessionListener:
         question = current_question()
         if question is not None:
             question.refuse()
-        if self._is_needed() and has_work(session):
+        if not self._attribution.has_asked() and self._is_needed() and has_work(session):
             self._attribution.ask_before_flush(session, flush_context)
 
     def _end_flush(self, session: Session, *args: Any) -> None:
@@ -264,7 +264,7 @@ class SessionListener:
                 # a copy, as connection() takes the bind out of it
                 question.protect(state.session.connection(bind_arguments=dict(state.bind_arguments)))
             return None
-        if not (_is_write(state) and self._is_needed()):
+        if not _is_write(state) or self._attribution.has_asked() or not self._is_needed():
             return None
         if not self._attribution.has_callbacks:
             self._attribution.ask(state.session)
