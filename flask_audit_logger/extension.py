@@ -23,7 +23,7 @@ from .cli import audit_cli
 from .databases import Database, database_of, default_engine, live_engines, sync_engine
 from .exceptions import ConfigurationError, NotInitializedError
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
-from .registry import Registry
+from .registry import Registry, Wanted
 from .schema.declared import patterns
 from .schema.dialects import is_supported, reason
 from .schema.table_options import audited_tables
@@ -78,6 +78,8 @@ class AuditLogger:
     :param except_tables: with ``tables="all"``, the names of tables that are not audited, with or without their schema.
         A name that no table has is an error where the tables are made or compared (``create_all()``,
         ``flask db migrate``, ``flask audit status``), as models may be imported later than this.
+    :param partition: ``"month"`` keeps the log in a partition for each month, which ``flask audit maintain`` begins, so
+        that what is due can be dropped without stopping writers. Needs a migration; ``None`` are two plain tables.
     :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -100,11 +102,11 @@ class AuditLogger:
         session: sessionmaker[Any] | scoped_session[Any] | None = None,
         tables: Literal["marked", "all"] = "marked",
         except_tables: Iterable[str] = (),
+        partition: Literal["month"] | None = None,
     ) -> None:
         self._database: Database | None = None
         self._registry: Registry | None = None
         self._metadata = metadata
-        self._actor_cls = actor_cls
         # The applications, or an engine of its own, and whether there is one that can have a log.
         self._places: WeakKeyDictionary[Flask | Engine, bool] = WeakKeyDictionary()
         self._attaching = threading.RLock()
@@ -122,9 +124,16 @@ class AuditLogger:
             get_client_addr,
             redact_request,
         )
-        self._exclude = patterns("exclude", exclude)
-        self._mask = patterns("mask", mask)
-        self._excepted = _excepted(tables, patterns("except_tables", except_tables))
+        if partition not in (None, "month"):
+            raise ConfigurationError(f"partition is {partition!r}; give 'month', or nothing for plain tables.")
+        self._wanted = Wanted(
+            schema=schema,
+            actor_cls=actor_cls,
+            exclude=patterns("exclude", exclude),
+            mask=patterns("mask", mask),
+            excepted=_excepted(tables, patterns("except_tables", except_tables)),
+            partition=partition,
+        )
         #: Schema of the log as it was given.
         self.schema = schema
         #: The browser pages, if there are any.
@@ -357,22 +366,15 @@ class AuditLogger:
         return self._registry
 
     def _bind(self, database: Database) -> None:
-        options: Any = {
-            "schema": self.schema,
-            "actor_cls": self._actor_cls,
-            "exclude": self._exclude,
-            "mask": self._mask,
-            "excepted": self._excepted,
-        }
         default = database.metadatas[None]
         older: AuditLogger | None = default.info.get(_LOGGER_KEY)
         if older is not None and older._registry is not None:
             if older.database.given is database.given:
                 older.detach()  # else it goes on with its own engines
             self._registry = older._registry  # one for all: pages of the older one show the log of the newer one
-            self._registry.configure(database, **options)
+            self._registry.configure(database, self._wanted)
         else:
-            self._registry = Registry(database, **options)
+            self._registry = Registry(database, self._wanted)
         default.info[_LOGGER_KEY] = self  # lives as long as the tables
         self._database = database
         # context() and disable() count for every logger that this database object had

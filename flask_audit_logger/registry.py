@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,47 +21,44 @@ from .schema.table_options import audit_all, audited_tables, check_excepted
 DEFAULT_ACTOR_CLASS = "User"
 
 
-class Registry:
-    """Makes the tables of the logs and follows what the application imports after it.
+@dataclass(frozen=True)
+class Wanted:
+    """What an application says of its logs.
 
-    :param database: the application's way to its databases; what counts here are the tables and mapped classes.
     :param schema: schema of the logs, if one was given.
     :param actor_cls: the model of the actors, its name or path, if one was given.
     :param exclude: patterns of columns that are never stored.
     :param mask: patterns of columns whose values are never stored.
     :param excepted: the tables that are not audited; ``None`` if only those are that are marked.
+    :param partition: ``"month"`` if the tables of the logs are partitioned.
+    """
+
+    schema: str | None
+    actor_cls: str | type[Any] | None
+    exclude: tuple[str, ...]
+    mask: tuple[str, ...]
+    excepted: frozenset[str] | None
+    partition: str | None
+
+
+class Registry:
+    """Makes the tables of the logs and follows what the application imports after it.
+
+    :param database: the application's way to its databases; what counts here are the tables and mapped classes.
     :raises ConfigurationError: if the application has a table of the log's name.
     :raises ActorClassError: if several models have the name of the actor model.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        schema: str | None,
-        actor_cls: str | type[Any] | None,
-        exclude: tuple[str, ...],
-        mask: tuple[str, ...],
-        excepted: frozenset[str] | None,
-    ) -> None:
+    def __init__(self, database: Database, wanted: Wanted) -> None:
         self._database = database
+        self._wanted = wanted
         self._models: dict[MetaData, AuditModels] = {}
         self._bound_actor: type[Any] | None = None
         self._bound: set[MetaData] = set()
         self._completing = threading.RLock()
-        self._set(schema, actor_cls, exclude, mask, excepted)
         self.complete()
 
-    def configure(
-        self,
-        database: Database,
-        *,
-        schema: str | None,
-        actor_cls: str | type[Any] | None,
-        exclude: tuple[str, ...],
-        mask: tuple[str, ...],
-        excepted: frozenset[str] | None,
-    ) -> None:
+    def configure(self, database: Database, wanted: Wanted) -> None:
         """Take over what a newer logger says. Tables and classes are kept if they would be the same.
 
         :raises ConfigurationError: if the application has a table of the log's name.
@@ -68,9 +66,9 @@ class Registry:
         """
         with self._completing:
             self._database = database
-            if (schema, actor_cls) != (self._schema, self._actor_cls):
+            if (wanted.schema, wanted.actor_cls) != (self._wanted.schema, self._wanted.actor_cls):
                 self._forget_models()
-            self._set(schema, actor_cls, exclude, mask, excepted)
+            self._wanted = wanted
             for metadata, models in self._models.items():
                 self._declare(metadata, models)
             self.complete()
@@ -95,7 +93,7 @@ class Registry:
         """
         with self._completing:
             for metadata in list(self._database.metadatas.values()):
-                audit_all(metadata, self._excepted)
+                audit_all(metadata, self._wanted.excepted)
                 if is_declared(metadata):
                     continue
                 is_default = metadata is asked_for is self._default
@@ -107,7 +105,7 @@ class Registry:
 
     def find_actor(self) -> type[Any] | None:
         """The model of the actors, if there is one; the logs then refer to it."""
-        wanted = self._actor_cls or DEFAULT_ACTOR_CLASS
+        wanted = self._wanted.actor_cls or DEFAULT_ACTOR_CLASS
         wanted_cls = class_called(self._database.mappers(), wanted) if isinstance(wanted, str) else wanted
         actor = self._bound_actor = self._bound_actor or wanted_cls
         if actor is not None:
@@ -130,20 +128,6 @@ class Registry:
             unwatch(metadata)
             audit_all(metadata, None)
 
-    def _set(
-        self,
-        schema: str | None,
-        actor_cls: str | type[Any] | None,
-        exclude: tuple[str, ...],
-        mask: tuple[str, ...],
-        excepted: frozenset[str] | None,
-    ) -> None:
-        self._schema = schema
-        self._actor_cls = actor_cls
-        self._exclude = exclude
-        self._mask = mask
-        self._excepted = excepted
-
     def _forget_models(self) -> None:
         for metadata in self._models:
             undeclare(metadata)
@@ -152,7 +136,7 @@ class Registry:
         self._bound_actor = None
 
     def _make_models(self, metadata: MetaData) -> AuditModels:
-        models = make_models(metadata, self._schema)
+        models = make_models(metadata, self._wanted.schema)
         _refuse_neighbours(models)
         return models
 
@@ -162,8 +146,9 @@ class Registry:
             metadata,
             Declaration(
                 schema=models.activity.schema,
-                exclude=self._exclude,
-                mask=self._mask,
+                exclude=self._wanted.exclude,
+                mask=self._wanted.mask,
+                partition=self._wanted.partition,
                 actor_type=lambda: models.actor_type,
                 attributes=lambda table: attributes_of(self._database.mappers(), table),
                 prepare=self._prepare,
@@ -182,14 +167,14 @@ class Registry:
         :raises ActorClassError: if the actor model was named and doesn't exist, or several have its name.
         :raises UnknownOptionError: if ``except_tables`` names a table that doesn't exist.
         """
-        if self.complete() is None and self._actor_cls is not None:
+        if self.complete() is None and self._wanted.actor_cls is not None:
             raise ActorClassError(
-                f"The actor class {self._actor_cls!r} is no model of this SQLAlchemy object. "
+                f"The actor class {self._wanted.actor_cls!r} is no model of this SQLAlchemy object. "
                 "Import its module before migrations run, or give another actor_cls."
             )
         for models in self._models.values():
             _refuse_neighbours(models)
-        check_excepted(self._database.metadatas.values(), self._excepted or ())
+        check_excepted(self._database.metadatas.values(), self._wanted.excepted or ())
 
     @property
     def _default(self) -> MetaData:

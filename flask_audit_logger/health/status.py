@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 from ..schema.catalog import (
     ExistingTriggers,
     are_current,
-    creators_in,
     default_schema,
     existing_triggers,
     has_log_tables,
@@ -118,6 +117,20 @@ _INDEXES = text(
     JOIN pg_catalog.pg_class AS log ON log.oid = i.indrelid
     JOIN pg_catalog.pg_namespace AS n ON n.oid = log.relnamespace
     WHERE n.nspname = :schema AND log.relname IN ('activity', 'transaction') AND i.indisvalid
+    """
+)
+
+_CREATORS = text(
+    """
+    SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || role.rolname END AS holder
+    FROM pg_catalog.pg_namespace AS n
+    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+    LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = a.grantee
+    WHERE n.nspname = :schema AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND role.rolsuper IS NOT TRUE
+        AND a.grantee NOT IN (
+            SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'activity'
+        )
+    ORDER BY 1
     """
 )
 
@@ -245,9 +258,14 @@ def risks(connection: Connection, metadata: MetaData) -> list[str]:
     own = [f"role {role} {right}" for right in _rights_of_role(connection, metadata, schema)]
     # A function in the schema of the log could match a call better than one of ours does.
     others = [
-        f"{holder} can create objects in the schema {schema} of the log" for holder in creators_in(connection, schema)
+        f"{holder} can create objects in the schema {schema} of the log" for holder in _creators_in(connection, schema)
     ]
     return own + others
+
+
+def _creators_in(connection: Connection, schema: str) -> list[str]:
+    """Who may create objects in the schema of a log besides its owners: ``every role``, ``role ann``."""
+    return list(connection.scalars(_CREATORS, {"schema": schema}))
 
 
 def probe(connection: Connection, triggers: Triggers) -> Iterator[ProbeResult]:

@@ -35,19 +35,21 @@ from ..schema.catalog import (
     has_log_tables,
     has_schema,
     installed_version,
+    log_partition,
+    parts_of_log,
     tables_in,
     triggers_of_other_logs,
     uncompiled_tables,
     unless_default,
 )
-from ..schema.declared import Declaration, declaration_of, declared_functions, wanted_triggers
+from ..schema.declared import Declaration, declaration_of, declared_functions, tables_of, wanted_triggers
 from ..schema.dialects import is_supported, reason
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
 from ..sql import CURRENT_VERSION
 from .from_2.conversion import may_have_old_log
 from .locks import lock_first
-from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, compare_actor_type, hide
+from .log_tables import CreateAuditLoggerTablesOp, DropAuditLoggerTablesOp, compare_actor_type, compare_layout, hide
 from .neighbours import dropped_tables, is_looked_after, keep_partitions, leave_alone, leave_out_log, metadatas
 from .operations import (
     CompileAuditLoggerTriggersOp,
@@ -112,7 +114,8 @@ def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
         for declaration in declarations:
             declaration.prepare()
         default = default_schema(context.connection)
-        hide(context, {declaration.schema or default for declaration in declarations}, default)
+        logs = {declaration.schema or default for declaration in declarations}
+        hide(context, {part for log in logs for part in parts_of_log(context.connection, log)}, default)
     return CONTINUE
 
 
@@ -169,13 +172,13 @@ def _compare(
     if declaration.schema is not None and not has_schema(connection, declaration.schema):
         first.append(InitAuditLoggerSchemaOp(declaration.schema))
     default = default_schema(connection)
-    tables = Tables(declaration.schema, CURRENT_VERSION, declaration.actor_type())
+    tables = tables_of(declaration)
     if may_have_old_log(connection):
         from .from_2 import detect  # of no use to anybody else
 
         first += detect.conversion_of(connection, metadata, declaration)
     if has_log_tables(connection, declaration.schema or default):
-        first += compare_actor_type(connection, tables)
+        first += compare_actor_type(connection, tables) + compare_layout(connection, tables)
     else:
         last.append(CreateAuditLoggerTablesOp(tables))
     functions = declared_functions(metadata)
@@ -312,7 +315,7 @@ def _abandoned(
     last: list[MigrateOperation] = []
     for name in sorted(table.schema for table in dropped if table.name == "activity"):
         if TableName(name, "transaction") in dropped and installed_version(connection, name) is not None:
-            leave_out_log(upgrade_ops, name, default)
+            leave_out_log(upgrade_ops, parts_of_log(connection, name), default)
             _remove(connection, name, first, last)
     return first, last
 
@@ -323,6 +326,7 @@ def _remove(connection: Connection, name: str, first: list[MigrateOperation], la
     version = installed_version(connection, name) or CURRENT_VERSION
     first += [RemoveAuditLoggerTriggersOp(found.triggers) for found in existing_triggers(connection, schema)]
     first.append(RemoveAuditLoggerFunctionsOp(Functions(schema=schema, version=version)))
-    first.append(DropAuditLoggerTablesOp(Tables(schema, version, actor_type(connection, name))))
+    partition = log_partition(connection, name)
+    first.append(DropAuditLoggerTablesOp(Tables(schema, version, actor_type(connection, name), partition)))
     if schema is not None:
         last.append(RemoveAuditLoggerSchemaOp(schema))

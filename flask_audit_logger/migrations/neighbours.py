@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, Table
 
 from ..schema.catalog import default_schema, partitions_of
 from ..schema.names import TableName
-from ..schema.objects import LOG_TABLES, Triggers
+from ..schema.objects import Triggers
 from ..sql import APPEND_ONLY, CALLED, COMPILED, FUNCTIONS, VERBS
 
 _FUNCTIONS = tuple(f"audit_logger_{name}(" for name, _ in FUNCTIONS)
@@ -45,12 +45,11 @@ def dropped_tables(upgrade_ops: UpgradeOps, default: str) -> set[TableName]:
     return {TableName.resolve(op.table_name, op.schema, default) for op in drops}
 
 
-def leave_out_log(upgrade_ops: UpgradeOps, log: str, default: str) -> None:
+def leave_out_log(upgrade_ops: UpgradeOps, tables: Collection[TableName], default: str) -> None:
     """Take out what Alembic does to the tables of a log.
 
-    :param log: the schema of the log.
+    :param tables: the tables, with their partitions.
     """
-    tables = [TableName(log, name) for name in LOG_TABLES]
     upgrade_ops.ops[:] = [op for op in upgrade_ops.ops if not _is_on(op, tables, default)]
 
 

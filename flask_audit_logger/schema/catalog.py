@@ -158,20 +158,6 @@ _TABLES = text(
     """
 )
 
-_CREATORS = text(
-    """
-    SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'every role' ELSE 'role ' || role.rolname END AS holder
-    FROM pg_catalog.pg_namespace AS n
-    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
-    LEFT JOIN pg_catalog.pg_roles AS role ON role.oid = a.grantee
-    WHERE n.nspname = :schema AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner AND role.rolsuper IS NOT TRUE
-        AND a.grantee NOT IN (
-            SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'activity'
-        )
-    ORDER BY 1
-    """
-)
-
 _SAME_TYPE = text(
     """
     SELECT coalesce(a.atttypid = pg_catalog.to_regtype(:type)::oid, false)
@@ -183,19 +169,22 @@ _SAME_TYPE = text(
 #: The length of a type: ``(36)``, ``(10, 2)``.
 _LENGTH = re.compile(r"\(([0-9, ]+)\)")
 
-# As append_only_triggers.sql asks.
-_APPEND_ONLY = text(
+# As audit_logger_protect asks.
+_OPEN = text(
     """
-    SELECT c.relname
-    FROM pg_catalog.pg_trigger AS t
-    JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace = p.pronamespace
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND t.tgname = 'audit_logger_append_only'
-        AND p.proname = t.tgname AND t.tgenabled = 'A' AND t.tgtype = 62 AND t.tgqual IS NULL
-        AND t.tgargs = pg_catalog.convert_to(pg_catalog.pg_get_userbyid(c.relowner), pg_catalog.getdatabaseencoding())
-            || pg_catalog.decode('00', 'hex')
-    ORDER BY c.relname
+    SELECT c.oid::pg_catalog.regclass
+    FROM pg_catalog.pg_class AS log
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = log.relnamespace
+    JOIN pg_catalog.pg_class AS c
+        ON c.oid = log.oid OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(log.oid) AS p)
+    WHERE n.nspname = :schema AND log.relname IN ('activity', 'transaction') AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+        WHERE t.tgrelid = c.oid AND t.tgname = 'audit_logger_append_only' AND p.proname = t.tgname
+            AND p.pronamespace = n.oid AND t.tgenabled = 'A' AND t.tgtype = 62 AND t.tgqual IS NULL
+            AND t.tgargs = pg_catalog.convert_to(
+                pg_catalog.pg_get_userbyid(c.relowner), pg_catalog.getdatabaseencoding()
+            ) || pg_catalog.decode('00', 'hex')
+    )
     """
 )
 
@@ -308,11 +297,6 @@ def _length(type_: str) -> list[int]:
     return length[:1] if length[1:] == [0] else length  # numeric(10) is numeric(10,0)
 
 
-def creators_in(connection: Connection, schema: str) -> list[str]:
-    """Who may create objects in the schema of a log besides its owners: ``every role``, ``role ann``."""
-    return list(connection.scalars(_CREATORS, {"schema": schema}))
-
-
 def tables_in(connection: Connection, kinds: str = "rp") -> set[TableName]:
     """All tables; or views (``v``), materialized views (``m``) and foreign tables (``f``), as ``pg_class.relkind``."""
     return {TableName(*row) for row in connection.execute(_TABLES, {"kinds": kinds})}
@@ -321,6 +305,19 @@ def tables_in(connection: Connection, kinds: str = "rp") -> set[TableName]:
 def has_log_tables(connection: Connection, schema: str) -> bool:
     """Whether a schema has the two tables of a log, or tables of their names."""
     return {TableName(schema, name) for name in LOG_TABLES} <= tables_in(connection)
+
+
+def log_partition(connection: Connection, schema: str) -> str | None:
+    """How the tables of a log are partitioned: ``"month"``, or not at all."""
+    log = TableName(schema, LOG_TABLES[0])
+    found = partitioning(connection, [log]).get(log)
+    return "month" if found is not None and found.is_partitioned else None
+
+
+def parts_of_log(connection: Connection, schema: str) -> list[TableName]:
+    """The tables of a log and their partitions."""
+    logs = [TableName(schema, name) for name in LOG_TABLES]
+    return [*logs, *(part for log in logs for part in partitions_of(connection, log))]
 
 
 def installed_version(connection: Connection, schema: str) -> int | None:
@@ -352,8 +349,8 @@ def are_current(connection: Connection, functions: Functions) -> bool:
 
 
 def is_append_only(connection: Connection, schema: str) -> bool:
-    """Whether each table of a log has the trigger that lets only its owner change it."""
-    return list(connection.scalars(_APPEND_ONLY, {"schema": schema})) == sorted(LOG_TABLES)
+    """Whether each table of a log, and each partition, has the trigger that lets only its owner change it."""
+    return not connection.scalars(_OPEN, {"schema": schema}).all()
 
 
 def existing_triggers(connection: Connection, audit_schema: str | None) -> list[ExistingTriggers]:

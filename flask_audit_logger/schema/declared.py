@@ -29,6 +29,7 @@ class Declaration:
     :param schema: schema of the log; ``None`` is the default schema of the connection.
     :param exclude: patterns of columns that are excluded in every table.
     :param mask: patterns of columns that are masked in every table.
+    :param partition: ``"month"`` if the tables of the log are partitioned.
     :param actor_type: tells the type of the actors' keys, as PostgreSQL writes it.
     :param attributes: finds the mapped attributes of a table and the columns they stand for.
     :param prepare: completes the log before it is made or compared; raises if it can't be.
@@ -37,6 +38,7 @@ class Declaration:
     schema: str | None = None
     exclude: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
+    partition: str | None = None
     actor_type: Callable[[], str] = field(default=lambda: "TEXT", compare=False)
     attributes: Callable[[Table], Mapping[str, str]] = field(default=lambda table: {}, compare=False)
     prepare: Callable[[], None] = field(default=lambda: None, compare=False)
@@ -95,7 +97,12 @@ def declaration_of(metadata: MetaData) -> Declaration | None:
 def declared_tables(metadata: MetaData) -> Tables | None:
     """The tables that should exist, if ``metadata`` has a log."""
     declaration = declaration_of(metadata)
-    return None if declaration is None else Tables(declaration.schema, CURRENT_VERSION, declaration.actor_type())
+    return None if declaration is None else tables_of(declaration)
+
+
+def tables_of(declaration: Declaration) -> Tables:
+    """The tables that a declaration asks for."""
+    return Tables(declaration.schema, CURRENT_VERSION, declaration.actor_type(), declaration.partition)
 
 
 def declared_functions(metadata: MetaData) -> Functions | None:

@@ -49,15 +49,43 @@ class Tables:
     :param schema: schema of the log; ``None`` is the default schema of the connection.
     :param version: version of the SQL.
     :param actor_type: the type of the actors' keys, as PostgreSQL writes it.
+    :param partition: ``"month"`` if they are partitioned, else ``None``.
     """
 
     schema: str | None
     version: int
     actor_type: str
+    partition: str | None = None
 
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make the tables, unless they are there."""
-        return [render("tables", self.version, self.schema or default_schema, actor_type=self.actor_type)]
+        made = [render("tables", self.version, self.schema or default_schema, actor_type=self.actor_type)]
+        return made if self.partition is None else made + self.split(default_schema)
+
+    def split(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that partition plain tables, unless they are; nothing is copied."""
+        schema = self.schema or default_schema
+        return self._with_guard([render("partition_tables", self.version, schema)], schema)
+
+    def unite(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
+        """Statements that make partitioned tables plain ones again, which copies all entries."""
+        schema = self.schema or default_schema
+        plain = render("tables", self.version, schema, actor_type=self.actor_type)
+        begin, finish = (render(name, self.version, schema) for name in ("unpartition_tables", "unpartition_finish"))
+        return self._with_guard([begin, plain, finish], schema)
+
+    def _with_guard(self, statements: list[str], schema: str) -> list[str]:
+        """Statements that put other tables under the names of the log, if its functions are there or not."""
+        # What has a row of a table for a variable remembers its type, which is that of the table before.
+        remembering = render("current_transaction", self.version, schema)
+        made = [remembering, *Functions(self.schema, self.version).guard(schema)]
+        again = "\n".join(f"        EXECUTE {quote_literal(statement)};" for statement in made)
+        capture = quote_literal(function_signature("capture", schema))
+        guarded = (
+            f"DO $audit_logger$\nBEGIN\n    IF pg_catalog.to_regprocedure({capture}) IS NOT NULL THEN\n{again}\n"
+            "    END IF;\nEND;\n$audit_logger$"
+        )
+        return [f"DROP FUNCTION IF EXISTS {function_signature(GUARD, schema)}", *statements, guarded]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that drop the tables, if they are there; their functions have to be gone by then."""
@@ -81,9 +109,21 @@ class Functions:
         schema = self.schema or default_schema
         if "$" in schema:
             raise ConfigurationError(f"The schema {schema!r} of the log has a '$' in its name; use one without.")
-        made = [render(name, self.version, schema) for name, _ in FUNCTIONS]
-        comments = [self._comment(name, schema) for name, _ in FUNCTIONS]
-        return [*made, *comments, *(render(name, self.version, schema) for name in ("revoke", "append_only_triggers"))]
+        names = [name for name, _ in FUNCTIONS if name != GUARD]
+        made = [render(name, self.version, schema) for name in names]
+        return [*made, *(self._comment(name, schema) for name in names), *self.guard(schema)]
+
+    def guard(self, schema: str) -> list[str]:
+        """Statements that let nobody but the owner touch the log, once tables and functions are there.
+
+        :param schema: schema of the log.
+        """
+        return [
+            render(GUARD, self.version, schema),
+            self._comment(GUARD, schema),
+            render("revoke", self.version, schema),
+            f"SELECT {quote_ident(schema)}.audit_logger_protect()",
+        ]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that drop the functions, if they are there, and whatever triggers still call them.

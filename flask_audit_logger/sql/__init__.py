@@ -45,6 +45,8 @@ FUNCTIONS = (
     ("is_compiled", "oid"),
     ("switch", "text, text"),
     ("append_only", ""),
+    ("protect", ""),
+    ("rotate", "text"),
     (GUARD, ""),
 )
 

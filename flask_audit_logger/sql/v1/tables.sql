@@ -64,28 +64,5 @@ BEGIN
     );
     CREATE INDEX activity_record_idx ON @schema@.activity (table_name, record_key, id);
     CREATE INDEX activity_id_idx ON @schema@.activity USING brin (id) WITH (autosummarize = true);
-
-    -- What default privileges gave. Reading is left to whoever got it: nobody forges anything by it.
-    FOR given IN
-        SELECT
-            CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
-            c.oid::regclass AS name,
-            a.privilege_type,
-            coalesce(pg_catalog.quote_ident(r.rolname), 'PUBLIC') AS grantee
-        FROM pg_catalog.pg_class AS c
-        JOIN pg_catalog.pg_namespace AS n
-            ON n.oid = c.relnamespace
-        CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
-        LEFT JOIN pg_catalog.pg_roles AS r
-            ON r.oid = a.grantee
-        WHERE n.nspname = @schema_name@
-            AND c.relname IN ('activity', 'transaction', 'activity_id_seq', 'transaction_id_seq')
-            AND a.grantee <> c.relowner
-            AND a.privilege_type <> 'SELECT'
-    LOOP
-        EXECUTE pg_catalog.format(
-            'REVOKE %s ON %s %s FROM %s CASCADE', given.privilege_type, given.kind, given.name, given.grantee
-        );
-    END LOOP;
 END;
 $tables$;

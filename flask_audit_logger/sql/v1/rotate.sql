@@ -1,0 +1,75 @@
+-- audit_logger_rotate: begins the partition of a month, as 2026_12, if the log has months and it has not begun; gives it.
+-- version: 1
+-- An empty partition without an upper bound is always there, its lower bound far ahead of the ids that are drawn. It gets an
+-- upper bound and the name of the month, a new spare one follows, and the ids go on in it. No write fails: if this never
+-- runs, the entries stay where they are; if the ids get to the spare partition by themselves, they go into it.
+CREATE OR REPLACE FUNCTION @schema@.audit_logger_rotate(month text)
+RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+-- Who wants to write waits as long as this waits.
+SET lock_timeout = '200ms'
+AS $function$
+DECLARE
+    step constant bigint := 1000000000;
+    sequence regclass := format('%I.transaction_id_seq', @schema_name@)::regclass;
+    log text;
+    part text;
+    index record;
+    bound bigint;
+    next_bound bigint;
+BEGIN
+    IF month !~ '^[0-9]{4}_[0-9]{2}$' THEN
+        RAISE EXCEPTION '(audit_logger) % is no month; give one like 2026_12', quote_literal(month)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF to_regclass(format('%I.transaction_spare', @schema_name@)) IS NULL
+        OR to_regclass(format('%I.%I', @schema_name@, 'transaction_' || month)) IS NOT NULL
+    THEN
+        RETURN NULL;
+    END IF;
+    LOCK TABLE @schema@.transaction, @schema@.activity IN ACCESS EXCLUSIVE MODE;
+    SELECT substring(pg_get_expr(c.relpartbound, c.oid) FROM $$FROM \('?([0-9]+)'?\)$$)::bigint
+    INTO bound
+    FROM pg_class AS c
+    WHERE c.oid = format('%I.transaction_spare', @schema_name@)::regclass;
+    next_bound := (greatest(coalesce(pg_sequence_last_value(sequence), 0), bound) / step + 1) * step;
+    FOREACH log IN ARRAY ARRAY['transaction', 'activity'] LOOP
+        part := concat(log, '_', month);
+        EXECUTE format('ALTER TABLE %1$I.%2$I DETACH PARTITION %1$I.%3$I', @schema_name@, log, log || '_spare');
+        EXECUTE format('ALTER TABLE %I.%I RENAME TO %I', @schema_name@, log || '_spare', part);
+        FOR index IN
+            SELECT x.relname
+            FROM pg_index AS i
+            JOIN pg_class AS x
+                ON x.oid = i.indexrelid
+            WHERE i.indrelid = format('%I.%I', @schema_name@, part)::regclass
+        LOOP
+            EXECUTE format(
+                'ALTER INDEX %I.%I RENAME TO %I',
+                @schema_name@, index.relname, replace(index.relname, log || '_spare', part)
+            );
+        END LOOP;
+        EXECUTE format(
+            'ALTER TABLE %1$I.%2$I ATTACH PARTITION %1$I.%3$I FOR VALUES FROM (%4$s) TO (%5$s)',
+            @schema_name@, log, part, bound, next_bound
+        );
+        EXECUTE format(
+            'CREATE TABLE %1$I.%2$I PARTITION OF %1$I.%3$I FOR VALUES FROM (%4$s) TO (MAXVALUE)',
+            @schema_name@, log || '_spare', log, next_bound
+        );
+        EXECUTE format(
+            'ALTER TABLE %I.%I OWNER TO %I',
+            @schema_name@, log || '_spare',
+            (SELECT pg_get_userbyid(c.relowner) FROM pg_class AS c WHERE c.oid = format('%I.%I', @schema_name@, log)::regclass)
+        );
+    END LOOP;
+    PERFORM @schema@.audit_logger_protect();
+    -- Last, as it is not undone with the rest.
+    IF coalesce(pg_sequence_last_value(sequence), 0) < bound THEN
+        PERFORM setval(sequence, bound, false);
+    END IF;
+    RETURN month;
+END;
+$function$;
