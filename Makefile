@@ -10,7 +10,8 @@
 #   make mutants       small wrong changes of the package, each of which a test must notice
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with other packages
-#   make bench-pages   time the pages on a log of two million changes
+#   make bench-pages   what every page costs on logs of one and ten million changes (SIZE="100000 1000000" for others);
+#                      the logs take 8 GB in /var/tmp, or in AUDIT_BENCH_DATA, and are kept for two days
 #   make screenshots   pictures of the example's pages into screenshots/; also those of the documentation, if
 #                      IMAGES=docs/images is given
 #   make coverage      branch coverage of one test run
@@ -126,7 +127,7 @@ bench: $(VENV)/.dev
 	$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 bench-pages: $(VENV)/.dev
-	$(VENV)/bin/python -m benchmarks.pages $(BENCH_ARGS)
+	$(VENV)/bin/python -m benchmarks.pages $(if $(SIZE),--sizes $(SIZE)) $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist htmlcov screenshots .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

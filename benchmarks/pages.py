@@ -1,22 +1,26 @@
-"""``python -m benchmarks.pages``: how long the pages take on a large log, through Flask's test client."""
+"""``python -m benchmarks.pages``: what the pages cost on logs of one and of ten million changes."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import time
-from collections.abc import Sequence
-from statistics import median, quantiles
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from flask_sqlalchemy import SQLAlchemy
 
-from flask_audit_logger import AuditUI
-from flask_audit_logger.ui import Viewer
-from tests.support.apps import Application, make_app
+from benchmarks import page_report
+from benchmarks.page_log import BUSIEST, DELETED, ORDINARY, RARE_ADDRESS, LargeLog, open_log
+from benchmarks.page_report import Measured
+from benchmarks.workloads import computed
+from flask_audit_logger.query.paging import END
+from tests.support.apps import Application
 from tests.support.cluster import Cluster
-from tests.support.models import AUDITED, Models
+from tests.support.reads import explained
 
 SETTINGS = {
     "shared_buffers": "1GB",
@@ -24,145 +28,251 @@ SETTINGS = {
     "max_wal_size": "16GB",
     "maintenance_work_mem": "512MB",
 }
-DAYS = 730
-#: Activities of a transaction, and of the one transaction that changed everything.
-PER_TRANSACTION = 3
-HUGE = 120_000
-
-TRANSACTIONS = """
-INSERT INTO transaction (native_transaction_id, issued_at, actor_id, actor_label, client_addr, db_user,
-                         application_name, context)
-SELECT n, now() - make_interval(secs => (:last - n) * {seconds}), nullif(n % 40, 0)::text, 'Person ' || n % 40,
-       ('192.0.2.' || n % 250)::inet, 'app', 'shop', '{{"method": "POST", "path": "/products/1/edit"}}'
-FROM generate_series(1, :last) AS n
-"""
-ACTIVITIES = """
-INSERT INTO activity (schema, table_name, relid, issued_at, native_transaction_id, verb, old_data, changed_data,
-                      transaction_id, record_key)
-SELECT 'public', CASE WHEN row % 10 < 7 THEN 'products' ELSE 'orders' END, 0, t.issued_at, t.native_transaction_id,
-       'update',
-       jsonb_build_object('id', record, 'name', 'Record ' || record, 'price', row % 500 + 0.99, 'stock', row % 50),
-       CASE WHEN row % 3 = 0 THEN jsonb_build_object('price', row % 500 + 1.49)
-            ELSE jsonb_build_object('stock', row % 50 + 1) END,
-       t.id, record::text
-FROM transaction AS t
-CROSS JOIN LATERAL generate_series(1, CASE WHEN t.id = :huge THEN :rows ELSE :each END) AS n
-CROSS JOIN LATERAL (SELECT t.id * :each + n AS row) AS r
-CROSS JOIN LATERAL (SELECT CASE WHEN row % 20 = 0 THEN 1 ELSE row % 100000 END AS record) AS k
-ORDER BY t.id
-"""
+RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    with Cluster(settings=SETTINGS, in_memory=False) as cluster:
-        ui = AuditUI(permission=lambda action, target: True, viewer=lambda: Viewer("1", "Reader"))
-        app = make_app(cluster.url(), declare=declare, ui=ui)
-        log = fill(app, options.activities)
-        pages = addresses(app)
-        print(f"{machine(app)}; {log}; {options.rounds} rounds\n", flush=True)
-        times: dict[str, list[float]] = {name: [] for name in pages}
-        for _ in range(options.rounds + 1):
-            for name, path in pages.items():
-                times[name].append(timed(app, path))
-        print("| page | median, ms | 95th percentile, ms | most, ms |\n|---|---|---|---|")
-        for name, measured in times.items():
-            kept = [seconds * 1000 for seconds in measured[1:]]  # the first one fills caches
-            print(f"| {name} | {median(kept):.0f} | {quantiles(kept, n=20)[-1]:.0f} | {max(kept):.0f} |")
-        app.dispose()
+    load = [os.getloadavg()[0]]
+    figures: dict[str, dict[int, Measured]] = {}
+    texts = []
+    for size in options.sizes:
+        with Cluster(settings=SETTINGS, in_memory=False, kept=options.data) as cluster:
+            log = open_log(cluster, size, keep=not options.anew)
+            texts.append(log.text)
+            print(log.text, flush=True)
+            machine = described(log.application)
+            for name, path in pages(log).items():
+                if not options.only or any(part in name for part in options.only):
+                    measured = measure(cluster, log, path, options)
+                    figures.setdefault(name, {})[size] = measured
+                    print(f"{name:55} {measured}", flush=True)
+                    load.append(os.getloadavg()[0])
+            log.application.dispose()
+    report = page_report.Report(
+        time.strftime("%Y-%m-%d"), machine, [round(min(load), 1), round(max(load), 1)], options.rounds, texts, figures
+    )
+    print(report.markdown())
+    if options.save:
+        report.save(RESULTS)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
-    parser.add_argument("--activities", type=int, default=2_000_000, help="size of the log (default: 2,000,000)")
-    parser.add_argument("--rounds", type=int, default=40, help="how often each page is asked for (default: 40)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000, 10_000_000], help="changes of each log")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each page is asked for (default: 5)")
+    parser.add_argument("--only", nargs="+", help="parts of the names of pages")
+    parser.add_argument(
+        "--cold", action="store_true", help="also once after the server was started, files not in memory"
+    )
+    parser.add_argument("--anew", action="store_true", help="make the logs anew")
+    parser.add_argument("--save", action="store_true", help="write results/")
+    data = Path(os.environ.get("AUDIT_BENCH_DATA", "/var/tmp/flask-audit-logger-pages"))  # noqa: S108 - 9 GB
+    parser.add_argument("--data", type=Path, default=data, help=f"folder of the logs (default: {data})")
     return parser.parse_args(arguments)
 
 
-def declare(db: SQLAlchemy) -> Models:
-    """Two audited tables."""
-
-    class Product(db.Model):  # type: ignore[name-defined,misc]
-        __tablename__ = "products"
-        __table_args__ = (AUDITED,)
-        id = sa.Column(sa.Integer, primary_key=True)
-        name = sa.Column(sa.Text)
-        price = sa.Column(sa.Numeric)
-        stock = sa.Column(sa.Integer)
-
-    class Order(db.Model):  # type: ignore[name-defined,misc]
-        __tablename__ = "orders"
-        __table_args__ = (AUDITED,)
-        id = sa.Column(sa.Integer, primary_key=True)
-        name = sa.Column(sa.Text)
-        price = sa.Column(sa.Numeric)
-        stock = sa.Column(sa.Integer)
-
-    return Models(Product=Product, Order=Order)
-
-
-def fill(app: Application, activities: int) -> str:
-    """Write two years of changes; one record has a twentieth of them, one transaction 120,000."""
-    last = max((activities - HUGE) // PER_TRANSACTION, 10)
-    with app.app.app_context(), app.db.engine.begin() as connection:
-        connection.execute(sa.text(TRANSACTIONS.format(seconds=DAYS * 86400 / last)), {"last": last})
-        values = {"huge": last // 2, "rows": HUGE, "each": PER_TRANSACTION}
-        connection.execute(sa.text(ACTIVITIES), values)
-    with app.app.app_context(), app.db.engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM ANALYZE")
-        sizes = connection.execute(
-            sa.text(
-                "SELECT (SELECT count(*) FROM activity), (SELECT count(*) FROM transaction),"
-                " pg_size_pretty(pg_total_relation_size('activity') + pg_total_relation_size('transaction'))"
-            )
-        ).one()
-    return f"{sizes[0]:,} activities in {sizes[1]:,} transactions over {DAYS} days, {sizes[2]}"
-
-
-def addresses(app: Application) -> dict[str, str]:
-    """The pages that are timed."""
-    a = app.audit_logger.models.activity.c
-    with app.app.app_context(), app.db.engine.connect() as connection:
-        middle = connection.scalar(sa.select(sa.func.max(a.id) // 2))
-        old, huge = connection.execute(sa.select(a.record_key, a.transaction_id).where(a.id == middle)).one()
-        address = sa.select(sa.func.concat(a.transaction_id, ".", a.id))
-        versions = list(connection.scalars(address.where(a.record_key == old, a.table_name == "products").limit(2)))
-    table = f"/audit/record/products/{old}"
-    return {
-        "list, last 30 days": "/audit/",
-        "list, all time": "/audit/?period=all",
-        "list, second page, all time": f"/audit/?period=all&before={huge}.{middle}",
-        "list, one table and column, 90 days": "/audit/?period=90d&table=orders&col=price",
-        "list, one actor, last year": "/audit/?period=last-year&actor=7",
-        "list, a search that finds nothing, 30 days": "/audit/?col=name",
-        "one change": f"/audit/activity/{huge}.{middle}",
-        "a record": table,
-        "a record with 5 % of all changes": "/audit/record/products/1",
-        "a record as of a time": f"{table}/at?time=2026-01-01",
-        "two versions compared": f"{table}/compare?from={versions[0]}&to={versions[-1]}",
-        "transactions, last 30 days": "/audit/transactions",
-        "transactions of 1,000 rows and more, all time": "/audit/transactions?period=all&min_rows=1000",
-        "a transaction of 3 rows": f"/audit/transaction/{huge + 5}",
-        "a transaction of 120,000 rows": f"/audit/transaction/{huge}",
-        "an actor": "/audit/actor/7",
-        "histogram, last 30 days": "/audit/breakdown/histogram",
-        "breakdown, last 30 days": "/audit/breakdown/facets",
+def pages(log: LargeLog) -> dict[str, str]:
+    """What is asked for, by name."""
+    middle, in_bulk, early, late, request, old = _places(log)
+    month = f"since={old}&until={old.replace(day=28)}"
+    busiest, ordinary = f"/record/products/{BUSIEST}", f"/record/products/{ORDINARY}"
+    found = {
+        "list": "/",
+        "list, last 24 hours": "/?period=24h",
+        "list, last 90 days": "/?period=90d",
+        "list, last year": "/?period=last-year",
+        "list, an old month": f"/?{month}",
+        "list, all time": "/?period=all",
+        "list, from the middle": f"/?period=all&before={middle}",
+        "list, oldest first": "/?period=all&sort=time",
+        "list, oldest of 30 days": "/?sort=time",
+        "list, last page of 30 days": "/?after=0.0",
+        "list, 200 rows": "/?limit=200",
+        "table, common": "/?table=order_lines",
+        "table, small": "/?table=currencies",
+        "table, small, all time": "/?table=currencies&period=all",
+        "table, unknown": "/?table=nothing&period=all",
+        "tables, two": "/?table=settings&table=customers&period=90d",
+        "table and key": "/?table=products&key=77&period=all",
+        "verb, common": "/?verb=update",
+        "verb, rare": "/?verb=truncate&period=all",
+        "verb, without hits": "/?verb=snapshot&period=all",
+        "verb of a table": "/?verb=delete&table=products&period=all",
+        "verb of a table, without hits": "/?verb=delete&table=currencies&period=all",
+        "column": "/?table=orders&col=state",
+        "column that never changed": "/?table=order_lines&col=order_id&verb=update&period=all",
+        "column value": "/?table=order_lines&field=quantity&became=7",
+        "column value, without hits": "/?table=order_lines&field=quantity&became=7777&period=all",
+        "actor, busy": "/?actor=1&period=all",
+        "actor, rare, 30 days": "/?actor=401",
+        "actor, rare": "/?actor=401&period=all",
+        "actor, unknown": "/?actor=999&period=all",
+        "actor not recorded": "/?actor=~none&period=all",
+        "actor and table": "/?actor=1&table=currencies&period=all",
+        "kind, common": "/?kind=user",
+        "kind, service": "/?kind=service",
+        "kind, rare": "/?kind=system&period=all",
+        "kind, rare, and small table": "/?kind=system&table=currencies&period=all",
+        "kind, actor and table, without hits": "/?kind=system&actor=1&table=orders&period=all",
+        "impersonated": "/?impersonated=1&period=all",
+        "impersonator": "/?impersonator=2&period=all",
+        "impersonator, unknown": "/?impersonator=777&period=all",
+        "address, common": "/?addr=192.0.2.1&period=all",
+        "address, rare": f"/?addr={RARE_ADDRESS}&period=all",
+        "address, unknown": "/?addr=203.0.113.9&period=all",
+        "network, rare": "/?addr=198.51.100.0/24&period=all",
+        "transaction as a filter": f"/?tx={log.last // 3}",
+        "request": f"/?req={request}",
+        "request, unknown": "/?req=nothing",
+        "breakdown, 30 days": "/breakdown/facets",
+        "breakdown, all time": "/breakdown/facets?period=all",
+        "breakdown of an actor": "/breakdown/facets?actor=1&period=all",
+        "breakdown of a table and column": "/breakdown/facets?table=orders&col=state&period=all",
+        "breakdown of a rare table": "/breakdown/facets?table=currencies&period=all",
+        "chart, 30 days": "/breakdown/histogram",
+        "chart, all time": "/breakdown/histogram?period=all",
+        "chart of an actor": "/breakdown/histogram?actor=1&period=all",
+        "chart of a table and column": "/breakdown/histogram?table=orders&col=state&period=all",
+        "chart of a rare table": "/breakdown/histogram?table=currencies&period=all",
+        "list with breakdown": "/?breakdown=1",
+        "a change": f"/activity/{middle}",
+        "a change of the largest transaction": f"/activity/{in_bulk}",
+        "record": ordinary,
+        "record, deleted": f"/record/products/{DELETED}",
+        "record, unknown": "/record/products/99999999",
+        "record of 100,000 versions": busiest,
+        "record of 100,000 versions, a column": f"{busiest}?col=price",
+        "record of 100,000 versions, a column that never changed": f"{busiest}?col=name",
+        "record of 100,000 versions, 30 days": f"{busiest}?period=30d",
+        "record of 100,000 versions, an actor": f"{busiest}?actor=1",
+        "record of 100,000 versions, older page": f"{busiest}?before={early}",
+        "record of 100,000 versions, oldest page": f"{busiest}?after=0.0",
+        "as of, ordinary": f"{ordinary}/at?time={old}",
+        "as of, 100,000 versions": f"{busiest}/at?time={old}",
+        "as of now, 100,000 versions": f"{busiest}/at",
+        "compare, 100,000 versions": f"{busiest}/compare?from={early}&to={late}",
+        "compare with the first, 100,000 versions": f"{busiest}/compare?from=first&to=last",
+        "put back, 100,000 versions": f"{busiest}/revert?to={late}&side=before",
+        "transactions": "/transactions",
+        "transactions, all time": "/transactions?period=all",
+        "transactions, large": "/transactions?min_rows=1000&period=all",
+        "transactions of an actor": "/transactions?actor=1&period=all",
+        "transactions of a table": "/transactions?table=currencies&period=all",
+        "transactions of a path": "/transactions?path=/orders/1&period=all",
+        "transactions of a path, without hits": "/transactions?path=/nowhere&period=all",
+        "transactions of a verb": "/transactions?verb=truncate&period=all",
+        "transaction": f"/transaction/{log.last // 3}",
+        "transaction of 20,000 rows": f"/transaction/{log.large}",
+        "transaction of 20,000 rows, newest": f"/transaction/{log.large}?before={END}",
+        "transaction of very many rows": f"/transaction/{log.bulk}",
+        "transaction of very many rows, a verb": f"/transaction/{log.bulk}?verb=delete",
+        "transaction, unknown": f"/transaction/{log.last + 9}",
+        "actor page, busy": "/actor/1",
+        "actor page, rare": "/actor/401",
+        "actor page, not recorded": "/actor/~none",
+        "actor page, unknown": "/actor/999",
+        "actor page, 30 days": "/actor/1?period=30d",
+        "export, what": "/export",
+        "export, CSV of 20,000 rows": f"/export.csv?tx={log.large}&period=all",
+        "export, JSON of 20,000 rows": f"/export.jsonl?tx={log.large}&period=all",
+        "undo script of 20,000 rows": f"/transaction/{log.large}/undo.sql",
+        "help": "/help",
     }
+    return {name: f"/audit{path}" for name, path in found.items()}
 
 
-def timed(app: Application, path: str) -> float:
-    started = time.perf_counter()
-    with app.app.test_client().get(path) as response:
-        passed = time.perf_counter() - started
-        if response.status_code not in (200, 503):
-            raise SystemExit(f"{path}: {response.status}")
-    return passed
+def _places(log: LargeLog) -> Any:
+    """Changes in the middle, of the largest transaction, and two of the busiest record; a request; an old day."""
+    app = log.application
+    a, t = app.audit_logger.models.activity.c, app.audit_logger.models.transaction.c
+    address = sa.select(sa.func.concat(a.transaction_id, ".", a.id))
+    busiest = address.where(a.table_name == "products", a.record_key == str(BUSIEST)).order_by(a.id)
+    is_request = sa.and_(t.id > log.last // 2, t.context.has_key("request_id"))
+    statements = (
+        address.where(a.transaction_id == log.last // 2).limit(1),
+        address.where(a.transaction_id == log.bulk).limit(1),
+        busiest.offset(1000).limit(1),
+        busiest.offset(20_000).limit(1),
+        sa.select(t.context["request_id"].astext).where(is_request).limit(1),
+        sa.select(sa.cast(t.issued_at, sa.Date)).where(t.id == log.last // 4),
+    )
+    with app.app.app_context(), app.db.engine.connect() as connection:
+        return [connection.scalar(statement) for statement in statements]
 
 
-def machine(app: Application) -> str:
+def measure(cluster: Cluster, log: LargeLog, path: str, options: argparse.Namespace) -> Measured:
+    """One page: first cold, if that is wanted, then warm, then what it reads."""
+    app = log.application
+    measured = Measured(path)
+    with app.app.app_context():
+        engine = app.db.engine
+    if options.cold:
+        engine.dispose()
+        cluster.stop()
+        forget(cluster.data)
+        cluster.start()
+        started = time.perf_counter()
+        measured.cold_status = ask(app, path)
+        measured.cold_ms = round((time.perf_counter() - started) * 1000, 1)
+    with counted(engine) as statements:
+        measured.status = ask(app, path)
+    measured.statements = len(statements)
+    rounds = options.rounds if "export" not in path and "undo" not in path else 2
+    for _ in range(rounds):
+        with engine.connect() as connection:
+            pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+        server, client = computed(pid), time.thread_time()
+        ask(app, path)
+        client, server = time.thread_time() - client, computed(pid) - server
+        measured.server_ms.append(round(server * 1000, 2))
+        measured.python_ms.append(round(client * 1000, 2))
+    with explained(engine) as reads:
+        ask(app, path)
+    measured.blocks, measured.rows = reads.blocks, reads.rows
+    measured.executed_ms = round(reads.milliseconds, 2)
+    measured.plans = [(statement, plan) for statement, plan in reads.plans if plan["Execution Time"] > 10]
+    return measured
+
+
+def ask(app: Application, path: str) -> int:
+    """Ask for a page and read all of it."""
+    with app.app.test_client().get(path, buffered=False) as response:
+        for _ in response.response:
+            pass
+        return response.status_code
+
+
+@contextmanager
+def counted(engine: sa.Engine) -> Iterator[list[str]]:
+    """The statements that are sent."""
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
+        seen.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+
+def forget(folder: Path) -> None:
+    """Let the system drop from memory what it has read of the files in a folder."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
+
+
+def described(app: Application) -> str:
     with app.app.app_context(), app.db.engine.connect() as connection:
         version: Any = connection.scalar(sa.text("SHOW server_version"))
-    return f"PostgreSQL {version}, Python {platform.python_version()}, {platform.machine()}"
+    model = "processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(": ")[2]
+    return f"{os.cpu_count()} cores ({model}), PostgreSQL {version.split()[0]}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

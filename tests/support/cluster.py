@@ -68,20 +68,28 @@ class Cluster:
         Debian.
     :param settings: server settings in addition to :data:`SETTINGS`.
     :param in_memory: keep the data in memory, if there is room; a benchmark wants a disk.
+    :param kept: a folder whose data outlive this object, for whoever starts the next server there.
     """
 
     def __init__(
-        self, bindir: Path | None = None, settings: dict[str, str] | None = None, *, in_memory: bool = True
+        self,
+        bindir: Path | None = None,
+        settings: dict[str, str] | None = None,
+        *,
+        in_memory: bool = True,
+        kept: Path | None = None,
     ) -> None:
         self.bindir = bindir or embedded_bindir()
         self.is_debian = is_debian(self.bindir)
         self.settings = SETTINGS | ({} if self.is_debian else ROOMY) | (settings or {})
         self.user = system_user()
-        self.folder = Path(tempfile.mkdtemp(prefix="audit-pg-", dir=roomy_memory() if in_memory else None))
+        self.kept = kept
+        self.folder = kept or Path(tempfile.mkdtemp(prefix="audit-pg-", dir=roomy_memory() if in_memory else None))
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._initialized = False
+        self._initialized = (self.data / "PG_VERSION").exists()
 
     def __enter__(self) -> Cluster:
         self.start()
@@ -135,9 +143,10 @@ class Cluster:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Stop the server and delete its data."""
+        """Stop the server and delete its data, unless they are to be kept."""
         self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.kept is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _binary(self, name: str) -> str:
         return str(self.bindir / name)

@@ -1,0 +1,148 @@
+"""What the pages cost, as JSON, as a table and as a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+#: Milliseconds of the server that a page may take, and growth from the smallest log to the largest.
+MOST_MS, MOST_GROWTH = 50.0, 1.3
+#: Below so many milliseconds a ratio says nothing: the clock of the kernel and the machine's neighbours decide.
+NOISE_MS = 4.0
+
+
+@dataclass
+class Measured:
+    """One page on one log.
+
+    :param server_ms: processor time of the server's process, for each round.
+    :param python_ms: processor time of the application, for each round.
+    :param executed_ms: what ``EXPLAIN ANALYZE`` says, added up.
+    :param rows: that scans looked at.
+    :param plans: of statements that took long.
+    """
+
+    path: str
+    status: int = 0
+    statements: int = 0
+    server_ms: list[float] = field(default_factory=list)
+    python_ms: list[float] = field(default_factory=list)
+    executed_ms: float = 0.0
+    blocks: int = 0
+    rows: int = 0
+    cold_status: int | None = None
+    cold_ms: float | None = None
+    plans: list[tuple[str, Any]] = field(default_factory=list)
+
+    @property
+    def server(self) -> float:
+        return min(self.server_ms)
+
+    @property
+    def python(self) -> float:
+        return min(self.python_ms)
+
+    def __str__(self) -> str:
+        cold = "" if self.cold_ms is None else f", cold {self.cold_status} {self.cold_ms:.0f} ms"
+        return (
+            f"{self.status}: server {self.server:6.1f} ms, python {self.python:6.1f} ms, {self.statements} statements,"
+            f" {self.blocks:,} blocks, {self.rows:,} rows{cold}"
+        )
+
+
+@dataclass
+class Report:
+    """All figures of a run: by page and size of the log."""
+
+    date: str
+    machine: str
+    load: list[float]
+    rounds: int
+    logs: list[str]
+    figures: dict[str, dict[int, Measured]]
+
+    def save(self, folder: Path) -> None:
+        data = asdict(self)
+        kept = []
+        for name, sizes in data["figures"].items():
+            for size, measured in sizes.items():
+                plans = measured.pop("plans")
+                if self.misses(name):
+                    kept += [{"page": name, "size": size, "statement": s, "plan": p} for s, p in plans]
+        (folder / "pages.json").write_text(json.dumps(data, indent=1) + "\n")
+        (folder / "pages-plans.json").write_text(json.dumps(kept, indent=1) + "\n")
+        (folder / "pages.md").write_text(self.markdown())
+        (folder / "pages.svg").write_text(self.plot())
+
+    @property
+    def sizes(self) -> list[int]:
+        return sorted({size for measured in self.figures.values() for size in measured})
+
+    def growth(self, name: str) -> float:
+        """Server time on the largest log, as a multiple of that on the smallest."""
+        small, large = (self.figures[name][size].server for size in (self.sizes[0], self.sizes[-1]))
+        return large / small if small else 1.0
+
+    def misses(self, name: str) -> list[str]:
+        """What a page takes more of than it may."""
+        found = [f"{m.status}" for m in self.figures[name].values() if m.status >= 500]
+        largest = self.figures[name][self.sizes[-1]].server
+        found += ["time"] if largest > MOST_MS and "rows" not in name.partition(",")[2] else []
+        return found + (["growth"] if self.growth(name) > MOST_GROWTH and largest > NOISE_MS else [])
+
+    def markdown(self) -> str:
+        sizes = [f"{size / 1e6:g} M" for size in self.sizes]
+        head = ["page", *(f"server, {size}" for size in sizes), "growth", *(f"blocks, {size}" for size in sizes)]
+        head += [*(f"rows, {size}" for size in sizes), "statements", "Python", *(f"cold, {size}" for size in sizes), ""]
+        rows = []
+        for name, by_size in self.figures.items():
+            found = [by_size[size] for size in self.sizes]
+            cold = [("" if m.cold_ms is None else f"{m.cold_ms:,.0f} ms") for m in found]
+            cold = [
+                text + (f" ({m.cold_status})" if (m.cold_status or 0) >= 500 else "")
+                for text, m in zip(cold, found, strict=True)
+            ]
+            rows.append(
+                [
+                    name, *(f"{m.server:,.1f} ms" for m in found), f"{self.growth(name):.2f}",
+                    *(f"{m.blocks:,}" for m in found), *(f"{m.rows:,}" for m in found), f"{found[-1].statements}",
+                    f"{min(m.python for m in found):,.1f} ms", *cold, ", ".join(self.misses(name)),
+                ]
+            )  # fmt: skip
+        lines = [head, ["---", *["---:"] * (len(head) - 2), "---"], *rows]
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        about = f"{self.date}, {self.machine}; best of {self.rounds} rounds, load {self.load[0]} to {self.load[1]}."
+        return f"{about}\n\n" + "\n".join(f"- {text}" for text in self.logs) + f"\n\n{table}\n"
+
+    def plot(self) -> str:
+        """Bars of the server's milliseconds on each log, from zero, cut at twice the target."""
+        left, width, bar, gap, y = 330, 420, 7, 5, 40
+        lines = []
+        for name, by_size in self.figures.items():
+            lines.append(_text(left - 8, y + bar + 3, name, anchor="end", size=10))
+            for size, colour in zip(self.sizes, ("#bbbbbb", "#0b6e4f", "#c8553d"), strict=False):
+                taken = by_size[size].server
+                length = min(taken / (2 * MOST_MS), 1.0) * width
+                lines.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar - 1}" fill="{colour}"/>')
+                lines.append(_text(left + length + 4, y + bar - 1, f"{taken:.1f}", size=7))
+                y += bar
+            y += gap
+        x = left + width / 2
+        head = ", ".join(f"{size / 1e6:g} million changes" for size in self.sizes)
+        lines.append(f'<path d="M{x} 30V{y}" stroke="#0b6e4f" stroke-dasharray="3 2"/>')
+        lines.append(
+            _text(left, 20, f"Milliseconds of the server, warm: {head}; the line is {MOST_MS:.0f} ms", size=11)
+        )
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 60}" height="{y + 10}"'
+            f' font-family="sans-serif">\n<rect width="100%" height="100%" fill="white"/>\n'
+            + "\n".join(lines)
+            + "\n</svg>\n"
+        )
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
