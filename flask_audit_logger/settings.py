@@ -159,7 +159,7 @@ class PageSettings(_Settings):
         legal="a positive number of milliseconds",
     )
     count_cap: int = _setting(
-        10_000, "maximum number of rows to count", check=_is_positive, legal="a positive number of rows"
+        1000, "maximum number of rows to count", check=_is_positive, legal="a positive number of rows"
     )
     quarter_start_month: int = _setting(
         1,

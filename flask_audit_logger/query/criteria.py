@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     FromClause,
     Integer,
-    Select,
     SmallInteger,
     Text,
     Uuid,
@@ -24,6 +24,8 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal,
+    literal_column,
     or_,
     select,
 )
@@ -32,11 +34,14 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from ..diff.values import JSON_NULL_MARK, dump
 from ..models import AuditModels
 from ..schema.names import TableName
+from .paging import MAX_ID
 from .reader import Log
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
 NO_ACTOR = None
 VERBS = ("insert", "update", "delete", "truncate", "snapshot")
+#: The kinds of change that have an index of their own: records are gone after them.
+ENDS = ("delete", "truncate")
 #: Who made a change: somebody known, a background job, a command, or nobody the application knew.
 KINDS = ("user", "service", "system", "none")
 
@@ -85,6 +90,12 @@ class Criteria:
         return self.since is not None or self.until is not None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all that is in the period and the transactions matches, so that reading never looks for long."""
+        of_activity = self.tables or self.record_key is not None or self.verbs or self.columns or self.column_values
+        return not (of_activity or self.drives)
+
+    @property
     def needs_transaction(self) -> bool:
         """Whether a filter is about the transaction, not the change."""
         return self.is_timed or self.drives
@@ -104,10 +115,16 @@ class IdRange:
     high: Any
 
 
+#: So many transactions at each end of a period are looked at for the first and the last id: ids are given in the order
+#: of time, but for those that were written at once. Only who is further from the place of their time is not found.
+OUT_OF_ORDER = 1000
+
+
 def id_range(log: Log, criteria: Criteria) -> IdRange | None:
     """Find the transaction ids a period spans; ``None`` if there is no transaction in it."""
-    row = log.first(_span(log.models, criteria))
-    return None if row is None or row[0] is None else IdRange(row[0], row[1])
+    ends = id_range_lookup(log.models, criteria)
+    row = log.first(select(ends.low, ends.high))
+    return None if row[0] is None or row[1] is None else IdRange(row[0], row[1])
 
 
 def id_range_lookup(models: AuditModels, criteria: Criteria) -> IdRange:
@@ -116,20 +133,22 @@ def id_range_lookup(models: AuditModels, criteria: Criteria) -> IdRange:
     A page read this way keeps its plan, which follows the index until the page is full. Sums do not: the planner takes
     a range it can't see for a short one.
     """
-    span = _span(models, criteria).cte("span")
-    return IdRange(select(span.c.low).scalar_subquery(), select(span.c.high).scalar_subquery())
-
-
-def _span(models: AuditModels, criteria: Criteria) -> Select[Any]:
-    # OFFSET 0 keeps the planner from walking the primary key until it meets the period
     t = models.transaction.c
-    wanted = select(t.id)
+    inside = select(t.id)
     if criteria.since is not None:
-        wanted = wanted.where(t.issued_at >= criteria.since)
+        inside = inside.where(t.issued_at >= criteria.since)
     if criteria.until is not None:
-        wanted = wanted.where(t.issued_at < criteria.until)
-    inside = wanted.offset(0).subquery()
-    return select(func.min(inside.c.id).label("low"), func.max(inside.c.id).label("high"))
+        inside = inside.where(t.issued_at < criteria.until)
+    low: Any = literal(0, BigInteger)
+    high: Any = literal(MAX_ID, BigInteger)
+    if criteria.since is not None:
+        first = inside.order_by(t.issued_at, t.id).limit(OUT_OF_ORDER).subquery()
+        low = select(func.min(first.c.id)).scalar_subquery()
+    if criteria.until is not None:
+        last = inside.order_by(t.issued_at.desc(), t.id.desc()).limit(OUT_OF_ORDER).subquery()
+        high = select(func.max(last.c.id)).scalar_subquery()
+    span = select(low.label("low"), high.label("high")).cte("span")
+    return IdRange(select(span.c.low).scalar_subquery(), select(span.c.high).scalar_subquery())
 
 
 def joined(models: AuditModels, criteria: Criteria) -> FromClause:
@@ -177,11 +196,17 @@ def of_activity(models: AuditModels, criteria: Criteria, bounds: IdRange | None)
     if criteria.record_key is not None:
         found.append(a.record_key == criteria.record_key)
     if criteria.verbs:
-        found.append(a.verb.in_(criteria.verbs))
+        found.append(is_verb(a.verb, *criteria.verbs))
     if criteria.columns:
         found.append(_any_column(models, criteria))
     found.extend(_column_value(models, wanted, criteria) for wanted in criteria.column_values)
     return found
+
+
+def is_verb(column: ColumnElement[str], *verbs: str) -> ColumnElement[bool]:
+    """That a change is of some kinds; those with an index are written as the index has them, not as parameters."""
+    known: dict[str, Any] = {verb: literal_column(f"'{verb}'") for verb in ENDS}
+    return column.in_([known.get(verb, verb) for verb in verbs])
 
 
 def tables_of(models: AuditModels, tables: Sequence[TableName]) -> ColumnElement[bool]:
@@ -242,15 +267,38 @@ def of_transaction(models: AuditModels, criteria: Criteria, bounds: IdRange | No
     if criteria.kinds:
         found.append(or_(*(_kind(models, kind) for kind in criteria.kinds)))
     if criteria.impersonated is not None:
-        impersonated = t.context.has_key("impersonator")
-        found.append(impersonated if criteria.impersonated else ~impersonated)
+        found.append(is_impersonated(models) if criteria.impersonated else ~is_impersonated(models))
     if criteria.impersonators:
+        found.append(is_impersonated(models))
         found.append(t.context["impersonator"]["id"].astext.in_(criteria.impersonators))
     if criteria.addresses:
         found.append(or_(*(t.client_addr.op("<<=")(cast(network, INET)) for network in criteria.addresses)))
     if criteria.requests:
         found.append(t.context["request_id"].astext.in_(criteria.requests))
     return found
+
+
+def is_nobodys(criteria: Criteria) -> bool:
+    """Whether only transactions without an actor are of the kinds asked for."""
+    return bool(criteria.kinds) and "user" not in criteria.kinds
+
+
+def leading(models: AuditModels, criteria: Criteria) -> list[ColumnElement[bool]]:
+    """Those conditions on a transaction that an index leads to in the order of ids."""
+    t = models.transaction.c
+    found: list[ColumnElement[bool]] = []
+    if len(criteria.actors) == 1:
+        found.append(_actors(models, criteria.actors))
+    elif is_nobodys(criteria):
+        found.append(t.actor_id.is_(None))
+    if criteria.impersonated or criteria.impersonators:
+        found.append(is_impersonated(models))
+    return found
+
+
+def is_impersonated(models: AuditModels) -> ColumnElement[bool]:
+    """Whether somebody acted as another; written as the index has it."""
+    return models.transaction.c.context.op("?", return_type=Boolean)(literal_column("'impersonator'"))
 
 
 def _actors(models: AuditModels, actors: Sequence[str | None]) -> ColumnElement[bool]:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, func, literal, literal_column, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    Text,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 
 from .criteria import (
+    ENDS,
+    NO_ACTOR,
     Criteria,
     IdRange,
-    conditions,
     id_range,
     id_range_lookup,
-    joined,
+    is_nobodys,
+    is_verb,
+    leading,
     of_activity,
     of_transaction,
-    tables_of,
 )
 from .paging import MAX_ID, Cursor, Paging, Slice, edge, ordered, position, slice_of, started
 from .reader import Log
@@ -28,7 +44,36 @@ from .rows import ActivityRow, activity_columns, read_activity, transaction_colu
 ALL: ColumnElement[int] = literal_column(f"(SELECT {MAX_ID})")
 
 
-def feed(log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, *, whole: bool = False) -> Select[Any]:
+#: An offset of nothing: what has it is planned apart, and keeps its order.
+APART: ColumnElement[int] = literal_column("0")
+
+#: Changes that a search looks through for a page where no index leads to what it looks for: at first, then, if that did
+#: not fill the page, and if it is to look further back. Half as many transactions where the filter is on them.
+STEPS = (1000, 40_000, 1_000_000)
+
+#: If the index of records has so few changes of the tables that are searched, all are read, wherever they are.
+FEW = 2000
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a search looks for one page.
+
+    :param edge: the last position; to the end of the log if there is none.
+    :param is_few: whether an index has few changes of what is searched: then it is read instead.
+    """
+
+    edge: Cursor | None = None
+    is_few: bool = False
+
+
+#: To the end of the log.
+WHOLE = Reach()
+
+
+def feed(
+    log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, *, whole: bool = False, reach: Reach = WHOLE
+) -> Select[Any]:
     """The select of one page; ``docs/decisions/reading.md`` says why it is written as it is.
 
     :param whole: with the whole old rows.
@@ -36,17 +81,32 @@ def feed(log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, *
     a = log.models.activity.c
     matching = log.activities(*a).where(*of_activity(log.models, criteria, bounds))
     matching = started(matching, paging, a.transaction_id, a.id)
-    if criteria.drives:
-        statement = _by_transaction(log, criteria, paging, bounds, matching, whole)
+    if criteria.drives and not reach.is_few:
+        statement = _by_transaction(log, criteria, paging, bounds, matching, whole, reach)
     else:
-        statement = _by_activity(log, criteria, paging, matching, whole)
+        if reach.is_few:  # apart, so that no order tempts the planner to walk the whole log for it
+            matching = matching.offset(APART)
+        elif reach.edge is not None:
+            matching = matching.where(_within(paging, reach.edge, a.transaction_id, a.id))
+        statement = _by_activity(log, criteria, paging, matching, whole, reach)
     return statement.limit(paging.limit + 1)
 
 
-def _by_activity(log: Log, criteria: Criteria, paging: Paging, matching: Select[Any], whole: bool) -> Select[Any]:
+def _within(paging: Paging, edge: Cursor, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
+    left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
+    right: Any = tuple_(edge.transaction_id, edge.activity_id) if len(columns) > 1 else edge.transaction_id
+    within: ColumnElement[bool] = left >= right if paging.reads_down else left <= right
+    return within
+
+
+def _by_activity(
+    log: Log, criteria: Criteria, paging: Paging, matching: Select[Any], whole: bool, reach: Reach
+) -> Select[Any]:
     """Activities in the order of the feed, each looked up in the transaction table until the page is full."""
     a, t = log.models.activity.c, log.models.transaction.c
-    found = ordered(matching, paging, a.transaction_id, a.id).limit(ALL).subquery("found")
+    if not reach.is_few:
+        matching = ordered(matching, paging, a.transaction_id, a.id).limit(ALL)
+    found = matching.subquery("found")
     whose = (
         select(*transaction_columns(log.models))
         .where(t.id == found.c.transaction_id, *of_transaction(log.models, criteria, None))
@@ -59,19 +119,82 @@ def _by_activity(log: Log, criteria: Criteria, paging: Paging, matching: Select[
 
 
 def _by_transaction(
-    log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, matching: Select[Any], whole: bool
+    log: Log,
+    criteria: Criteria,
+    paging: Paging,
+    bounds: IdRange | None,
+    matching: Select[Any],
+    whole: bool,
+    reach: Reach,
 ) -> Select[Any]:
     """Transactions in the order of the feed, and of each at most a page of activities."""
     a, t = log.models.activity.c, log.models.transaction.c
     wanted = [*of_transaction(log.models, criteria, bounds), *edge(t.id, paging)]
-    if criteria.tables:  # where few transactions have to do with a table, its index finds them
-        wanted.append(log.touched(tables_of(log.models, criteria.tables)))
-    few = ordered(select(*transaction_columns(log.models)).where(*wanted), paging, t.id)
-    whose = few.limit(ALL).subquery("whose")
+    if reach.edge is not None:
+        wanted.append(_within(paging, reach.edge, t.id))
+    first = [column.label("t_first") for column in _order(log, criteria)]
+    whole_row = select(*transaction_columns(log.models), *first).where(*wanted)
+    whose = ordered(whole_row, paging, *_order(log, criteria), t.id).limit(ALL).subquery("whose")
     some = ordered(matching.where(a.transaction_id == whose.c.t_id).correlate(whose), paging, a.id)
     found = some.limit(paging.limit + 1).lateral("found")
     columns = (*activity_columns(log.models, whole=whole, of=found.c), *whose.c)
-    return ordered(select(*columns).select_from(whose.join(found, true())), paging, whose.c.t_id, found.c.id)
+    order = [whose.c[column.name] for column in first] + [whose.c.t_id, found.c.id]
+    return ordered(select(*columns).select_from(whose.join(found, true())), paging, *order)
+
+
+def _order(log: Log, criteria: Criteria) -> list[ColumnElement[Any]]:
+    """What all transactions have in common that the index on it begins with, if it is to be read where nothing is.
+
+    The planner knows that an index gives rows of one actor in the order of ids, but not those without.
+    """
+    lacks_actor = criteria.actors == (NO_ACTOR,) or (not criteria.actors and is_nobodys(criteria))
+    return [log.models.transaction.c.actor_id] if lacks_actor else []
+
+
+def _looked_at(log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, number: int) -> Select[Any]:
+    """The position at which a search ends that finds nothing: so many changes away from its start."""
+    if criteria.drives:
+        t = log.models.transaction.c
+        # whole transactions: the next page begins beyond this one
+        last: Any = 0 if paging.reads_down else MAX_ID
+        cursor = func.pg_catalog.concat(t.id, ".", literal(last, BigInteger), type_=Text)
+        statement = select(cursor).where(*leading(log.models, criteria), *edge(t.id, paging))
+        return (
+            ordered(statement.where(*_begun(paging, t.id, bounds)), paging, *_order(log, criteria), t.id)
+            .offset(number // 2 - 1)
+            .limit(1)
+        )
+    w = log.models.activity.alias("walked").c  # apart from the scope: what it hides is looked at, too
+    statement = started(select(position(w)), paging, w.transaction_id, w.id)
+    statement = statement.where(*_begun(paging, w.transaction_id, bounds))
+    if criteria.transactions:
+        statement = statement.where(w.transaction_id.in_(criteria.transactions))
+    return ordered(statement, paging, w.transaction_id, w.id).offset(number - 1).limit(1)
+
+
+def _begun(paging: Paging, column: ColumnElement[int], bounds: IdRange | None) -> list[ColumnElement[bool]]:
+    """The end of a period at which reading begins; both ends that it can't see the planner takes for a short range."""
+    if bounds is None or paging.before or paging.after:
+        return []
+    return [column <= bounds.high if paging.reads_down else column >= bounds.low]
+
+
+def _indexed(log: Log, criteria: Criteria) -> ColumnElement[int]:
+    """How many changes the index of records, or of ends, has of what is searched; more than :data:`FEW` if none has."""
+    counted = log.models.activity.alias("counted")
+    w = counted.c
+    wanted: list[ColumnElement[bool]] = []
+    if criteria.tables:
+        wanted.append(w.table_name.in_({table.name for table in criteria.tables}))
+    if criteria.record_key is not None:
+        wanted.append(w.record_key == criteria.record_key)
+    if criteria.verbs and set(criteria.verbs) <= set(ENDS):
+        wanted.append(is_verb(w.verb, *criteria.verbs))
+    if not wanted:
+        return literal(FEW + 1, BigInteger)
+    some = select(literal(1)).select_from(counted).where(*wanted).limit(FEW + 1).subquery()
+    number = select(func.count().label("number")).select_from(some).cte("indexed")
+    return select(number.c.number).scalar_subquery()
 
 
 @dataclass(frozen=True)
@@ -113,8 +236,23 @@ class Search:
         return cls(criteria, bounds, is_empty=bounds is None)
 
 
-def find_activities(log: Log, criteria: Criteria, paging: Paging) -> tuple[Slice[ActivityRow], Search]:
-    """One page of the feed, and the search for what else is read about it: one statement finds both."""
+def find_activities(
+    log: Log, criteria: Criteria, paging: Paging, *, deeper: bool = False
+) -> tuple[Slice[ActivityRow], Search]:
+    """One page of the feed, and the search for what else is read about it.
+
+    A search that may look for long is asked first where it is to end.
+
+    :param deeper: look further than for a first page.
+    """
+    if not criteria.is_plain or log.is_scoped:
+        search = Search(criteria)
+        for number in STEPS[2:] if deeper else STEPS[:2]:
+            search, reach = reached(log, search, paging, number)
+            page = list_activities(log, search, paging, reach=reach)
+            if page.reached is None:
+                break
+        return page, search
     if not criteria.is_timed:
         search = Search(criteria)
         return list_activities(log, search, paging), search
@@ -129,15 +267,48 @@ def find_activities(log: Log, criteria: Criteria, paging: Paging) -> tuple[Slice
     return page, Search(criteria, is_empty=True)
 
 
-def list_activities(log: Log, search: Search, paging: Paging, *, whole: bool = False) -> Slice[ActivityRow]:
+def reached(log: Log, search: Search, paging: Paging, number: int = STEPS[1]) -> tuple[Search, Reach]:
+    """The search with the ids of its period, and how far it looks for a page: one statement finds both.
+
+    :param number: of changes that it may look through.
+    """
+    criteria, bounds = search.criteria, search.bounds
+    columns: list[ColumnElement[Any]] = []
+    if criteria.is_timed and bounds is None:
+        bounds = id_range_lookup(log.models, criteria)
+        columns = [bounds.low.label("low"), bounds.high.label("high")]
+    indexed = _indexed(log, criteria)
+    last: Any = _looked_at(log, criteria, paging, bounds, number).scalar_subquery()
+    row = log.first(select(*columns, indexed.label("indexed"), case((indexed > FEW, last)).label("edge")))
+    if columns:
+        if row.low is None or row.high is None:
+            return Search(criteria, is_empty=True), WHOLE
+        bounds = IdRange(row.low, row.high)
+    end = Cursor.read(row.edge)
+    if end is not None and bounds is not None and not bounds.low <= end.transaction_id <= bounds.high:
+        end = None  # the whole period is looked through
+    return Search(criteria, bounds), Reach(end, is_few=row.indexed <= FEW)
+
+
+def moment_of(log: Log, position: Cursor) -> dt.datetime | None:
+    """The time of the transaction at a position, if its row is there."""
+    t = log.models.transaction.c
+    found: dt.datetime | None = log.scalar(select(t.issued_at).where(t.id == position.transaction_id))
+    return found
+
+
+def list_activities(
+    log: Log, search: Search, paging: Paging, *, whole: bool = False, reach: Reach = WHOLE
+) -> Slice[ActivityRow]:
     """One page of the feed.
 
     :param whole: with the whole old rows.
+    :param reach: how far to look.
     """
     if search.is_empty:
         return Slice((), has_newer=False, has_older=False)
-    rows = log.all(feed(log, search.criteria, paging, search.bounds, whole=whole))
-    return slice_of([read_activity(row) for row in rows], paging)
+    rows = log.all(feed(log, search.criteria, paging, search.bounds, whole=whole, reach=reach))
+    return slice_of([read_activity(row) for row in rows], paging, reach.edge)
 
 
 def batches(
@@ -161,13 +332,22 @@ def batches(
 
 
 def count_activities(log: Log, search: Search, cap: int) -> Count:
-    """How many activities match, up to ``cap``: counting never reads more than one row above it."""
+    """How many activities match, up to ``cap``, however long that takes."""
     if search.is_empty:
         return Count(0)
-    models, criteria = log.models, search.criteria
-    source = joined(models, criteria) if criteria.needs_transaction else models.activity
-    matching = log.activities(literal(1), source=source).where(*conditions(models, criteria, search.bounds))
-    return capped(log, matching, cap)
+    return capped(log, feed(log, search.criteria, Paging(limit=cap), search.bounds), cap)
+
+
+def count_nearby(log: Log, search: Search, cap: int) -> Count | None:
+    """How many activities match, up to ``cap``, as far as a page looks; ``None`` if it finds none before it ends."""
+    if search.is_empty or (search.criteria.is_plain and not log.is_scoped):
+        return count_activities(log, search, cap)
+    paging = Paging(limit=cap)
+    _, reach = reached(log, search, paging)
+    found = capped(log, feed(log, search.criteria, paging, search.bounds, reach=reach), cap)
+    if found.is_capped or reach.edge is None:
+        return found
+    return Count(found.number - 1, is_capped=True) if found.number > 1 else None
 
 
 def capped(log: Log, matching: Select[Any], cap: int) -> Count:

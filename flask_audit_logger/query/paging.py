@@ -74,11 +74,15 @@ class Paging:
 
 @dataclass(frozen=True)
 class Slice(Generic[T]):
-    """Rows in the order wanted, and whether there is more on either side."""
+    """Rows in the order wanted, and whether there is more on either side.
+
+    :param reached: a search that looked through all it may without filling its page ended there.
+    """
 
     rows: tuple[T, ...]
     has_newer: bool
     has_older: bool
+    reached: Cursor | None = None
 
 
 def position(columns: Any) -> ColumnElement[str]:
@@ -136,12 +140,17 @@ def edge(column: ColumnElement[int], paging: Paging) -> list[ColumnElement[bool]
     return [] if paging.after is None else [column >= paging.after.transaction_id]
 
 
-def slice_of(rows: Sequence[T], paging: Paging) -> Slice[T]:
-    """Cut the extra row off and put the rest into the order of the page."""
-    more = len(rows) > paging.limit
+def slice_of(rows: Sequence[T], paging: Paging, edge: Cursor | None = None) -> Slice[T]:
+    """Cut the extra row off and put the rest into the order of the page.
+
+    :param edge: how far was looked, if not to the end.
+    """
+    is_full = len(rows) > paging.limit
+    reached = None if is_full else edge
+    more = is_full or reached is not None
     kept = list(rows[: paging.limit])
     if paging.reads_down == paging.oldest_first:
         kept.reverse()
     if paging.reads_down:
-        return Slice(tuple(kept), has_newer=paging.before not in (None, END), has_older=more)
-    return Slice(tuple(kept), has_newer=more, has_older=paging.after not in (None, ORIGIN))
+        return Slice(tuple(kept), has_newer=paging.before not in (None, END), has_older=more, reached=reached)
+    return Slice(tuple(kept), has_newer=more, has_older=paging.after not in (None, ORIGIN), reached=reached)

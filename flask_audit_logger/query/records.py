@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ..diff import as_text
 from ..schema.names import TableName
-from .criteria import Criteria, conditions
+from .criteria import Criteria, conditions, is_verb
 from .feed import Count, capped
 from .paging import Paging, Slice, paged, slice_of
 from .reader import Log
@@ -125,7 +125,7 @@ def is_record(log: Log, record: RecordRef) -> list[ColumnElement[bool]]:
 def is_emptied(log: Log, schema: Any, table_name: Any) -> list[ColumnElement[bool]]:
     """What makes an activity one that removed all rows of a table at once."""
     a = log.models.activity.c
-    return [a.table_name == table_name, a.record_key.is_(None), a.schema == schema, a.verb == "truncate"]
+    return [a.table_name == table_name, a.record_key.is_(None), a.schema == schema, is_verb(a.verb, "truncate")]
 
 
 def is_end(a: Any, key: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from ..schema.names import TableName
+from .criteria import is_verb
 from .reader import Log
 from .records import asked_records, is_end, key_columns, renamed_to
 from .refs import RecordRef, stored_key
@@ -64,7 +65,7 @@ def newest_changes(log: Log, records: Collection[RecordRef], key: KeyOf) -> dict
     last = newest.correlate(asked).lateral("last")
     e = log.models.activity.alias("emptied")
     whole = (e.c.table_name == asked.c.table_name, e.c.record_key.is_(None), e.c.schema == asked.c.schema)
-    emptied = select(literal(1)).where(*whole, e.c.verb == "truncate", e.c.id > last.c.id)
+    emptied = select(literal(1)).where(*whole, is_verb(e.c.verb, "truncate"), e.c.id > last.c.id)
     a = log.models.activity.c
     same = (a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema)
     seen = log.activities(literal(1)).where(*same, a.id == last.c.id)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Subquery, and_, func, literal, select, tru
 
 from ..schema.names import TableName
 from .criteria import Criteria, conditions
-from .feed import Count, Search, capped
+from .feed import APART, Count, Search, capped
 from .paging import Paging, Slice, edge, paged, slice_of
 from .reader import Log
 from .rows import (
@@ -215,7 +215,7 @@ def _large(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging
         found = found.where(a.transaction_id.between(search.bounds.low, search.bounds.high))
     order = a.transaction_id.desc() if paging.reads_down else a.transaction_id.asc()
     # OFFSET 0 keeps the order, so that a page ends the reading when it is full
-    return found.order_by(order).offset(0).subquery("large")
+    return found.order_by(order).offset(APART).subquery("large")
 
 
 def _is_narrow(wanted: TransactionCriteria) -> bool:

@@ -276,11 +276,13 @@ def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any)
         start = at() if paging.before or paging.after else None
         return Pager(oldest=start, is_upwards=True) if paging.oldest_first else Pager(newest=start)
     newest, oldest = (page.rows[-1], page.rows[0]) if paging.oldest_first else (page.rows[0], page.rows[-1])
+    if page.reached is not None:  # further on, that is where to begin
+        newest, oldest = (newest, None) if paging.reads_down else (None, oldest)
     first, last = (str(END), None) if paging.oldest_first else (None, str(ORIGIN))
     return Pager(
         newest=at(before=first) if page.has_newer else None,
-        newer=at(after=str(cursor(newest))) if page.has_newer else None,
-        older=at(before=str(cursor(oldest))) if page.has_older else None,
+        newer=at(after=str(cursor(newest))) if page.has_newer and newest is not None else None,
+        older=at(before=str(cursor(oldest))) if page.has_older and oldest is not None else None,
         oldest=at(after=last) if page.has_older else None,
         is_upwards=paging.oldest_first,
     )

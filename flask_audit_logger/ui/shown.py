@@ -216,6 +216,8 @@ class ListPage(SearchPage):
     """A page with rows, and links to more of them."""
 
     pager: Pager = ONE_PAGE
+    #: How far was looked, if not to the end, and the page that looks further.
+    searched: Option | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

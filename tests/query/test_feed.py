@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_audit_logger.query.criteria import Criteria
-from flask_audit_logger.query.feed import Search, find_activities
+from flask_audit_logger.query.feed import FEW, STEPS, Search, find_activities
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.reader import AuditReader
 from flask_audit_logger.query.sightings import LOOKED_AT, work
@@ -68,7 +68,7 @@ def rows_read(log, statement, parameters):
 
 
 def read(shop, ask):
-    """What is answered, and what the first statement reads for it.
+    """What is answered, and what the statements read for it.
 
     :param ask: gets the open log.
     """
@@ -83,11 +83,12 @@ def read(shop, ask):
             sa.event.listen(log.connection, "before_cursor_execute", note)
             answer = ask(log)
             sa.event.remove(log.connection, "before_cursor_execute", note)
-            return answer, rows_read(log, *seen[0])
+            read = [rows_read(log, *sent) for sent in seen]
+            return answer, {name: sum(rows[name] for rows in read) for name in read[0]}
 
 
 def read_page(shop, criteria, paging):
-    """A page, and what its statement reads."""
+    """A page, and what its statements read."""
     return read(shop, lambda log: find_activities(log, criteria, paging)[0])
 
 
@@ -121,9 +122,11 @@ def test_a_page_reads_a_page(shop, analyzed):
         for paging in pages:
             page, rows = read_page(shop, Criteria(**fields), paging)
             assert len(page.rows) == 50, (name, paging)
-            # a verb has no index: what the small transactions hold may be read on the way to the bulk
-            assert rows["activity"] <= 3 * SMALL + 4 * 51, (name, paging, rows)
-            assert rows["transaction"] <= SMALL + 4 * 51, (name, paging, rows)
+            # a verb has no index: what the small transactions hold may be read on the way to the bulk, by a second step
+            asked_first = FEW + 1 + STEPS[0] if not Criteria(**fields).is_plain else 0
+            asked_first += STEPS[1] if name == "verb" else 0
+            assert rows["activity"] <= asked_first + 3 * SMALL + 4 * 51, (name, paging, rows)
+            assert rows["transaction"] <= 2 * SMALL + 4 * 51, (name, paging, rows)
 
 
 def test_a_rare_table_is_read_by_its_index(shop):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flask_audit_logger.query import feed
 from flask_audit_logger.query.criteria import Criteria
-from flask_audit_logger.query.feed import Search, list_activities
+from flask_audit_logger.query.feed import Search, count_nearby, find_activities, list_activities
 from flask_audit_logger.query.paging import MAX_ID, ORIGIN, Cursor, Paging
+from flask_audit_logger.schema.names import TableName
 from tests.query.reads import JOINED, next_page, reading
 from tests.ui.shop import ANN, BOB, with_own_shop
 
+PRODUCTS = TableName("public", "products")
+BEGIN = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 SEARCHES = {
     "all": (Criteria(), "true"),
     "an actor's": (Criteria(actors=(str(ANN),)), f"t.actor_id = {ANN}"),
@@ -99,6 +105,48 @@ def test_a_walk_there_and_back_gives_every_row_once(shop, positions, oldest_firs
             expected = positions[name] if oldest_first else positions[name][::-1]
             assert there == expected, (name, limit)
             assert [row.cursor for row in back] == expected[::-1], (name, limit)
+
+
+STEPWISE = {
+    **SEARCHES,
+    "nobody's": (Criteria(actors=(None,)), "t.actor_id IS NULL"),
+    "two people's inserts": (
+        Criteria(actors=(str(ANN), str(BOB)), verbs=("insert",)),
+        f"t.actor_id IN ({ANN}, {BOB}) AND a.verb = 'insert'",
+    ),
+    "a column's": (Criteria(columns=("stock",)), "a.changed_data ? 'stock'"),
+    "deletions": (Criteria(verbs=("delete",)), "a.verb = 'delete'"),
+    "of a table and a person": (
+        Criteria(tables=(PRODUCTS,), actors=(str(ANN),), since=BEGIN),
+        f"t.actor_id = {ANN} AND a.table_name = 'products'",
+    ),
+}
+
+
+@pytest.mark.parametrize("few", [0, 1000], ids=["", "few"])
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_a_search_that_looks_only_so_far_goes_on_where_it_ended(shop, positions, monkeypatch, oldest_first, few):
+    """Every row once, whether an index leads there or not, and each step says when it is not the last one."""
+    monkeypatch.setattr(feed, "FEW", few)
+    monkeypatch.setattr(feed, "STEPS", (2, 4, 6))
+    everything, ended = [str(at) for at in positions["all"]], 0
+    for name, (criteria, where) in STEPWISE.items():
+        rows = shop.sql(f"SELECT concat(a.transaction_id, '.', a.id) FROM {JOINED} WHERE {where}")
+        expected = sorted((at for (at,) in rows), key=everything.index, reverse=not oldest_first)
+        paging, found, steps = Paging(limit=3, oldest_first=oldest_first), [], 0
+        with reading(shop) as log:
+            while paging is not None:
+                page, _ = find_activities(log, criteria, paging, deeper=steps % 2 == 1)
+                found += [str(row.cursor) for row in page.rows]
+                ended += page.reached is not None
+                at = page.reached or (page.rows[-1].cursor if page.rows else None)
+                paging, steps = next_page(page, paging, at, newer=oldest_first), steps + 1
+                assert len(page.rows) == 3 or page.reached or paging is None, (name, page)
+            assert found == expected, name
+            whole, counted = len(expected), count_nearby(log, Search(criteria), 1000)
+        if counted is not None:
+            assert counted.number == whole or (counted.is_capped and counted.number < whole), (name, counted)
+    assert ended
 
 
 @with_own_shop

@@ -16,11 +16,9 @@ from ...i18n import gettext, number
 from ...query.criteria import Criteria
 from ...query.feed import (
     Neighbours,
-    Search,
-    count_activities,
+    count_nearby,
     find_activities,
     get_activity,
-    list_activities,
     neighbours_in_record,
     neighbours_in_transaction,
 )
@@ -34,7 +32,18 @@ from ..shown import ActivityShown, Crumb, Fact, ListPage, Option, Page, TableSho
 from ..templating import render
 from ..urls import Links
 from ..visit import Visit
-from .base import actor_choices, counted, frame, head, open_search, sentence, transaction_facts
+from .base import (
+    DEEPER,
+    actor_choices,
+    counted,
+    frame,
+    head,
+    is_deeper,
+    open_search,
+    searched,
+    sentence,
+    transaction_facts,
+)
 from .breakdown import FacetShown, HistogramShown, facets_shown, histogram_shown
 
 
@@ -88,17 +97,18 @@ MAX_RAW = 20_000
 @action("list")
 def list_page(visit: Visit) -> Any:
     """What changed, filtered."""
-    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("breakdown",)))
+    parsed = open_search(visit, SearchRules(default_period=visit.settings.default_period, extra=("breakdown", DEEPER)))
     presenter, link = Presenter(visit), visit.links.activities
     with visit.reader().reading() as log:
         actors = actor_choices(visit, log)
         if parsed.errors:
-            page, count, nothing = None, None, False
+            page, count, nothing, further = None, None, False, None
         else:
-            page, search = find_activities(log, parsed.criteria, parsed.paging)
+            page, search = find_activities(log, parsed.criteria, parsed.paging, deeper=is_deeper())
             presenter.learn(log, page.rows)
-            nothing = not page.rows and not list_activities(log, Search(Criteria()), Paging(limit=1)).rows
-            count = counted(page, lambda: count_activities(log, search, visit.settings.count_cap))
+            further = searched(visit, log, parsed, page, link)
+            nothing = not (page.rows or further) and not find_activities(log, Criteria(), Paging(limit=1))[0].rows
+            count = counted(page, lambda: count_nearby(log, search, visit.settings.count_cap))
     with_breakdown = request.args.get("breakdown") == "1" and not parsed.errors
     visit.rows = len(page.rows) if page else 0
     names = dict(actors)
@@ -109,7 +119,8 @@ def list_page(visit: Visit) -> Any:
         rows=tuple(presenter.listed(row) for row in page.rows) if page else (),
         extra_columns=tuple(column.title for column in visit.ui.extra_columns if column.cell is not None),
         pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor),
-        count_note=None if count or parsed.errors else gettext("Counting took too long."),
+        searched=further,
+        count_note=None if count or further or parsed.errors else gettext("Counting took too long."),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
         presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in visit.ui.presets),

@@ -11,7 +11,7 @@ from flask import abort
 
 from ...i18n import VERB_NAMES, calendar, gettext, number
 from ...query.criteria import Criteria
-from ...query.feed import count_activities, find_activities
+from ...query.feed import count_nearby, find_activities
 from ...query.reader import Log
 from ...query.refs import RecordRef, TableName
 from ...query.rows import TransactionRow
@@ -23,7 +23,7 @@ from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown
 from ..templating import message, render
 from ..visit import Visit
-from .base import counted, frame, open_search, sentence, unless_slow
+from .base import DEEPER, counted, frame, is_deeper, open_search, searched, sentence, unless_slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,14 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
     except ValueError:
         abort(404)
     # no period: whoever left long ago would have an empty page
-    rules = SearchRules(fixed=FIXED, base=Criteria(actors=(actor_id,)))
+    rules = SearchRules(fixed=FIXED, extra=(DEEPER,), base=Criteria(actors=(actor_id,)))
     parsed = open_search(visit, rules)
     presenter = Presenter(visit)
     presenter.learn_actors([actor_id])
+
+    def link(args: Any, anchor: bool = False) -> str:
+        return visit.links.actor(actor_id, args, anchor=anchor)
+
     with visit.reader().reading() as log:
         seen = sighting(log, actor_id)
         if seen is None:
@@ -73,16 +77,14 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
         who = TransactionRow(0, None, seen.last, actor_id, label, None, None, None)
         presenter.learn_unnamed(log, [who])
         found = addresses(log, actor_id) if visit.sight.can_see_fact("client_addr") else []
-        page, count = None, None
+        page, count, further = None, None, None
         done = Work()
         if not parsed.errors:
-            page, search = find_activities(log, parsed.criteria, parsed.paging)
+            page, search = find_activities(log, parsed.criteria, parsed.paging, deeper=is_deeper())
             presenter.learn(log, page.rows)
             done = work(log, search, visit.clock.zone_name)
-            count = counted(page, lambda: count_activities(log, search, visit.settings.count_cap))
-
-    def link(args: Any, anchor: bool = False) -> str:
-        return visit.links.actor(actor_id, args, anchor=anchor)
+            further = searched(visit, log, parsed, page, link)
+            count = counted(page, lambda: count_nearby(log, search, visit.settings.count_cap))
 
     shown = presenter.actor(who)
     name = gettext("%(name)s (deleted)", name=shown.label) if shown.is_deleted else shown.label
@@ -111,6 +113,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
         else None,
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
+        searched=further,
         count_note=sentence(visit, parsed, count, {}) if not parsed.errors else None,
     )
     return render(visit, context, 400 if parsed.errors else 200)

@@ -12,14 +12,14 @@ from werkzeug.datastructures import MultiDict
 from ...diff.show import visible
 from ...diff.values import dump
 from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
-from ...query.feed import Count
+from ...query.feed import Count, moment_of
 from ...query.paging import Slice
 from ...query.reader import Log, ReadTimeout, translated
 from ...query.rows import TransactionRow
 from ...query.sightings import known_actors
-from ..filters import ParsedSearch, SearchRules, chips, parse, pinned
+from ..filters import ParsedSearch, SearchRules, changed, chips, parse, pinned
 from ..options import asked
-from ..shown import Crumb, Fact, RecordShown, TableShown
+from ..shown import Crumb, Fact, Option, RecordShown, TableShown
 from ..templating import crumbs
 from ..times import PERIOD_WORDS
 from ..urls import NOBODY
@@ -136,9 +136,31 @@ def unless_slow(read: Callable[[], T], log: Log | None = None, timeout_ms: int =
         return None
 
 
-def counted(page: Slice[Any], count: Callable[[], Count]) -> Count | None:
+def counted(page: Slice[Any], count: Callable[[], Count | None]) -> Count | None:
     """How many rows match; ``None`` if counting takes too long. Nothing can be read afterwards."""
+    if page.reached is not None:
+        return None
     return Count(len(page.rows)) if is_all(page) else unless_slow(count)
+
+
+#: The parameter of a page that looks further than a first one.
+DEEPER = "deeper"
+
+
+def is_deeper() -> bool:
+    """Whether this request is to look further."""
+    return request.args.get(DEEPER) == "1"
+
+
+def searched(visit: Visit, log: Log, parsed: ParsedSearch, page: Slice[Any] | None, link: Any) -> Option | None:
+    """How far a search looked that ended before its page was full, and the page that goes on from there."""
+    if page is None or page.reached is None:
+        return None
+    down, moment = parsed.paging.reads_down, moment_of(log, page.reached)
+    time = visit.clock.moment(moment).text if moment is not None else str(page.reached)
+    text = gettext("Searched back to %(time)s.", time=time) if down else gettext("Searched up to %(time)s.", time=time)
+    position = {"before" if down else "after": str(page.reached)}
+    return Option(text, link({**changed(parsed.args, **position), DEEPER: "1"}))
 
 
 def actor_choices(visit: Visit, log: Log) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from flask import Response, abort, request, stream_with_context
 from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
 from ...query.criteria import Criteria
-from ...query.feed import Search, batches, count_activities, list_activities
+from ...query.feed import Search, batches, count_activities, find_activities
 from ...query.paging import Cursor, Paging
 from ...query.reader import Log
 from ...query.refs import TableName
@@ -36,7 +36,18 @@ from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown
 from ..templating import render
 from ..times import Moment
 from ..visit import Visit
-from .base import actor_choices, counted, frame, in_words, open_search, transaction_facts, unless_slow
+from .base import (
+    DEEPER,
+    actor_choices,
+    counted,
+    frame,
+    in_words,
+    is_deeper,
+    open_search,
+    searched,
+    transaction_facts,
+    unless_slow,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,23 +177,26 @@ def list_page(visit: Visit) -> Any:
 def detail_page(visit: Visit, transaction_id: int) -> Any:
     """One transaction: who made it, from where and why, a summary of its changes, and its rows."""
     base = Criteria(transactions=(transaction_id,))
-    parsed = open_search(visit, SearchRules(fixed=FIXED, base=base))
+    parsed = open_search(visit, SearchRules(fixed=FIXED, extra=(DEEPER,), base=base))
     if "sort" not in parsed.args:
         parsed = _oldest_first(parsed)
     presenter = Presenter(visit)
+
+    def link(args: Any, anchor: bool = False) -> str:
+        return visit.links.transaction(transaction_id, args, anchor=anchor)
+
     with visit.reader().reading() as log:
         transaction, summary = summarized(log, transaction_id)
         if transaction is None:
             abort(404)
-        page = None if parsed.errors else list_activities(log, Search(parsed.criteria), parsed.paging)
-        if page is not None:
+        page, further = None, None
+        if not parsed.errors:
+            page, _ = find_activities(log, parsed.criteria, parsed.paging, deeper=is_deeper())
+            further = searched(visit, log, parsed, page, link)
             presenter.learn(log, page.rows)
         presenter.learn_actors([transaction.actor_id])
         presenter.learn_unnamed(log, [transaction])
         same, note = _same(presenter, log, transaction_id, summary)
-
-    def link(args: Any, anchor: bool = False) -> str:
-        return visit.links.transaction(transaction_id, args, anchor=anchor)
 
     total = amount(summary.rows, ROWS)
     context = TransactionPage(
@@ -201,6 +215,7 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         untold=_untold(summary),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
+        searched=further,
         total=total,
         same=same,
         same_note=note,
