@@ -1,4 +1,4 @@
-"""The commands ``flask audit status``, ``flask audit baseline`` and ``flask audit compile``."""
+"""The commands ``flask audit status``, ``baseline``, ``compile`` and ``maintain``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sqlalchemy import Engine, MetaData, text
 
 from .databases import Database, default_engine
 from .exceptions import ConfigurationError
+from .growth.months import rotate, this_month
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, probe, risks
 from .schema.catalog import default_schema
@@ -179,6 +180,32 @@ def compile_command(tables: tuple[str, ...]) -> None:
             for statement in triggers.compile_again(default_schema(connection)):
                 connection.execute(text(statement.replace(":", "\\:")))
         click.echo(f"{name}: compiled")
+
+
+@audit_cli.command("maintain")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def maintain_command(as_json: bool) -> None:
+    """Do what a growing log needs: begin the month of a log that is kept in months.
+
+    Run it each day. It may run on several hosts, at the same time, and again at once.
+    """
+    done = []
+    for engine, metadata in _logs():
+        declaration = declaration_of(metadata)
+        if not is_supported(engine) or declaration is None or declaration.partition is None:
+            continue
+        month = this_month()
+        try:
+            begun = rotate(engine, declaration.schema, month)
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from error
+        done.append({"url": engine.url.render_as_string(), "month": month, "begun": begun})
+        if not as_json:
+            click.echo(f"month {month}: {'begun' if begun else 'has begun before'}")
+    if as_json:
+        click.echo(json.dumps({"months": done}, indent=2))
+    elif not done:
+        click.echo('Nothing to do: the log is not kept in months, as AuditLogger(db, partition="month") says.')
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:

@@ -8,6 +8,8 @@ Environment variables:
     folder with the binaries of the PostgreSQL to start instead of the embedded one
 ``AUDIT_TEST_DRIVER``
     ``psycopg2`` (default) or ``psycopg``: the driver of tests that don't name one
+``AUDIT_TEST_LAYOUT``
+    ``month``: logs are partitioned, unless a test says otherwise
 ``AUDIT_TEST_ONE_DRIVER``
     if set, tests that are written for both drivers run with that one only
 """

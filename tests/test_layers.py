@@ -42,8 +42,8 @@ LAYERS = {
     "databases": Layer("exceptions", "flask sqlalchemy"),
     # Works where there is no application: cron jobs have a database and nothing else.
     "growth": Layer("exceptions sql models schema", "sqlalchemy"),
-    "health": Layer("exceptions sql schema", "sqlalchemy"),
-    "cli": Layer("exceptions settings schema databases health", "click flask sqlalchemy"),
+    "health": Layer("exceptions sql schema growth", "sqlalchemy"),
+    "cli": Layer("exceptions settings schema databases health growth", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema databases", "sqlalchemy"),
     "extension": Layer(
         "exceptions settings models databases registry schema capture query migrations ui health cli",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, MetaData, Row, text
 from sqlalchemy.exc import DBAPIError
 
+from ..growth import months
 from ..schema.catalog import (
     ExistingTriggers,
     are_current,
@@ -16,6 +18,7 @@ from ..schema.catalog import (
     existing_triggers,
     has_log_tables,
     installed_version,
+    log_partition,
     placed,
     tables_in,
     triggers_of_other_logs,
@@ -202,6 +205,8 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, declaration.schema)}
     is_there = has_log_tables(connection, log)
     faults = list(_faults_of_log(connection, functions, log)) if is_there else ["its tables are missing"]
+    if is_there and log_partition(connection, log) != declaration.partition:
+        faults.append("its tables are not laid out as AuditLogger(partition=…) says; `flask db migrate` changes them")
     uncompiled = [] if faults else uncompiled_tables(connection, functions)
     faults += obstacles.of_log(connection, log)
     found = [Finding(f"log in schema {log}", tuple(faults), note="; ".join(obstacles.limits(connection)) or None)]
@@ -231,6 +236,7 @@ def _faults_of_log(connection: Connection, functions: Functions, schema: str) ->
         yield "its functions are missing"
     elif not are_current(connection, functions):
         yield "its functions are outdated or were changed"
+    yield from months.faults(connection, schema, dt.datetime.now(dt.UTC).date())
     for name in _missing_indexes(connection, schema):
         yield f"its index {name} is missing or not valid"
     for grant in _grants_on_log(connection, schema):

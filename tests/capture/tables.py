@@ -11,6 +11,7 @@ from sqlalchemy.schema import CreateSchema
 from flask_audit_logger.schema.objects import Functions, Tables, Triggers
 from flask_audit_logger.schema.table_options import TableOptions
 from flask_audit_logger.sql import CURRENT_VERSION
+from tests.support.apps import LAYOUT
 
 
 def run(engine: Engine, sql: str, role: str | None = None) -> None:
@@ -28,7 +29,7 @@ def install(engine: Engine, schema: str | None = None) -> None:
             return
         if schema is not None:
             connection.execute(CreateSchema(schema, if_not_exists=True))
-    made = Tables(schema, CURRENT_VERSION, "text").create() + Functions(schema, CURRENT_VERSION).create()
+    made = Tables(schema, CURRENT_VERSION, "text", LAYOUT).create() + Functions(schema, CURRENT_VERSION).create()
     for statement in made:
         run(engine, statement)
 

@@ -6,6 +6,7 @@ live in one process.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,9 @@ from sqlalchemy.orm import Session, joinedload
 from flask_audit_logger import AuditLogger
 from tests.support.models import Models, declare_blog
 from tests.support.server import plain_engine
+
+#: How logs are laid out: ``"month"``, or as plain tables.
+LAYOUT: Any = os.environ.get("AUDIT_TEST_LAYOUT") or None
 
 #: The header by which a test client says who is logged in.
 USER_HEADER = "X-Test-User"
@@ -96,7 +100,7 @@ def make_app(
     _set_up_login(app, db, models)
     audit_logger: Any = None
     if audited:
-        audit_logger = AuditLogger(db, **logger_options)
+        audit_logger = AuditLogger(db, **{"partition": LAYOUT, **logger_options})
         if init:
             audit_logger.init_app(app)
     application = Application(app, db, models, audit_logger)

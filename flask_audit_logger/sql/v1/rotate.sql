@@ -13,7 +13,7 @@ SET lock_timeout = '200ms'
 AS $function$
 DECLARE
     step constant bigint := 1000000000;
-    sequence regclass := format('%I.transaction_id_seq', @schema_name@)::regclass;
+    sequence regclass := to_regclass(format('%I.transaction_id_seq', @schema_name@));
     log text;
     part text;
     index record;
@@ -24,6 +24,8 @@ BEGIN
         RAISE EXCEPTION '(audit_logger) % is no month; give one like 2026_12', quote_literal(month)
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- Two hosts may run this at the same time.
+    PERFORM pg_advisory_xact_lock(hashtext('flask_audit_logger'), sequence::oid::integer);
     IF to_regclass(format('%I.transaction_spare', @schema_name@)) IS NULL
         OR to_regclass(format('%I.%I', @schema_name@, 'transaction_' || month)) IS NOT NULL
     THEN
@@ -45,6 +47,7 @@ BEGIN
             JOIN pg_class AS x
                 ON x.oid = i.indexrelid
             WHERE i.indrelid = format('%I.%I', @schema_name@, part)::regclass
+                AND to_regclass(format('%I.%I', @schema_name@, replace(x.relname, log || '_spare', part))) IS NULL
         LOOP
             EXECUTE format(
                 'ALTER INDEX %I.%I RENAME TO %I',
