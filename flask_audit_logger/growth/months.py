@@ -15,7 +15,7 @@ from ..schema.objects import LOG_TABLES
 from ..sql import quote_ident
 
 #: How long a job tries to get a moment in which nobody holds the log, in seconds, and how long it rests in between.
-#: Each try waits 200 ms at most (``sql/v1/rotate.sql``), and writers wait behind it.
+#: Each try waits 400 ms for each table at most (``sql/v1/rotate.sql``), and writers wait behind it.
 PATIENCE = 60.0
 REST = 0.5
 
@@ -93,7 +93,7 @@ def this_month() -> str:
 def rotate(engine: Engine, schema: str | None, month: str, patience: float = PATIENCE) -> bool:
     """Begin a month, unless it has begun or the log has no months.
 
-    No write fails meanwhile, and none waits for longer than 200 ms at a time.
+    No write fails meanwhile, and none waits for a second.
 
     :param engine: of the log's owner.
     :param schema: schema of the log; ``None`` is the default schema of the connection.

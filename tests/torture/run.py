@@ -16,7 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import URL
 
-from tests.support.apps import Application, make_app
+from flask_audit_logger.exceptions import ConfigurationError
+from flask_audit_logger.growth.months import rotate
+from tests.support.apps import LAYOUT, Application, make_app
 from tests.support.cluster import Cluster
 from tests.support.server import DRIVERS, plain_engine
 from tests.torture.model import BY_HAND, Verdict, by_transaction, compare, entry_of, replay
@@ -46,6 +48,7 @@ class Report:
     in_doubt: int
     kills: int
     altered: int
+    months: int
 
     def __str__(self) -> str:
         v = self.verdict
@@ -53,7 +56,7 @@ class Report:
             [
                 f"threads {self.threads}, transactions {v.transactions} committed and {self.rolled_back} rolled back, "
                 f"{self.in_doubt} in doubt, activities {v.activities}, kills {self.kills}, "
-                f"altered by hand {self.altered}",
+                f"altered by hand {self.altered}, months begun {self.months}",
                 f"missed {v.missed}, extra {v.extra}, wrong actor {v.wrong_actor}, wrong order {v.wrong_order} "
                 f"(unknown actor {v.unknown})",
                 *v.examples,
@@ -88,12 +91,14 @@ def torture(
     for thread in running:
         thread.start()
     disturb = _kill_server(cluster) if cluster else _kill_connections(url)
-    kills = altered = 0
+    kills = altered = months = 0
     rng = random.Random(seed)
     while time.monotonic() < until and not failures:
         time.sleep(rng.uniform(1, 3) if cluster else rng.uniform(0.05, 0.4))
         kills += next(disturb)
         altered += _alter_by_hand(url, rng)
+        if LAYOUT == "month" and rng.random() < 0.3:
+            months += _begin_month(url, months)
         if rng.random() < 0.1:
             with (app := rng.choice(applications)).app.app_context():
                 app.db.engine.dispose()
@@ -112,6 +117,7 @@ def torture(
         in_doubt=sum(worker.in_doubt for worker in workers),
         kills=kills,
         altered=altered,
+        months=months,
     )
 
 
@@ -166,6 +172,13 @@ def _alter_by_hand(url: URL, rng: random.Random) -> int:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '300ms'")
         connection.exec_driver_sql(rng.choice(ALTERATIONS))
         return 1
+    return 0
+
+
+def _begin_month(url: URL, number: int) -> int:
+    """What ``flask audit maintain`` does, for one month after the other."""
+    with contextlib.suppress(ConfigurationError):
+        return rotate(plain_engine(url), None, f"{2100 + number // 12}_{number % 12 + 1:02}", patience=1)
     return 0
 
 

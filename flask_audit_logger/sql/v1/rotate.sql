@@ -9,7 +9,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 -- Who wants to write waits as long as this waits.
-SET lock_timeout = '200ms'
+SET lock_timeout = '400ms'
 AS $function$
 DECLARE
     step constant bigint := 1000000000;
