@@ -362,8 +362,10 @@ def _differences(wanted: Triggers, found: ExistingTriggers | None) -> Iterator[s
             yield f"option {field.name} differs"
     if found.triggers.version != wanted.version:
         yield f"the triggers are of version {found.triggers.version}"
-    if not found.is_complete:
+    if not found.is_complete and found.triggers.options.partitioned:
         yield "a partition has other triggers, or one captures twice"
+    elif not found.is_complete and set(there) >= set(wanted.options.verbs):
+        yield "a trigger captures twice, or is switched off"
 
 
 def _rights_of_role(connection: Connection, metadata: MetaData, schema: str) -> Iterator[str]:

@@ -523,7 +523,7 @@ def test_status_as_json(blog, execute):
     assert (code, found["ok"], database["unsupported"]) == (1, False, None)
     assert "password" not in output and database["url"].startswith("postgresql")
     (tags,) = (finding for finding in database["findings"] if finding["name"] == "tags")
-    assert (tags["problems"][0], tags["note"]) == ("no working trigger for insert", None)
+    assert (tags["problems"], tags["note"]) == (["no working trigger for insert"], None)
     assert {"table": "users", "verb": "update", "is_logged": True, "reason": ""} in database["probes"]
     assert database["risks"] == ["role postgres is a superuser"]
 

@@ -63,6 +63,9 @@ def main(words: list[str]) -> int:
     for fault in faults:
         print(fault)
     chosen = [m for m in listed if m.fault() is None and (not words or any(word in str(m) for word in words))]
+    if words and not chosen:
+        print(f"No line of the list has any of: {', '.join(words)}")
+        return 1
     jobs = int(os.environ.get("JOBS", "2"))
     with tempfile.TemporaryDirectory(prefix="audit-mutants-") as temporary, Cluster() as cluster:
         url = cluster.url().render_as_string(hide_password=False)
