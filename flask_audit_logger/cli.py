@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,7 +153,9 @@ def baseline_command(tables: tuple[str, ...]) -> None:
             raise click.BadParameter(f"The rows of {name!r} have no key to tell them apart in the log.")
     for name in dict.fromkeys(tables) or [name for name, (_, triggers) in audited.items() if _has_key(triggers)]:
         recorded = 0
-        with audit_logger.context(job="baseline"), click.progressbar(length=1000, label=name) as bar:
+        # in a file click would print the label alone, and then our line below has the name again
+        file = None if sys.stdout.isatty() else io.StringIO()
+        with audit_logger.context(job="baseline"), click.progressbar(length=1000, label=name, file=file) as bar:
             try:
                 for step in baseline(*audited[name]):
                     recorded += step.recorded

@@ -38,6 +38,8 @@ class Moment:
     exact: str
     #: With the offset.
     zoned: str
+    #: A logged value: with the offset and the fraction of a second that it has.
+    logged: str
     #: For machines: always UTC.
     iso: str
     #: How long ago.
@@ -67,6 +69,7 @@ class Clock:
         return Moment(
             text=f"{plain} {offset}" if is_twice(local) else plain,
             zoned=f"{plain} {offset}",
+            logged=f"{local.replace(tzinfo=None).isoformat(' ')} {offset}",
             exact=f"{local.replace(tzinfo=None).isoformat(' ', 'microseconds')} {offset}",
             iso=instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             ago=ago(self.now - instant),

@@ -71,6 +71,16 @@ def test_the_state_of_a_day_is_that_of_its_last_moment(shop):
     assert "The row at that time" in shop.page("/record/products/42/at?time=2026-01-02")
 
 
+@with_own_shop
+def test_a_logged_instant_is_shown_with_its_fraction_of_a_second(shop):
+    for fraction in ("", ".25", ".250001"):
+        shop.sql(f"UPDATE products SET checked_at = '2026-01-01 12:00:00{fraction}+00' WHERE id = 42")
+    for path in ("/", "/record/products/42"):
+        shown = text_of(shop.page(path))
+        assert "2026-01-01 12:00:00 +00:00 → 2026-01-01 12:00:00.250000 +00:00" in shown, path
+        assert "2026-01-01 12:00:00.250000 +00:00 → 2026-01-01 12:00:00.250001 +00:00" in shown, path
+
+
 def test_a_time_that_clocks_show_twice_has_its_offset(new_shop):
     shop = make_history(new_shop(config=BERLIN))
     for table in ("transaction", "activity"):
