@@ -345,7 +345,12 @@ def count_nearby(log: Log, search: Search, cap: int) -> Count | None:
     paging = Paging(limit=cap)
     _, reach = reached(log, search, paging)
     found = capped(log, feed(log, search.criteria, paging, search.bounds, reach=reach), cap)
-    if found.is_capped or reach.edge is None:
+    return nearby(found, reach.edge)
+
+
+def nearby(found: Count, edge: Cursor | None) -> Count | None:
+    """A number as it is told if counting ended somewhere: there are at least so many."""
+    if found.is_capped or edge is None:
         return found
     return Count(found.number - 1, is_capped=True) if found.number > 1 else None
 

@@ -35,6 +35,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ..diff import differs
 from ..diff.values import Value, value_of
+from .criteria import is_verb
 from .paging import Cursor, position
 from .reader import Log
 from .records import is_emptied, is_end, is_record
@@ -43,6 +44,13 @@ from .rows import ActivityRow, activity_columns, read_activity, transaction_colu
 
 #: No change has a larger id.
 LAST_ID = 2**63 - 1
+
+#: Changes of a record, from a version on, that are read for who set its values and for changes of its key.
+NEAREST = 500
+
+#: A statement that ran for longer counts as one that began later: ids tell when changes were written, not when the
+#: statements began that wrote them.
+LONGEST_STATEMENT = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,14 @@ class RecordState:
     :param touched: for every column the newest change of this life, up to then, that touched it.
     :param later: for columns whose values are not logged with the version: the next change that tells what they were.
     :param since: id of the last change before this life, or 0.
+    :param is_cut: whether this life has older changes than were read, in which columns may be that ``touched`` lacks.
     """
 
     version: ActivityRow
     touched: dict[str, ActivityRow] = field(default_factory=dict)
     later: dict[str, ActivityRow] = field(default_factory=dict)
     since: int = 0
+    is_cut: bool = False
     older: Cursor | None = None
     newer: Cursor | None = None
 
@@ -103,6 +113,10 @@ class RecordState:
         """The value of a column."""
         return value_of(self.row or {}, column)
 
+    def is_older(self, column: str) -> bool:
+        """Whether a column may have been set by a change that was not read."""
+        return self.is_cut and column not in self.touched
+
     def setter(self, column: str) -> ActivityRow | None:
         """The change that gave a column its value; ``None`` if that is not in what can be read of the log."""
         found = self.touched.get(column)
@@ -125,8 +139,10 @@ def exactly(log: Log, change: Cursor) -> ChangePoint:
 
 
 def begun_by(log: Log, moment: dt.datetime) -> ChangePoint:
-    """The last change that began at this time or before it."""
-    return ChangePoint((log.models.activity.c.issued_at <= moment,))
+    """The last change that began at this time or before it, found from where the ids of this time end."""
+    a = log.models.activity.c
+    first = _first_id(log, moment + LONGEST_STATEMENT, is_after=True)
+    return ChangePoint((a.issued_at <= moment, a.id < func.coalesce(first, LAST_ID)))
 
 
 def record_states(
@@ -144,6 +160,7 @@ def record_states(
     columns: list[ColumnElement[Any]] = [
         wanted.c.place,
         wanted.c.since,
+        wanted.c.floor,
         wanted.c.older,
         wanted.c.newer,
         entry.c.name.label("column"),
@@ -162,7 +179,9 @@ def record_states(
         activity, state = read_activity(row), found[row.place]
         if row.column is None:
             older, newer = Cursor.read(row.older), Cursor.read(row.newer)
-            found[row.place] = RecordState(activity, since=row.since, older=older, newer=newer)
+            found[row.place] = RecordState(
+                activity, since=row.since, is_cut=row.floor > row.since, older=older, newer=newer
+            )
         elif state is not None and row.is_later:
             state.later[row.column] = activity
         elif state is not None:
@@ -174,7 +193,20 @@ def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> Curs
     """The first change after a time, or of all."""
     a = log.models.activity.c
     statement = log.activities(position(a)).where(*is_record(log, record)).order_by(a.id).limit(1)
-    return Cursor.read(log.scalar(statement if moment is None else statement.where(a.issued_at > moment)))
+    if moment is not None:
+        first = _first_id(log, moment - LONGEST_STATEMENT, is_after=False)
+        statement = statement.where(a.issued_at > moment, a.id >= func.coalesce(first, 0))
+    return Cursor.read(log.scalar(statement))
+
+
+def _first_id(log: Log, moment: dt.datetime, *, is_after: bool) -> ScalarSelect[int]:
+    """The id of the first change of the first transaction after a time, or of the last one up to it."""
+    t, w = log.models.transaction.c, log.models.activity.alias("bound").c
+    nearest = select(t.id).where(t.issued_at > moment if is_after else t.issued_at <= moment)
+    order = (t.issued_at, t.id) if is_after else (t.issued_at.desc(), t.id.desc())
+    begins = nearest.order_by(*order).limit(1).scalar_subquery()
+    found = select(w.id).where(w.transaction_id >= begins).order_by(w.transaction_id, w.id)
+    return found.limit(1).scalar_subquery()
 
 
 def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Sequence[str]) -> CTE:
@@ -199,23 +231,46 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
     ).cte("version")
     own, whole = log.activities(a.c.id).where(*is_record(log, record)), _emptied(log, record)
     is_before, is_after = a.c.id < version.c.id, a.c.id > version.c.id
-
-    def end(of: Select[Any], order: ColumnElement[Any]) -> ScalarSelect[Any]:
-        return of.order_by(order).limit(1).correlate(version).scalar_subquery()
-
     first, last = a.c.id, a.c.id.desc()
-    ends = own.where(is_own_end)
-    since = func.greatest(end(ends.where(is_before), last), end(whole.where(is_before), last))
-    until_end = func.least(end(ends.where(is_after), first), end(whole.where(is_after), first))
-    emptied_next = case((not_(version.c.is_gone), end(whole.where(is_after), first)))
-    around = select(
+
+    def end(of: Select[Any], order: ColumnElement[Any], *within: CTE, skip: int = 0) -> ScalarSelect[Any]:
+        return of.order_by(order).offset(skip or None).limit(1).correlate(version, *within).scalar_subquery()
+
+    # the index alone tells how far; deletions have one of their own, changes of the key are looked for that far
+    w = log.models.activity.alias("near")
+    near = select(w.c.id).where(w.c.table_name == record.table.name, w.c.record_key == record.key)
+    window = select(
         version.c.place,
-        version.c.id,
-        func.coalesce(since, 0).label("since"),
-        case((version.c.is_partial, func.coalesce(until_end, LAST_ID))).label("end"),
-        _reached(log, record, key, is_before, of=version).scalar_subquery().label("older"),
-        func.least(end(own.where(is_after), first), emptied_next).label("newer"),
-    ).cte("around")
+        func.coalesce(end(near.where(w.c.id <= version.c.id), w.c.id.desc(), skip=NEAREST), 0).label("floor"),
+        func.coalesce(end(near.where(w.c.id > version.c.id), w.c.id, skip=NEAREST - 1), LAST_ID).label("ceiling"),
+    ).cte("nearest")
+    deleted, renamed = own.where(is_verb(a.c.verb, "delete")), own.where(a.c.verb == "update", is_own_end)
+    floor, ceiling = window.c.floor, window.c.ceiling
+    since = func.greatest(
+        end(deleted.where(is_before), last),
+        end(renamed.where(is_before, a.c.id >= floor), last, window),
+        end(whole.where(is_before), last),
+    )
+    until_end = func.least(
+        end(deleted.where(is_after), first),
+        end(renamed.where(is_after, a.c.id <= ceiling), first, window),
+        end(whole.where(is_after), first),
+        ceiling,
+    )
+    emptied_next = case((not_(version.c.is_gone), end(whole.where(is_after), first)))
+    around = (
+        select(
+            version.c.place,
+            version.c.id,
+            func.coalesce(since, 0).label("since"),
+            floor,
+            case((version.c.is_partial, until_end)).label("end"),
+            _reached(log, record, key, is_before, of=version).scalar_subquery().label("older"),
+            func.least(end(own.where(is_after), first), emptied_next).label("newer"),
+        )
+        .join_from(version, window, window.c.place == version.c.place)
+        .cte("around")
+    )
 
     def at(found: ColumnElement[int]) -> ScalarSelect[str]:
         some = log.activities(position(a.c)).where(_is_of(log, record), a.c.id == found)
@@ -225,6 +280,7 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
         around.c.place,
         around.c.id,
         around.c.since,
+        around.c.floor,
         around.c.end,
         at(around.c.older).label("older"),
         at(around.c.newer).label("newer"),
@@ -289,7 +345,8 @@ def _entries(log: Log, record: RecordRef, wanted: CTE) -> FromClause:
         func.jsonb_object_keys(data).table_valued("name").render_derived().lateral()
         for data in (a.c.changed_data, a.c.old_data)
     )
-    lived = wanted.join(a, and_(a.c.id > wanted.c.since, a.c.id <= wanted.c.id)).join(touched, true())
+    is_near = and_(a.c.id > wanted.c.since, a.c.id > wanted.c.floor, a.c.id <= wanted.c.id)
+    lived = wanted.join(a, is_near).join(touched, true())
     # there is an end only where columns are missing
     later = wanted.join(a, and_(a.c.id > wanted.c.id, a.c.id <= wanted.c.end)).join(told, true())
     place = wanted.c.place

@@ -28,34 +28,66 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from ..diff import as_text
 from ..schema.names import TableName
 from .criteria import Criteria, conditions, is_verb
-from .feed import Count, capped
-from .paging import Paging, Slice, paged, slice_of
+from .feed import APART, Count, Search, capped, nearby, reached
+from .paging import Cursor, Paging, Slice, ordered, paged, position, slice_of, started
 from .reader import Log
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 
+#: Changes of a record that are looked through for a page if not all of them match, and if it is to look further back.
+STEPS = (5000, 100_000)
+
 
 def versions(
-    log: Log, record: RecordRef, paging: Paging, criteria: Criteria | None = None, *, whole: bool = False
+    log: Log,
+    record: RecordRef,
+    paging: Paging,
+    criteria: Criteria | None = None,
+    *,
+    whole: bool = False,
+    deeper: bool = False,
 ) -> Slice[ActivityRow]:
     """A page of the record's changes, in the order of their ids: row locks make that the true order.
 
     :param criteria: narrows the versions; its table and key are the record's.
+    :param deeper: look further than for a first page.
     """
+    a, end = log.models.activity.c, None
     statement = _versions(log, record, whole=whole)
     if criteria is not None:
         statement = statement.where(*conditions(log.models, _of_record(criteria, record), None))
-    rows = log.all(paged(statement, paging, log.models.activity.c.id, ends=("activity_id",)))
-    return slice_of([read_activity(row) for row in rows], paging)
+        if _may_look_for_long(log, criteria):
+            end = _looked_at(log, record, paging, STEPS[deeper])
+    if end is not None:
+        statement = statement.where(a.id >= end.activity_id if paging.reads_down else a.id <= end.activity_id)
+    rows = log.all(paged(statement, paging, a.id, ends=("activity_id",)))
+    return slice_of([read_activity(row) for row in rows], paging, end)
 
 
-def count_versions(log: Log, record: RecordRef, criteria: Criteria, cap: int) -> Count:
-    """How many changes of the record match, up to ``cap``."""
+def count_versions(log: Log, record: RecordRef, criteria: Criteria, cap: int) -> Count | None:
+    """How many changes of the record match, up to ``cap``, as far as a page looks; ``None`` if it finds none there."""
     a, t = log.models.activity, log.models.transaction
     wanted = _of_record(criteria, record)
     source = a.outerjoin(t, a.c.transaction_id == t.c.id) if wanted.needs_transaction else a
     matching = log.activities(a.c.id, source=source).where(*conditions(log.models, wanted, None))
-    return capped(log, matching, cap)
+    paging = Paging(limit=cap)
+    end = _looked_at(log, record, paging, STEPS[0]) if _may_look_for_long(log, criteria) else None
+    if end is not None:
+        matching = matching.where(a.c.id >= end.activity_id)
+    return nearby(capped(log, ordered(matching, paging, a.c.id), cap), end)
+
+
+def _may_look_for_long(log: Log, criteria: Criteria) -> bool:
+    return criteria.is_timed or not criteria.is_plain or log.is_scoped
+
+
+def _looked_at(log: Log, record: RecordRef, paging: Paging, number: int) -> Cursor | None:
+    """The change of the record at which a search ends that finds nothing, if it has so many."""
+    w, v = (log.models.activity.alias(name).c for name in ("walked", "version"))
+    own = [(c.table_name == record.table.name) & (c.record_key == record.key) for c in (w, v)]
+    last = started(select(w.id).where(own[0]), paging, w.id, ends=("activity_id",))
+    edge = ordered(last, paging, w.id).offset(number - 1).limit(1).scalar_subquery()
+    return Cursor.read(log.scalar(select(position(v).label("edge")).where(own[1], v.id == edge).limit(1)))
 
 
 def last_version(log: Log, record: RecordRef) -> ActivityRow | None:
@@ -81,11 +113,12 @@ def renamed_to(version: ActivityRow, key: Sequence[str]) -> tuple[str, ...] | No
 def renamed_from(log: Log, record: RecordRef, key: Sequence[str], after: int = 0) -> ActivityRow | None:
     """The last change that gave another record the key of this one.
 
-    No index leads to it: the changes of the table are read until it is found, so this needs a time limit.
+    No index leads to it: those of a small table are read, else the newest of the log.
 
     :param key: names of the key's columns.
     """
     a = log.models.activity.c
+    _, reach = reached(log, Search(Criteria(tables=(record.table,))), Paging())
     named = list(zip(map(str, key), record.components, strict=False))
     # what a change does not name is as it was, so it is the same in the old key
     parts = [func.coalesce(a.changed_data[name].astext, a.old_data[name].astext, text) == text for name, text in named]
@@ -99,7 +132,11 @@ def renamed_from(log: Log, record: RecordRef, key: Sequence[str], after: int = 0
         or_(*(a.changed_data.has_key(str(name)) for name in key)),
         *parts,
     )
-    row = log.first(statement.order_by(a.id.desc()).limit(1))
+    if reach.edge is not None:
+        statement = statement.where(a.transaction_id >= reach.edge.transaction_id)
+    found = statement.offset(APART).subquery() if reach.edge is None else None
+    order = statement.order_by(a.id.desc()) if found is None else select(found).order_by(found.c.id.desc())
+    row = log.first(order.limit(1))
     return None if row is None else read_activity(row)
 
 

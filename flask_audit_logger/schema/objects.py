@@ -27,10 +27,13 @@ LOG_TABLES = ("transaction", "activity")
 
 #: Names of their indexes, keys included.
 LOG_INDEXES = (
+    "activity_end_idx",
     "activity_id_idx",
     "activity_pkey",
     "activity_record_idx",
+    "activity_truncate_idx",
     "transaction_actor_id_idx",
+    "transaction_impersonated_idx",
     "transaction_issued_at_idx",
     "transaction_pkey",
 )

@@ -175,6 +175,8 @@ class CurrentValue:
     set_href: str | None = None
     #: Whether it had been set before, and was found at that time.
     is_found: bool = False
+    #: Whether it may have been set by an older change than was read.
+    is_older: bool = False
     history_href: str = ""
     revert_href: str | None = None
 

@@ -15,6 +15,8 @@ from tests.ui.shop import ANN, make_history, text_of, with_own_shop
 def aged(own_shop):
     """The changes of the log lie an hour apart, the first at midnight of 1 January 2026."""
     own_shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-01 00:00+00' + (id - 1) * interval '1 hour'")
+    times = "SELECT transaction_id, min(issued_at) AS issued_at FROM activity GROUP BY 1"
+    own_shop.sql(f"UPDATE transaction SET issued_at = a.issued_at FROM ({times}) AS a WHERE id = a.transaction_id")
     return own_shop
 
 

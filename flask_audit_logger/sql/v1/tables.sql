@@ -46,6 +46,7 @@ BEGIN
     );
     CREATE INDEX transaction_issued_at_idx ON @schema@.transaction (issued_at, id);
     CREATE INDEX transaction_actor_id_idx ON @schema@.transaction (actor_id, id);
+    CREATE INDEX transaction_impersonated_idx ON @schema@.transaction (id) WHERE context OPERATOR(pg_catalog.?) 'impersonator';
 
     -- No foreign key to transaction: it would cost a look-up for each row, and the triggers are the only writers.
     CREATE TABLE @schema@.activity (
@@ -63,6 +64,9 @@ BEGIN
         CONSTRAINT activity_pkey PRIMARY KEY (transaction_id, id)
     );
     CREATE INDEX activity_record_idx ON @schema@.activity (table_name, record_key, id);
+    -- What few changes are in: where records end, and where tables were emptied.
+    CREATE INDEX activity_end_idx ON @schema@.activity (table_name, record_key, id) WHERE verb IN ('delete', 'truncate');
+    CREATE INDEX activity_truncate_idx ON @schema@.activity (transaction_id, id) WHERE verb = 'truncate';
     CREATE INDEX activity_id_idx ON @schema@.activity USING brin (id) WITH (autosummarize = true);
 END;
 $tables$;

@@ -156,7 +156,7 @@ def _columns(presenter: Presenter, found: RecordState) -> list[str]:
 
 def _value(presenter: Presenter, found: RecordState, column: str) -> CurrentValue:
     now = presenter.value(found.version.table, column, found.value(column), found.version.id)
-    return CurrentValue(now=now, **set_by(presenter, found.setter(column)))
+    return CurrentValue(now=now, **set_by(presenter, found, column))
 
 
 def _at(visit: Visit, record: RecordRef, version: Cursor | None) -> str | None:

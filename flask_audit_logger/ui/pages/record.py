@@ -12,12 +12,12 @@ from flask import abort
 
 from ...diff import ValueKind, as_text
 from ...diff.show import visible
-from ...i18n import CHANGES, amount, gettext, marked
+from ...i18n import CHANGES, amount, gettext, marked, ngettext
 from ...query.drift import Drift, drift
 from ...query.feed import Count
 from ...query.paging import Slice
 from ...query.reader import Log
-from ...query.record_states import NEWEST, RecordState, record_states
+from ...query.record_states import NEAREST, NEWEST, RecordState, record_states
 from ...query.records import count_versions, renamed_from, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
@@ -29,7 +29,19 @@ from ..shown import ActivityShown, Crumb, CurrentValue, ListPage, Option, Record
 from ..templating import message, render
 from ..times import Clock
 from ..visit import Visit
-from .base import actor_choices, counted, frame, is_all, more_columns, open_search, record_name, unless_slow
+from .base import (
+    DEEPER,
+    actor_choices,
+    counted,
+    frame,
+    is_all,
+    is_deeper,
+    more_columns,
+    open_search,
+    record_name,
+    searched,
+    unless_slow,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +58,8 @@ class RecordPage(ListPage):
     key_parts: tuple[tuple[str, str], ...]
     current: tuple[CurrentValue, ...]
     never_changed: tuple[CurrentValue, ...]
+    #: How many these are, in words.
+    never_text: str = ""
     rows: tuple[ActivityShown, ...] = ()
     total: str = ""
     notes: tuple[tuple[str, str | None], ...] = ()
@@ -77,6 +91,7 @@ class History:
     drift: Drift
     count: Count | None
     newest: Newest
+    further: Option | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -88,11 +103,15 @@ class History:
 @action("record")
 def record_page(visit: Visit, record: RecordRef) -> Any:
     """Who set each value of a record, and all its versions."""
-    parsed = open_search(visit, SearchRules(fixed=FIXED))
+    parsed = open_search(visit, SearchRules(fixed=FIXED, extra=(DEEPER,)))
     presenter = Presenter(visit)
+
+    def link(args: Any, anchor: bool = False) -> str:
+        return visit.links.record(record, args, anchor=anchor)
+
     with visit.reader().reading() as log:
         actors = actor_choices(visit, log)
-        found = _read(presenter, log, record, parsed)
+        found = _read(presenter, log, record, parsed, link)
         origin = _origin(visit, log, record, found)
     if found is None:
         return without_history(visit, presenter, record, origin)
@@ -100,10 +119,6 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
         found = replace(found, drift=Drift("none"))
     last, page = found.state.version, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
-
-    def link(args: Any, anchor: bool = False) -> str:
-        return visit.links.record(record, args, anchor=anchor)
-
     current, never, unshown = _values(presenter, record, found, link)
     can_compare = page is not None and len(page.rows) > 1 and visit.may("compare", record)
     context = RecordPage(
@@ -125,8 +140,10 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
         restore_href=_restore_href(visit, record, found),
         current=tuple(current),
         never_changed=tuple(never),
+        never_text=_never(found.state, len(never)),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
         pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
+        searched=found.further,
         total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(
             *end_notes(visit, record, last, page.rows if page else ()),
@@ -142,14 +159,17 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
     return render(visit, context, 400 if parsed.errors else 200)
 
 
-def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch) -> History | None:
+def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearch, link: Any) -> History | None:
     """Everything the page needs. Reads that may time out come last, as nothing can be read after one."""
     visit = presenter.visit
     (state,) = record_states(log, record, NEWEST, key=visit.catalog.key(record.table))
     if state is None:
         return None
     last = state.version
-    page = None if parsed.errors else versions(log, record, parsed.paging, parsed.criteria)
+    page = None
+    if not parsed.errors:
+        page = versions(log, record, parsed.paging, parsed.criteria, deeper=is_deeper())
+    further = searched(visit, log, parsed, page, link)
     rows = [*(page.rows if page else ()), last, *state.touched.values(), *state.later.values()]
     presenter.learn(log, rows, [record])
     newest = newest_change(log, record, visit.catalog.key)
@@ -158,7 +178,7 @@ def _read(presenter: Presenter, log: Log, record: RecordRef, parsed: ParsedSearc
     count: Count | None = None
     if page is not None and (is_all(page) or found.kind != "unknown"):
         count = counted(page, lambda: count_versions(log, record, parsed.criteria, visit.settings.count_cap))
-    return History(state, page, found, count, newest)
+    return History(state, page, found, count, newest, further)
 
 
 def _origin(visit: Visit, log: Log, record: RecordRef, found: History | None) -> ActivityRow | None:
@@ -222,7 +242,7 @@ def _values(
         return CurrentValue(
             now=presenter.value(table, column, state.value(column), brief=True),
             was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
-            **set_by(presenter, setter),
+            **set_by(presenter, state, column),
             revert_href=visit.links.revert(record, setter.cursor, "before", column)
             if can_revert and setter and is_change and can_see
             else None,
@@ -235,6 +255,17 @@ def _values(
     others = [name for name in columns if name not in changed][: MANY - len(first)]
     unshown = len(columns) - len(first) - len(others)
     return [shown(name) for name in first], [shown(name) for name in others], unshown
+
+
+def _never(state: RecordState, number: int) -> str:
+    if not state.is_cut:
+        return ngettext("%(number)s column never changed", "%(number)s columns never changed", number)
+    return ngettext(
+        "%(number)s column not in the newest %(most)s changes",
+        "%(number)s columns not in the newest %(most)s changes",
+        number,
+        most=NEAREST,
+    )
 
 
 def _chart(
@@ -253,13 +284,11 @@ def _chart(
     return sparkline(label, info.name, page.rows, visit.clock, until)
 
 
-def set_by(presenter: Presenter, setter: ActivityRow | None) -> dict[str, Any]:
-    """The parts of a shown value that say when it was set and by whom.
-
-    :param setter: the change that set it, or the snapshot that found it.
-    """
+def set_by(presenter: Presenter, state: RecordState, column: str) -> dict[str, Any]:
+    """The parts of a shown value that say when it was set and by whom, or that a snapshot found it."""
+    setter = state.setter(column)
     if setter is None:
-        return {}
+        return {"is_older": state.is_older(column)}
     is_found = setter.verb == "snapshot"
     return {
         "set_by": None if is_found else presenter.actor(setter.transaction),
