@@ -35,7 +35,7 @@ from .criteria import (
     of_activity,
     of_transaction,
 )
-from .paging import MAX_ID, Cursor, Paging, Slice, edge, ordered, position, slice_of, started
+from .paging import END, MAX_ID, ORIGIN, Cursor, Paging, Slice, edge, ordered, position, slice_of, started
 from .reader import Log
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 
@@ -66,6 +66,15 @@ class Reach:
     edge: Cursor | None = None
     is_few: bool = False
 
+    def within(self, paging: Paging, *columns: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        """That a transaction, or a change if its id is given, too, is not beyond."""
+        if self.edge is None:
+            return []
+        left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
+        end = self.edge
+        right: Any = tuple_(end.transaction_id, end.activity_id) if len(columns) > 1 else end.transaction_id
+        return [left >= right if paging.reads_down else left <= right]
+
 
 #: To the end of the log.
 WHOLE = Reach()
@@ -79,24 +88,27 @@ def feed(
     :param whole: with the whole old rows.
     """
     a = log.models.activity.c
-    matching = log.activities(*a).where(*of_activity(log.models, criteria, bounds))
+    matching = log.activities(*a).where(*of_activity(log.models, criteria, _ends_to_name(paging, bounds, reach)))
     matching = started(matching, paging, a.transaction_id, a.id)
     if criteria.drives and not reach.is_few:
         statement = _by_transaction(log, criteria, paging, bounds, matching, whole, reach)
     else:
         if reach.is_few:  # apart, so that no order tempts the planner to walk the whole log for it
             matching = matching.offset(APART)
-        elif reach.edge is not None:
-            matching = matching.where(_within(paging, reach.edge, a.transaction_id, a.id))
+        else:
+            matching = matching.where(*reach.within(paging, a.transaction_id, a.id))
         statement = _by_activity(log, criteria, paging, matching, whole, reach)
     return statement.limit(paging.limit + 1)
 
 
-def _within(paging: Paging, edge: Cursor, *columns: ColumnElement[Any]) -> ColumnElement[bool]:
-    left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
-    right: Any = tuple_(edge.transaction_id, edge.activity_id) if len(columns) > 1 else edge.transaction_id
-    within: ColumnElement[bool] = left >= right if paging.reads_down else left <= right
-    return within
+def _ends_to_name(paging: Paging, bounds: IdRange | None, reach: Reach) -> IdRange | None:
+    """The ends of a period that nothing nearer makes needless: an index would begin at the wrong one of two."""
+    if bounds is None:
+        return None
+    below, above = paging.after not in (None, ORIGIN), paging.before not in (None, END)
+    if reach.edge is not None:
+        below, above = below or paging.reads_down, above or not paging.reads_down
+    return IdRange(None if below else bounds.low, None if above else bounds.high)
 
 
 def _by_activity(
@@ -104,8 +116,10 @@ def _by_activity(
 ) -> Select[Any]:
     """Activities in the order of the feed, each looked up in the transaction table until the page is full."""
     a, t = log.models.activity.c, log.models.transaction.c
+    # what is outside of it can't see that a sub-select has but one transaction, and would sort
+    is_one = len(criteria.transactions) == 1
     if not reach.is_few:
-        matching = ordered(matching, paging, a.transaction_id, a.id).limit(ALL)
+        matching = ordered(matching, paging, *([] if is_one else [a.transaction_id]), a.id).limit(ALL)
     found = matching.subquery("found")
     whose = (
         select(*transaction_columns(log.models))
@@ -115,7 +129,7 @@ def _by_activity(
     )
     source = found.join(whose, true(), isouter=not criteria.needs_transaction)
     statement = select(*activity_columns(log.models, whole=whole, of=found.c), *whose.c).select_from(source)
-    return ordered(statement, paging, found.c.transaction_id, found.c.id)
+    return ordered(statement, paging, *([] if is_one else [found.c.transaction_id]), found.c.id)
 
 
 def _by_transaction(
@@ -129,9 +143,7 @@ def _by_transaction(
 ) -> Select[Any]:
     """Transactions in the order of the feed, and of each at most a page of activities."""
     a, t = log.models.activity.c, log.models.transaction.c
-    wanted = [*of_transaction(log.models, criteria, bounds), *edge(t.id, paging)]
-    if reach.edge is not None:
-        wanted.append(_within(paging, reach.edge, t.id))
+    wanted = [*of_transaction(log.models, criteria, bounds), *edge(t.id, paging), *reach.within(paging, t.id)]
     first = [column.label("t_first") for column in _order(log, criteria)]
     whole_row = select(*transaction_columns(log.models), *first).where(*wanted)
     whose = ordered(whole_row, paging, *_order(log, criteria), t.id).limit(ALL).subquery("whose")
@@ -151,9 +163,11 @@ def _order(log: Log, criteria: Criteria) -> list[ColumnElement[Any]]:
     return [log.models.transaction.c.actor_id] if lacks_actor else []
 
 
-def _looked_at(log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, number: int) -> Select[Any]:
+def _looked_at(
+    log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, number: int, of_transactions: bool
+) -> Select[Any]:
     """The position at which a search ends that finds nothing: so many changes away from its start."""
-    if criteria.drives:
+    if of_transactions:
         t = log.models.transaction.c
         # whole transactions: the next page begins beyond this one
         last: Any = 0 if paging.reads_down else MAX_ID
@@ -176,7 +190,7 @@ def _begun(paging: Paging, column: ColumnElement[int], bounds: IdRange | None) -
     """The end of a period at which reading begins; both ends that it can't see the planner takes for a short range."""
     if bounds is None or paging.before or paging.after:
         return []
-    return [column <= bounds.high if paging.reads_down else column >= bounds.low]
+    return IdRange(*((None, bounds.high) if paging.reads_down else (bounds.low, None))).spans(column)
 
 
 def _indexed(log: Log, criteria: Criteria) -> ColumnElement[int]:
@@ -257,35 +271,39 @@ def find_activities(
         search = Search(criteria)
         return list_activities(log, search, paging), search
     ends = id_range_lookup(log.models, criteria)
-    statement = feed(log, criteria, paging, ends).add_columns(ends.low.label("low"), ends.high.label("high"))
-    rows = log.all(statement)
+    if len(ends.columns) > 1:
+        search = Search.prepare(log, criteria)
+        return list_activities(log, search, paging), search
+    rows = log.all(feed(log, criteria, paging, ends).add_columns(*ends.columns))
     page = slice_of([read_activity(row) for row in rows], paging)
     if rows:
-        return page, Search(criteria, IdRange(rows[0].low, rows[0].high))
+        return page, Search(criteria, ends.read(rows[0]))
     if paging.before or paging.after:  # past the end of the list there is something before it
         return page, Search.prepare(log, criteria)
     return page, Search(criteria, is_empty=True)
 
 
-def reached(log: Log, search: Search, paging: Paging, number: int = STEPS[1]) -> tuple[Search, Reach]:
+def reached(
+    log: Log, search: Search, paging: Paging, number: int = STEPS[1], *, of_transactions: bool = False
+) -> tuple[Search, Reach]:
     """The search with the ids of its period, and how far it looks for a page: one statement finds both.
 
     :param number: of changes that it may look through.
+    :param of_transactions: transactions are searched, not changes.
     """
     criteria, bounds = search.criteria, search.bounds
-    columns: list[ColumnElement[Any]] = []
-    if criteria.is_timed and bounds is None:
-        bounds = id_range_lookup(log.models, criteria)
-        columns = [bounds.low.label("low"), bounds.high.label("high")]
+    ends = id_range_lookup(log.models, criteria) if criteria.is_timed and bounds is None else None
+    bounds = bounds or ends
     indexed = _indexed(log, criteria)
-    last: Any = _looked_at(log, criteria, paging, bounds, number).scalar_subquery()
+    last: Any = _looked_at(log, criteria, paging, bounds, number, of_transactions or criteria.drives).scalar_subquery()
+    columns = [] if ends is None else ends.columns
     row = log.first(select(*columns, indexed.label("indexed"), case((indexed > FEW, last)).label("edge")))
-    if columns:
-        if row.low is None or row.high is None:
+    if ends is not None:
+        bounds = ends.read(row)
+        if bounds is None:
             return Search(criteria, is_empty=True), WHOLE
-        bounds = IdRange(row.low, row.high)
     end = Cursor.read(row.edge)
-    if end is not None and bounds is not None and not bounds.low <= end.transaction_id <= bounds.high:
+    if end is not None and bounds is not None and not bounds.has(end.transaction_id):
         end = None  # the whole period is looked through
     return Search(criteria, bounds), Reach(end, is_few=row.indexed <= FEW)
 

@@ -155,10 +155,11 @@ def _is_unavailable(error: DBAPIError) -> bool:
 #: Narrows a select on the activity table to what the reader may see.
 Scope = Callable[[Select[Any]], Select[Any]]
 
-#: Besides the time limit: no time for compiling queries, and for a live row the settings that the trigger functions
-#: have, so that one value always has one text.
+#: Besides the time limit: no time for compiling queries, steps in an index rather than long reads in order, and for a
+#: live row the settings that the trigger functions have, so that one value always has one text.
 SETTINGS = (
     ("jit", "off"),
+    ("random_page_cost", "1.1"),
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),

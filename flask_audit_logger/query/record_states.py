@@ -31,7 +31,7 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from ..diff import differs
 from ..diff.values import Value, value_of
@@ -170,7 +170,7 @@ def record_states(
         _part(is_version, entry.c.name, a.c.changed_data).label("changed_text"),
         *transaction_columns(log.models),
     ]
-    source = a.join(entry, and_(entry.c.id == a.c.id, _is_of(log, record)))
+    source = a.join(entry, and_(a.c.transaction_id == entry.c.at[2], a.c.id == entry.c.at[1]))
     source = source.join(wanted, wanted.c.place == entry.c.place)
     source = source.outerjoin(t, a.c.transaction_id == t.c.id)
     rows = log.all(log.activities(*columns, source=source).order_by(wanted.c.place, entry.c.name.nulls_first()))
@@ -178,7 +178,7 @@ def record_states(
     for row in rows:
         activity, state = read_activity(row), found[row.place]
         if row.column is None:
-            older, newer = Cursor.read(row.older), Cursor.read(row.newer)
+            older, newer = (None if at is None else Cursor(at[1], at[0]) for at in (row.older, row.newer))
             found[row.place] = RecordState(
                 activity, since=row.since, is_cut=row.floor > row.since, older=older, newer=newer
             )
@@ -215,19 +215,20 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
     The changes of the record and those of its whole table are looked for apart, each by a step in the index of records.
     """
     a = log.models.activity
-    numbered = enumerate(_id_of(log, record, which, key).scalar_subquery() for which in changes)
+    numbered = enumerate(_place_of(log, record, which, key).scalar_subquery() for which in changes)
     until = union_all(
-        *(select(literal(place).label("place"), found.label("id")) for place, found in numbered)
+        *(select(literal(place).label("place"), found.label("at")) for place, found in numbered)
     ).subquery()
     is_own_end = is_end(a.c, _names(key))
     # what follows a change of the key is another life and tells nothing of this one
     is_gone, is_partial = or_(is_own_end, a.c.verb == "truncate"), and_(_is_partial(a), not_(is_own_end))
     version = log.activities(
         until.c.place,
-        until.c.id,
+        a.c.id,
+        a.c.transaction_id,
         is_gone.label("is_gone"),
         is_partial.label("is_partial"),
-        source=until.join(a, and_(a.c.id == until.c.id, _is_of(log, record))),
+        source=until.join(a, and_(a.c.transaction_id == until.c.at[2], a.c.id == until.c.at[1])),
     ).cte("version")
     own, whole = log.activities(a.c.id).where(*is_record(log, record)), _emptied(log, record)
     is_before, is_after = a.c.id < version.c.id, a.c.id > version.c.id
@@ -257,74 +258,63 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
         end(whole.where(is_after), first),
         ceiling,
     )
-    emptied_next = case((not_(version.c.is_gone), end(whole.where(is_after), first)))
-    around = (
+    next_own = end(own.with_only_columns(_place(a)).where(is_after), first)
+    next_emptied = end(whole.with_only_columns(_place(a)).where(is_after), first)
+    return (
         select(
             version.c.place,
             version.c.id,
+            version.c.transaction_id,
             func.coalesce(since, 0).label("since"),
             floor,
             case((version.c.is_partial, until_end)).label("end"),
             _reached(log, record, key, is_before, of=version).scalar_subquery().label("older"),
-            func.least(end(own.where(is_after), first), emptied_next).label("newer"),
+            func.least(next_own, case((not_(version.c.is_gone), next_emptied))).label("newer"),
         )
         .join_from(version, window, window.c.place == version.c.place)
-        .cte("around")
+        .cte("wanted")
     )
 
-    def at(found: ColumnElement[int]) -> ScalarSelect[str]:
-        some = log.activities(position(a.c)).where(_is_of(log, record), a.c.id == found)
-        return some.correlate(around).scalar_subquery()
 
-    return select(
-        around.c.place,
-        around.c.id,
-        around.c.since,
-        around.c.floor,
-        around.c.end,
-        at(around.c.older).label("older"),
-        at(around.c.newer).label("newer"),
-    ).cte("wanted")
+def _place(a: FromClause) -> Any:
+    """The id of a change and its transaction: in this order, so that the larger one is the later change."""
+    return array([a.c.id, a.c.transaction_id])
 
 
-def _id_of(log: Log, record: RecordRef, which: ChangePoint, key: Sequence[str]) -> Select[Any]:
-    a = log.models.activity.c
+def _place_of(log: Log, record: RecordRef, which: ChangePoint, key: Sequence[str]) -> Select[Any]:
+    a = log.models.activity
     if which.is_oldest:
-        return log.activities(a.id).where(*is_record(log, record)).order_by(a.id).limit(1)
+        return log.activities(_place(a)).where(*is_record(log, record)).order_by(a.c.id).limit(1)
     reached = _reached(log, record, key, *which.conditions)
     if which.exactly is None:
         return reached
-    found = reached.subquery()
-    transaction_id, activity_id = which.exactly.transaction_id, which.exactly.activity_id
-    exists = log.activities(literal(1)).where(a.transaction_id == transaction_id, a.id == activity_id).exists()
-    return select(found.c.id).where(found.c.id == activity_id, exists)
+    found, change = reached.subquery(), which.exactly
+    exists = log.activities(literal(1)).where(a.c.transaction_id == change.transaction_id, a.c.id == change.activity_id)
+    return select(found.c.at).where(found.c.at[1] == change.activity_id, exists.exists())
 
 
 def _reached(
     log: Log, record: RecordRef, key: Sequence[str], *conditions: ColumnElement[bool], of: CTE | None = None
 ) -> Select[Any]:
-    """The id of the last change; that its table was emptied is one of the record, if there was the record then.
+    """The place of the last change; that its table was emptied is one of the record, if there was the record then.
 
     :param of: what the conditions refer to besides the activities.
     """
     a = log.models.activity
-    own = log.activities(a.c.id, is_end(a.c, _names(key)).label("is_end")).where(*is_record(log, record), *conditions)
+    ended = is_end(a.c, _names(key)).label("is_end")
+    own = log.activities(a.c.id, _place(a).label("at"), ended).where(*is_record(log, record), *conditions)
     own = own.order_by(a.c.id.desc()).limit(1)
     last = (own if of is None else own.correlate(of)).subquery("last")
-    emptied = _emptied(log, record).where(a.c.id > last.c.id, *conditions).order_by(a.c.id).limit(1)
+    emptied = _emptied(log, record).with_only_columns(_place(a))
+    emptied = emptied.where(a.c.id > last.c.id, *conditions).order_by(a.c.id).limit(1)
     emptied = emptied.correlate(last) if of is None else emptied.correlate(last, of)
-    found = case((last.c.is_end, last.c.id), else_=func.coalesce(emptied.scalar_subquery(), last.c.id))
-    return select(found.label("id"))
+    found = case((last.c.is_end, last.c.at), else_=func.coalesce(emptied.scalar_subquery(), last.c.at))
+    return select(found.label("at"))
 
 
 def _emptied(log: Log, record: RecordRef) -> Select[Any]:
     """Ids of the changes that removed all rows of the record's table at once."""
     return log.activities(log.models.activity.c.id).where(*is_emptied(log, record.table.schema, record.table.name))
-
-
-def _is_of(log: Log, record: RecordRef) -> ColumnElement[bool]:
-    """What makes an activity one of the record or of its whole table: with this, the index of records finds an id."""
-    return or_(and_(*is_record(log, record)), and_(*is_emptied(log, record.table.schema, record.table.name)))
 
 
 def _names(key: Sequence[str]) -> ColumnElement[Any]:
@@ -349,13 +339,14 @@ def _entries(log: Log, record: RecordRef, wanted: CTE) -> FromClause:
     lived = wanted.join(a, is_near).join(touched, true())
     # there is an end only where columns are missing
     later = wanted.join(a, and_(a.c.id > wanted.c.id, a.c.id <= wanted.c.end)).join(told, true())
-    place = wanted.c.place
+    place, at = wanted.c.place, _place(a)
+    version = array([wanted.c.id, wanted.c.transaction_id])
     return union_all(
-        select(place, cast(null(), Text).label("name"), wanted.c.id.label("id"), false().label("is_later")),
-        log.activities(place, touched.c.name, func.max(a.c.id), false(), source=lived)
+        select(place, cast(null(), Text).label("name"), version.label("at"), false().label("is_later")),
+        log.activities(place, touched.c.name, func.max(at), false(), source=lived)
         .where(*is_record(log, record))
         .group_by(place, touched.c.name),
-        log.activities(place, told.c.name, func.min(a.c.id), true(), source=later)
+        log.activities(place, told.c.name, func.min(at), true(), source=later)
         .where(*is_record(log, record))
         .group_by(place, told.c.name),
     ).subquery("entry")

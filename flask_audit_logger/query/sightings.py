@@ -21,7 +21,7 @@ from .reader import Log
 from .summaries import Tally
 
 #: Maximum number of transactions or activities that are read for addresses and sums.
-LOOKED_AT = 10_000
+LOOKED_AT = 2000
 
 
 @dataclass(frozen=True)

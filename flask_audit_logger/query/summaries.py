@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, and_, func, literal, select, true
+from sqlalchemy import ColumnElement, Integer, Subquery, Table, and_, func, literal, select, true
 
 from ..schema.names import TableName
 from .criteria import Criteria, conditions
-from .feed import APART, Count, Search, capped
-from .paging import Paging, Slice, edge, paged, slice_of
+from .feed import APART, STEPS, WHOLE, Count, Reach, Search, capped, nearby, reached
+from .paging import Paging, Slice, edge, ordered, paged, slice_of
 from .reader import Log
 from .rows import (
     ActivityRow,
@@ -22,8 +22,8 @@ from .rows import (
     transaction_columns,
 )
 
-#: Maximum number of rows of a transaction that are read for its summary.
-SUMMARY_ROWS = 50_000
+#: Maximum number of rows of a transaction that are read for its summary, and that are counted in an index.
+SUMMARY_ROWS, COUNTED_ROWS = 5000, 100_000
 #: Maximum number of kinds of change in a summary.
 SUMMARY_LINES = 200
 
@@ -43,12 +43,14 @@ class Summary:
     """What a transaction changed, largest first.
 
     :param rows: how many it changed; ``is_capped`` if only the first were counted.
-    :param untold: so many of these rows were changed in other ways than the tallies say.
+    :param untold: so many of the rows that were read were changed in other ways than the tallies say.
+    :param is_cut: whether only the first of its rows were read for the tallies.
     """
 
     tallies: tuple[Tally, ...]
     rows: Count
     untold: int = 0
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ class TransactionCriteria:
     criteria: Criteria
     path: str | None = None
     minimum: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all transactions of the period match, so that reading never looks for long."""
+        return self.criteria.is_plain and self.path is None and self.minimum <= 1
 
 
 def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[TransactionRow | None, Summary]:
@@ -81,6 +88,10 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         .limit(cap)
         .subquery()
     )
+    w = log.models.activity.alias("counted").c
+    entries = select(literal(1)).where(w.transaction_id == transaction_id).limit(COUNTED_ROWS + 1).subquery()
+    # with a scope, what is not read can't be counted
+    every = literal(None, Integer) if log.is_scoped else select(func.count()).select_from(entries).scalar_subquery()
     number, total = func.count(), func.sum(func.count()).over()
     sums = (
         select(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns, number.label("number"))
@@ -91,7 +102,7 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         .subquery()
     )
     statement = (
-        select(*transaction_columns(log.models), *sums.c)
+        select(*transaction_columns(log.models), *sums.c, every.label("every"))
         .select_from(t.join(sums, true(), isouter=not log.is_scoped))
         .where(t.c.id == transaction_id)
     )
@@ -107,10 +118,13 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         if row.verb is not None
     ]
     counted = int(rows[0].total) if tallies else 0
+    every_one = counted if not rows or rows[0].every is None else rows[0].every
+    most = cap if log.is_scoped else COUNTED_ROWS
     summary = Summary(
         tallies=_together(tallies),
-        rows=Count(counted, is_capped=counted >= cap),
+        rows=Count(min(every_one, most), is_capped=every_one >= cap if log.is_scoped else every_one > most),
         untold=counted - sum(tally.number for tally in tallies),
+        is_cut=counted >= cap if log.is_scoped else every_one > counted,
     )
     return (read_transaction(rows[0]) if rows else None), summary
 
@@ -151,18 +165,41 @@ def same_changes(log: Log, transaction_id: int, limit: int = 10, cap: int = SUMM
     return [SameChange(read_activity(row), row.number) for row in log.all(statement)]
 
 
-def list_transactions(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Slice[TransactionRow]:
-    """One page of transactions, by id: that is the order of time."""
+def find_transactions(
+    log: Log, wanted: TransactionCriteria, paging: Paging, *, deeper: bool = False
+) -> tuple[Slice[TransactionRow], Search]:
+    """One page of transactions, and the search for what else is read about it.
+
+    :param deeper: look further than for a first page.
+    """
+    search = Search(wanted.criteria)
+    if wanted.is_plain and not log.is_scoped:
+        search = Search.prepare(log, wanted.criteria)
+        return list_transactions(log, search, wanted, paging), search
+    for number in STEPS[2:] if deeper else STEPS[:2]:
+        search, reach = reached(log, search, paging, number, of_transactions=True)
+        page = list_transactions(log, search, wanted, paging, reach)
+        if page.reached is None:
+            break
+    return page, search
+
+
+def list_transactions(
+    log: Log, search: Search, wanted: TransactionCriteria, paging: Paging, reach: Reach = WHOLE
+) -> Slice[TransactionRow]:
+    """One page of transactions, by id: that is the order of time.
+
+    :param reach: how far to look.
+    """
     if search.is_empty:
         return Slice((), has_newer=False, has_older=False)
     t = log.models.transaction
-    large = _large(log, search, wanted, paging)
-    source = t if large is None else large.join(t, large.c.transaction_id == t.c.id)
-    statement = select(*transaction_columns(log.models)).select_from(source).where(*_conditions(log, search, wanted))
-    order = () if large is None else (large.c.transaction_id,)
+    source, where = _matching(log, search, wanted, paging, reach)
+    statement = select(*transaction_columns(log.models)).select_from(source).where(*where)
+    order = () if isinstance(source, Table) else (source.left.c.transaction_id,)
     rows = log.all(paged(statement, paging, t.c.id, ends=("transaction_id",), order=order))
     found = [read_transaction(row) for row in rows]
-    return slice_of([row for row in found if row is not None], paging)
+    return slice_of([row for row in found if row is not None], paging, reach.edge)
 
 
 def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, list[tuple[TableName, int]]]:
@@ -190,17 +227,28 @@ def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, lis
     return found
 
 
-def count_transactions(log: Log, search: Search, wanted: TransactionCriteria, cap: int) -> Count:
-    """How many transactions match, up to ``cap``."""
+def count_transactions(log: Log, search: Search, wanted: TransactionCriteria, cap: int) -> Count | None:
+    """How many transactions match, up to ``cap``, as far as a page looks; ``None`` if it finds none there."""
     if search.is_empty:
         return Count(0)
+    paging, reach = Paging(limit=cap), WHOLE
+    if not wanted.is_plain or log.is_scoped:
+        _, reach = reached(log, search, paging, of_transactions=True)
+    source, where = _matching(log, search, wanted, paging, reach)
+    order = log.models.transaction.c.id if isinstance(source, Table) else source.left.c.transaction_id
+    matching = ordered(select(literal(1)).select_from(source).where(*where), paging, order)
+    return nearby(capped(log, matching, cap), reach.edge)
+
+
+def _matching(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging, reach: Reach) -> Any:
+    """What is read for a page of transactions, and the conditions on it."""
     t = log.models.transaction
-    large = _large(log, search, wanted, Paging())
+    large = _large(log, search, wanted, paging, reach)
     source = t if large is None else large.join(t, large.c.transaction_id == t.c.id)
-    return capped(log, select(literal(1)).select_from(source).where(*_conditions(log, search, wanted)), cap)
+    return source, [*_conditions(log, search, wanted), *reach.within(paging, t.c.id)]
 
 
-def _large(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging) -> Subquery | None:
+def _large(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging, reach: Reach) -> Subquery | None:
     """Ids of transactions with enough rows in the order of the page, read off one index without a look at each.
 
     ``None`` where another filter leaves so few transactions that a look at each is cheaper, see :func:`_conditions`.
@@ -210,9 +258,9 @@ def _large(log: Log, search: Search, wanted: TransactionCriteria, paging: Paging
     a = log.models.activity.c
     found = log.activities(a.transaction_id).group_by(a.transaction_id).having(func.count() >= wanted.minimum)
     # the planner carries no inequality over the join
-    found = found.where(*edge(a.transaction_id, paging))
+    found = found.where(*edge(a.transaction_id, paging), *reach.within(paging, a.transaction_id))
     if search.bounds is not None:
-        found = found.where(a.transaction_id.between(search.bounds.low, search.bounds.high))
+        found = found.where(*search.bounds.spans(a.transaction_id))
     order = a.transaction_id.desc() if paging.reads_down else a.transaction_id.asc()
     # OFFSET 0 keeps the order, so that a page ends the reading when it is full
     return found.order_by(order).offset(APART).subquery("large")
@@ -237,7 +285,7 @@ def _conditions(log: Log, search: Search, wanted: TransactionCriteria) -> list[C
     of_transaction = replace(criteria, **_NO_ACTIVITY)
     found = list(conditions(log.models, of_transaction, None))
     if search.bounds is not None:
-        found.append(t.id.between(search.bounds.low, search.bounds.high))
+        found += search.bounds.spans(t.id)
     if criteria.transactions:
         found.append(t.id.in_(criteria.transactions))
     if wanted.path is not None:

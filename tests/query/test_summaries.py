@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.query import summaries
+from flask_audit_logger.query import feed, summaries
 from flask_audit_logger.query.criteria import Criteria
 from flask_audit_logger.query.feed import Count, Search
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.summaries import (
     TransactionCriteria,
     count_transactions,
+    find_transactions,
     list_transactions,
     same_changes,
     summarized,
@@ -62,7 +63,7 @@ def test_a_summary_adds_up_what_sql_counts(shop):
         assert [t.number for t in summary.tallies] == sorted((t.number for t in summary.tallies), reverse=True)
         assert summary.rows == Count(sum(row[-1] for row in rows)) and summary.untold == 0
         _, first = summarized(log, newest(shop), cap=6)
-        assert first.rows == Count(6, is_capped=True)
+        assert first.rows == summary.rows and first.is_cut and not summary.is_cut
         assert [(tally.verb, tally.number) for tally in first.tallies] == [("insert", 6)]
         assert summarized(log, newest(shop) + 1)[0] is None
 
@@ -152,8 +153,20 @@ LISTS = {
 }
 
 
+def in_steps(log, wanted, oldest_first):
+    """The list as the page finds it."""
+    found, paging = [], Paging(limit=2, oldest_first=oldest_first)
+    while paging is not None:
+        page, _ = find_transactions(log, wanted, paging)
+        found += [row.id for row in page.rows]
+        at = page.reached or (Cursor(found[-1], 0) if found else None)
+        paging = next_page(page, paging, at, newer=oldest_first)
+    return found
+
+
 @pytest.mark.parametrize("oldest_first", [False, True])
-def test_pages_of_transactions_are_the_list_of_sql(shop, oldest_first):
+def test_pages_of_transactions_are_the_list_of_sql(shop, monkeypatch, oldest_first):
+    """Also if each looks through few transactions only."""
     number = "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id)"
     for name, (wanted, condition) in LISTS.items():
         rows = shop.sql(
@@ -162,6 +175,9 @@ def test_pages_of_transactions_are_the_list_of_sql(shop, oldest_first):
         )
         expected = [row[0] for row in rows]
         assert len(expected) > 0, name
+        for module in (feed, summaries):
+            monkeypatch.setattr(module, "STEPS", (2, 4, 8))
+        monkeypatch.setattr(feed, "FEW", 0)
         with reading(shop) as log:
             search = Search.prepare(log, wanted.criteria)
             found, paging = [], Paging(limit=2, oldest_first=oldest_first)
@@ -170,6 +186,14 @@ def test_pages_of_transactions_are_the_list_of_sql(shop, oldest_first):
                 found += [row.id for row in page.rows]
                 paging = next_page(page, paging, Cursor(found[-1], 0), newer=oldest_first)
             assert found == expected, name
+            assert in_steps(log, wanted, oldest_first) == expected, name
+            counted = count_transactions(log, search, wanted, 100)
+            assert (
+                counted is None
+                or counted == Count(len(expected), is_capped=False)
+                or (counted.is_capped and counted.number < len(expected))
+            ), (name, counted)
+            monkeypatch.undo()
             assert count_transactions(log, search, wanted, 100) == Count(len(expected)), name
             assert count_transactions(log, search, wanted, 1) == Count(1, is_capped=len(expected) > 1), name
 

@@ -15,7 +15,7 @@ from ...query.feed import count_nearby, find_activities
 from ...query.reader import Log
 from ...query.refs import RecordRef, TableName
 from ...query.rows import TransactionRow
-from ...query.sightings import Work, acted_as, addresses, sighting, work
+from ...query.sightings import LOOKED_AT, Work, acted_as, addresses, sighting, work
 from ...query.summaries import Tally
 from ..access import action
 from ..filters import SearchRules, changed, pager
@@ -108,7 +108,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
         hours=_hours(done),
         options=(*_own_record(visit, actor_id), *_impersonated(visit, actor_id)),
         matrix_verbs=tuple(VERB_NAMES[verb] for verb in verbs),
-        matrix_note=gettext("Only the newest %(number)s changes are counted.", number=number(10_000))
+        matrix_note=gettext("Only the newest %(number)s changes are counted.", number=number(LOOKED_AT))
         if done.is_cut
         else None,
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),

@@ -19,10 +19,11 @@ from ...query.refs import TableName
 from ...query.rows import ActivityRow, TransactionRow
 from ...query.scope import out_of_reach
 from ...query.summaries import (
+    SUMMARY_ROWS,
     Summary,
     TransactionCriteria,
     count_transactions,
-    list_transactions,
+    find_transactions,
     same_changes,
     summarized,
     tally_tables,
@@ -133,16 +134,22 @@ NOT_OF_TRANSACTIONS = ("key", "col", "field", "was", "became", "tx")
 @action("transaction")
 def list_page(visit: Visit) -> Any:
     """Units of work, filtered."""
-    rules = SearchRules(default_period=visit.settings.default_period, fixed=NOT_OF_TRANSACTIONS, form=TransactionForm)
+    rules = SearchRules(
+        default_period=visit.settings.default_period,
+        fixed=NOT_OF_TRANSACTIONS,
+        extra=(DEEPER,),
+        form=TransactionForm,
+    )
     parsed = open_search(visit, rules)
     presenter, link = Presenter(visit), visit.links.transactions
     shown: tuple[TransactionShown, ...] = ()
-    page, count = None, None
+    page, count, further = None, None, None
     with visit.reader().reading() as log:
         actors = actor_choices(visit, log)
         if not parsed.errors:
-            search, wanted = Search.prepare(log, parsed.criteria), _wanted(parsed)
-            page = list_transactions(log, search, wanted, parsed.paging)
+            wanted = _wanted(parsed)
+            page, search = find_transactions(log, wanted, parsed.paging, deeper=is_deeper())
+            further = searched(visit, log, parsed, page, link)
             tables = tally_tables(log, [row.id for row in page.rows], TALLIED)
             presenter.learn_actors(row.actor_id for row in page.rows)
             presenter.learn_unnamed(log, page.rows)
@@ -163,6 +170,7 @@ def list_page(visit: Visit) -> Any:
             fixed=NOT_OF_TRANSACTIONS,
         ),
         rows=shown,
+        searched=further,
         pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: Cursor(row.id, 0)),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
@@ -261,8 +269,8 @@ def _same(
     can_see = presenter.visit.sight.can_see
     found = [s for s in found if all(can_see(s.sample.table, column) for column in s.sample.changed_columns)]
     note = (
-        gettext("Only the first %(number)s rows were compared.", number=number(50_000))
-        if summary.rows.is_capped
+        gettext("Only the first %(number)s rows were compared.", number=number(SUMMARY_ROWS))
+        if summary.is_cut
         else None
     )
     return tuple(SameShown(number(same.number), presenter.activity(same.sample)) for same in found), note
@@ -274,13 +282,15 @@ def _oldest_first(parsed: Any) -> Any:
 
 
 def _untold(summary: Summary) -> str | None:
+    cut = gettext("Only the first %(number)s rows were added up.", number=number(SUMMARY_ROWS))
     if not summary.untold:
-        return None
-    return ngettext(
+        return cut if summary.is_cut else None
+    more = ngettext(
         "%(number)s more row changed in other columns.",
         "%(number)s more rows changed in other columns.",
         summary.untold,
     )
+    return f"{more} {cut}" if summary.is_cut else more
 
 
 def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallyShown, ...]:
