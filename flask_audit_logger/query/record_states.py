@@ -238,8 +238,9 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
         return of.order_by(order).offset(skip or None).limit(1).correlate(version, *within).scalar_subquery()
 
     # the index alone tells how far; deletions have one of their own, changes of the key are looked for that far
-    w = log.models.activity.alias("near")
+    w = a if log.is_scoped else a.alias("near")
     near = select(w.c.id).where(w.c.table_name == record.table.name, w.c.record_key == record.key)
+    near = own if log.is_scoped else near
     window = select(
         version.c.place,
         func.coalesce(end(near.where(w.c.id <= version.c.id), w.c.id.desc(), skip=NEAREST), 0).label("floor"),

@@ -18,7 +18,7 @@ from flask_audit_logger.query.reader import AuditReader, LogUnavailable
 from tests.support.apps import logged_in_as
 from tests.support.server import both_drivers
 from tests.support.work import at_most
-from tests.ui.everywhere import addresses, answer, statements
+from tests.ui.everywhere import addresses, answer, skips, statements
 from tests.ui.shop import ANN, BOB, make_history, with_own_shop
 
 STATIC = Path(flask_audit_logger.__file__).parent / "static"
@@ -38,11 +38,6 @@ def counted(shop) -> Iterator[list[str]]:
     sa.event.listen(engine, "before_cursor_execute", note)
     yield seen
     sa.event.remove(engine, "before_cursor_execute", note)
-
-
-def skips(statement):
-    """Whether rows are skipped, other than in an index alone, where that tells how far to look; 0 skips nothing."""
-    return re.search(r"OFFSET [^0]", statement) and not re.search(r" AS edge|\bnearest AS", statement)
 
 
 @pytest.fixture
