@@ -37,26 +37,31 @@ _OFF, _CONTEXT, _REPLICATION = (
     "session_replication_role",
 )
 
-# A rule replaces the INSERT, and a row trigger before it (bits 1, 2 and 4 of its type) may leave the row out.
+# A rule replaces the INSERT, and a row trigger before it (bits 1, 2 and 4 of its type) may leave the row out; those of
+# a partition run, too, when the INSERT names its table.
 _INTERCEPTED = text(
     """
+    WITH part AS (
+        SELECT c.oid, c.relname, c.relpersistence
+        FROM pg_catalog.pg_class AS log
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = log.relnamespace
+        JOIN pg_catalog.pg_class AS c
+            ON c.oid = log.oid OR c.oid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree(log.oid) AS p)
+        WHERE n.nspname = :schema AND log.relname IN ('activity', 'transaction')
+    )
     SELECT 'the rule ' || r.rulename AS object, c.relname
     FROM pg_catalog.pg_rewrite AS r
-    JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND r.ev_type = '3' AND r.ev_enabled <> 'D'
+    JOIN part AS c ON c.oid = r.ev_class
+    WHERE r.ev_type = '3' AND r.ev_enabled <> 'D'
     UNION ALL
     SELECT 'the trigger ' || t.tgname, c.relname
     FROM pg_catalog.pg_trigger AS t
-    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND t.tgtype & 7 = 7
-        AND t.tgenabled <> 'D' AND NOT t.tgisinternal
+    JOIN part AS c ON c.oid = t.tgrelid
+    WHERE t.tgtype & 7 = 7 AND t.tgenabled <> 'D' AND NOT t.tgisinternal
     UNION ALL
     SELECT 'a crash of the server, as it is UNLOGGED,', c.relname
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND c.relpersistence = 'u'
+    FROM part AS c
+    WHERE c.relpersistence = 'u'
     ORDER BY 2, 1
     """
 )

@@ -63,12 +63,15 @@ class Tables:
     def create(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make the tables, unless they are there."""
         made = [render("tables", self.version, self.schema or default_schema, actor_type=self.actor_type)]
-        return made if self.partition is None else made + self.split(default_schema)
+        return made if self.partition is None else [*made, self._split(default_schema, is_new=True)]
 
     def split(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that partition plain tables, unless they are; nothing is copied."""
+        return self._with_guard([self._split(default_schema, is_new=False)], self.schema or default_schema)
+
+    def _split(self, default_schema: str, *, is_new: bool) -> str:
         schema = self.schema or default_schema
-        return self._with_guard([render("partition_tables", self.version, schema)], schema)
+        return render("partition_tables", self.version, schema, is_new=str(is_new).lower())
 
     def unite(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make partitioned tables plain ones again, which copies all entries."""

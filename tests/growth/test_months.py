@@ -18,6 +18,7 @@ from flask_audit_logger import AuditLogger
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.growth import months as module
 from flask_audit_logger.growth.months import months, rotate, this_month
+from flask_audit_logger.health import obstacles
 from flask_audit_logger.schema.catalog import is_append_only
 from flask_audit_logger.schema.objects import Tables
 from tests.capture.tables import run
@@ -128,6 +129,14 @@ def test_create_all_makes_months(server: Server) -> None:
         application.dispose()
 
 
+def test_create_all_leaves_a_log_as_it_is(server: Server) -> None:
+    """It makes what is missing; to change what is there is the task of a migration."""
+    with server.database() as url:
+        make_app(url, partition=None).dispose()
+        make_app(url, partition="month").dispose()
+        assert names(plain_engine(url)) == []
+
+
 def test_another_partition_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"'week'.*'month'"):
         AuditLogger(SQLAlchemy(), partition="week")  # type: ignore[arg-type]
@@ -235,6 +244,24 @@ def test_parts_are_as_closed_as_the_log(server: Server, partitioned: Engine) -> 
             with pytest.raises(Exception, match="only its owner may change the log"):
                 run(partitioned, f"DELETE FROM {part}", role=role)
         run(partitioned, f'DROP OWNED BY "{role}"')
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("ALTER TABLE activity_2099_01 SET UNLOGGED", "UNLOGGED"),
+        ("CREATE TRIGGER lose BEFORE INSERT ON {0} FOR EACH ROW EXECUTE FUNCTION lose()", "the trigger lose on {0}"),
+    ],
+)
+def test_status_looks_at_each_part(partitioned: Engine, damage: str, said: str) -> None:
+    """A row trigger of a part takes entries out, too, that are written by the name of the log."""
+    assert rotate(partitioned, None, "2099_01")
+    run(partitioned, "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    run(partitioned, damage.format("activity_2099_01"))
+    with partitioned.connect() as connection:
+        found = list(obstacles.of_log(connection, "public"))
+    assert len(found) == 1
+    assert said.format("activity_2099_01") in found[0]
 
 
 def test_a_month_has_a_name_of_digits(partitioned: Engine) -> None:

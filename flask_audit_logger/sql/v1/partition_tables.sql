@@ -15,6 +15,12 @@ DECLARE
     definitions text[];
     reader text;
 BEGIN
+    -- Where the functions of a log are, its tables were made before, perhaps with entries: a migration partitions those.
+    IF @is_new@ AND pg_catalog.to_regprocedure(
+        pg_catalog.format('%I.audit_logger_current_transaction()', @schema_name@)
+    ) IS NOT NULL THEN
+        RETURN;
+    END IF;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR log IN
         SELECT
