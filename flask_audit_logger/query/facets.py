@@ -1,22 +1,33 @@
-"""The breakdown of a list: its most frequent tables, verbs, actors and addresses, and its histogram over time."""
+"""The breakdown of a list: its most frequent tables, verbs, actors and addresses, and its histogram over time.
+
+Neither reads more than the newest of many changes, which is what they say then; but how many changes of all kinds were
+made, and when, is told by where their ids begin.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
+from sqlalchemy import CTE, ColumnElement, Select, Text, cast, func, literal, null, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
-from .criteria import Criteria, conditions
-from .feed import Search
+from .criteria import Criteria
+from .feed import WHOLE, Reach, Search, feed, moment_of, reached
+from .paging import Paging
 from .reader import Log
 from .sightings import newest_label
 
 #: Most bars of a histogram, and values of a facet.
 MOST_BARS = 60
 MOST_VALUES = 10
+
+#: So many changes are counted, the newest, and so many looked through for them.
+MOST_READ, LOOKED_THROUGH = 2500, 10_000
 _UNITS = (
     ("minute", dt.timedelta(minutes=1)),
     ("hour", dt.timedelta(hours=1)),
@@ -38,11 +49,15 @@ class FacetValue:
 
 @dataclass(frozen=True)
 class Facet:
-    """The most frequent values, and whether there are others."""
+    """The most frequent values, and whether there are others.
+
+    :param is_cut: whether only the newest changes were counted.
+    """
 
     name: str
     values: tuple[FacetValue, ...]
     has_more: bool
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,10 +71,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Activities over time, empty intervals included."""
+    """Activities over time, empty intervals included.
+
+    :param is_estimate: whether the numbers are those of ids, some of which no activity has.
+    :param is_cut: whether it begins with the oldest of the newest changes, not with the period.
+    """
 
     unit: str
     bars: tuple[Bar, ...]
+    is_estimate: bool = False
+    is_cut: bool = False
 
 
 #: The facets, and the criteria that each is computed without.
@@ -71,79 +92,119 @@ FACETS: dict[str, dict[str, Any]] = {
 }
 
 
-def facet(log: Log, search: Search, name: str) -> Facet:
-    """The most frequent values of one kind among what matches all other filters.
+def facets(log: Log, search: Search, names: Sequence[str]) -> dict[str, Facet]:
+    """The most frequent values of some kinds, each among what matches all other filters.
 
-    :param name: a key of :data:`FACETS`.
+    Those that have the same other filters are counted by one statement.
+
+    :param names: keys of :data:`FACETS`.
     """
+    groups: dict[Criteria, list[str]] = {}
+    for name in names:
+        groups.setdefault(replace(search.criteria, **FACETS[name]), []).append(name)
+    found: dict[str, Facet] = {}
+    for criteria, some in groups.items():
+        found |= _facets(log, replace(search, criteria=criteria), some)
+    return found
+
+
+def _facets(log: Log, search: Search, names: Sequence[str]) -> dict[str, Facet]:
     if search.is_empty:
-        return Facet(name, (), has_more=False)
-    a, t = log.models.activity, log.models.transaction
-    criteria: Criteria = replace(search.criteria, **FACETS[name])
-    parts: dict[str, list[ColumnElement[Any]]] = {
-        "table": [a.c.schema, a.c.table_name],
-        "verb": [a.c.verb],
-        "actor": [t.c.actor_id],
-        "addr": [func.abbrev(t.c.client_addr).label("addr")],
+        return {name: Facet(name, (), has_more=False) for name in names}
+    seen, reach = _newest(log, search)
+    parts = [select(_values(log, seen, name).subquery()) for name in names]
+    total = select(literal(""), cast(null(), Text), cast(null(), Text), func.count(), cast(null(), Text))
+    values: dict[str, list[FacetValue]] = {name: [] for name in names}
+    number = 0
+    for name, first, second, count, label in log.all(union_all(*parts, total.select_from(seen))):
+        if not name:
+            number = count
+            continue
+        values[name].append(FacetValue((first, second) if name == "table" else (first,), label, count))
+    is_cut = number >= MOST_READ or reach.edge is not None
+    return {
+        name: Facet(name, tuple(some[:MOST_VALUES]), has_more=len(some) > MOST_VALUES, is_cut=is_cut)
+        for name, some in values.items()
     }
-    columns = parts[name]
-    needs = criteria.needs_transaction or name in ("actor", "addr")
-    source = a.outerjoin(t, a.c.transaction_id == t.c.id) if needs else a
-    number = func.count()
-    statement = (
-        log.activities(*columns, number.label("number"), source=source)
-        .where(*conditions(log.models, criteria, search.bounds))
-        .group_by(*columns)
-        .order_by(number.desc(), *columns)
-        .limit(MOST_VALUES + 1)
-    )
-    if name == "actor":
-        statement = _named(log, statement)
-    values = [
-        FacetValue(tuple(row[: len(columns)]), row[-1] if name == "actor" else None, row.number)
-        for row in log.all(statement)
-    ]
-    return Facet(name, tuple(values[:MOST_VALUES]), has_more=len(values) > MOST_VALUES)
 
 
-def _named(log: Log, statement: Select[Any]) -> Select[Any]:
-    """Actors and their numbers with the name each had last."""
-    found = statement.subquery()
-    key = cast(found.c.actor_id, Text)
-    return select(key, found.c.number, newest_label(log, found.c.actor_id)).order_by(found.c.number.desc(), key)
+def _newest(log: Log, search: Search) -> tuple[CTE, Reach]:
+    """The newest changes that match, and how far they are looked for."""
+    reach = WHOLE
+    if not search.criteria.is_plain or log.is_scoped:
+        search, reach = reached(log, search, Paging(), LOOKED_THROUGH)
+    # one more than the page is read
+    return feed(log, search.criteria, Paging(limit=MOST_READ - 1), search.bounds, reach=reach).cte("seen"), reach
 
 
-def histogram(log: Log, search: Search, zone: dt.tzinfo, zone_name: str, now: dt.datetime) -> Histogram | None:
+def _values(log: Log, seen: CTE, name: str) -> Select[Any]:
+    keys: dict[str, list[ColumnElement[Any]]] = {
+        "table": [seen.c.schema, seen.c.table_name],
+        "verb": [seen.c.verb],
+        "actor": [seen.c.t_actor_id],
+        "addr": [seen.c.t_client_addr],
+    }
+    columns, number = keys[name], func.count()
+    most = select(*columns, number.label("number")).group_by(*columns).order_by(number.desc(), *columns)
+    found = most.limit(MOST_VALUES + 1).subquery()
+    first, second = found.c[0], found.c[1] if name == "table" else cast(null(), Text)
+    actor_id = cast(first, log.models.transaction.c.actor_id.type)
+    label = newest_label(log, actor_id) if name == "actor" else cast(null(), Text)
+    chosen = select(literal(name).label("name"), first.label("first"), second.label("second"), found.c.number)
+    return chosen.add_columns(label.label("label")).order_by(found.c.number.desc(), first, second)
+
+
+def histogram(log: Log, search: Search, zone: dt.tzinfo, now: dt.datetime) -> Histogram | None:
     """Activities by minute, hour, day, week, month or year, whichever gives at most 60 bars; ``None`` for none.
 
-    :param zone: the zone whose days these are, and its IANA name.
+    :param zone: the zone whose days these are.
     :param now: the end of a period that has none.
     """
     if search.is_empty:
         return None
-    a, t = log.models.activity, log.models.transaction
-    criteria = search.criteria
-    since = criteria.since or log.scalar(_seen(log).order_by(t.c.issued_at).limit(1))
-    if since is None:
-        return None
-    newest = log.scalar(_seen(log).order_by(t.c.issued_at.desc()).limit(1)) if criteria.until is None else None
-    until = criteria.until or (now if newest is None else max(now, newest + dt.timedelta(microseconds=1)))
-    unit = _unit(until - since)
-    start = func.date_trunc(literal(unit, Text), t.c.issued_at, literal(zone_name, Text)).label("start")
-    statement = (
-        log.activities(start, func.count(), source=a.join(t, a.c.transaction_id == t.c.id))
-        .where(*conditions(log.models, criteria, search.bounds))
-        .group_by(start)
+    seen, reach = _newest(log, search)
+    times = log.all(
+        select(seen.c.t_issued_at, func.count()).where(seen.c.t_issued_at.is_not(None)).group_by(seen.c.t_issued_at)
     )
-    numbers = {row[0].astimezone(dt.UTC): row[1] for row in log.all(statement)}
-    if not numbers:  # as if nobody had done anything, also if somebody did whom the reader may not see
+    if not times:  # as if nobody had done anything, also if somebody did whom the reader may not see
         return None
+    is_full = sum(number for _, number in times) >= MOST_READ
+    criteria, is_cut = search.criteria, is_full or reach.edge is not None
+    by_ids = is_full and criteria.is_plain and not criteria.transactions and not log.is_scoped
+    first, newest = min(time for time, _ in times), max(time for time, _ in times)
+    if not log.is_scoped:
+        newest = log.scalar(_seen(log).order_by(log.models.transaction.c.issued_at.desc()).limit(1))
+    since = criteria.since
+    if is_cut and not by_ids:
+        since = first if reach.edge is None or is_full else moment_of(log, reach.edge) or first
+    elif since is None:
+        since = first if log.is_scoped else log.scalar(_seen(log).order_by(log.models.transaction.c.issued_at).limit(1))
+    until = criteria.until or max(now, newest + dt.timedelta(microseconds=1))
+    unit = _unit(until - since)
     # the first and the last bar are as long as the period has a part in them
-    bars = [
-        Bar(max(begin, since), min(end, until), numbers.get(begin, 0))
-        for begin, end in _intervals(unit, since, until, zone)
-    ]
-    return Histogram(unit, tuple(bars))
+    ends = [(max(begin, since), min(end, until)) for begin, end in _intervals(unit, since, until, zone)]
+    if by_ids:
+        numbers = _by_ids(log, [ends[0][0], *(end for _, end in ends)])
+    else:
+        numbers = [0] * len(ends)
+        starts = [begin for begin, _ in ends]
+        for time, number in times:
+            numbers[max(bisect_right(starts, time) - 1, 0)] += number
+    bars = tuple(Bar(begin, end, number) for (begin, end), number in zip(ends, numbers, strict=True))
+    return Histogram(unit, bars, is_estimate=by_ids, is_cut=is_cut and not by_ids)
+
+
+def _by_ids(log: Log, moments: Sequence[dt.datetime]) -> list[int]:
+    """The number of ids given between some times, each found by two steps in an index."""
+    t, w = log.models.transaction.c, log.models.activity.alias("first").c
+    asked = func.unnest(cast(list(moments), ARRAY(TIMESTAMP(timezone=True)))).table_valued("at", name="asked")
+    asked = asked.render_derived()
+    begun = select(t.id).where(t.issued_at >= asked.c.at).order_by(t.issued_at, t.id).limit(1)
+    first = select(w.id).where(w.transaction_id >= begun.correlate(asked).scalar_subquery())
+    ordered_first = first.order_by(w.transaction_id, w.id).limit(1).correlate(asked).scalar_subquery()
+    last = select(w.id + 1).order_by(w.transaction_id.desc(), w.id.desc()).limit(1).scalar_subquery()
+    ids = [row[0] for row in log.all(select(func.coalesce(ordered_first, last)).select_from(asked))]
+    return [max(after - before, 0) for before, after in pairwise(ids)]
 
 
 def _seen(log: Log) -> Select[Any]:

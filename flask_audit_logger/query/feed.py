@@ -284,18 +284,20 @@ def find_activities(
 
 
 def reached(
-    log: Log, search: Search, paging: Paging, number: int = STEPS[1], *, of_transactions: bool = False
+    log: Log, search: Search, paging: Paging, number: int | None = None, *, of_transactions: bool = False
 ) -> tuple[Search, Reach]:
     """The search with the ids of its period, and how far it looks for a page: one statement finds both.
 
-    :param number: of changes that it may look through.
+    :param number: of changes that it may look through, if not those of a first page.
     :param of_transactions: transactions are searched, not changes.
     """
     criteria, bounds = search.criteria, search.bounds
     ends = id_range_lookup(log.models, criteria) if criteria.is_timed and bounds is None else None
     bounds = bounds or ends
     indexed = _indexed(log, criteria)
-    last: Any = _looked_at(log, criteria, paging, bounds, number, of_transactions or criteria.drives).scalar_subquery()
+    last: Any = _looked_at(
+        log, criteria, paging, bounds, number or STEPS[1], of_transactions or criteria.drives
+    ).scalar_subquery()
     columns = [] if ends is None else ends.columns
     row = log.first(select(*columns, indexed.label("indexed"), case((indexed > FEW, last)).label("edge")))
     if ends is not None:

@@ -117,7 +117,7 @@ def started(
 ) -> Select[Any]:
     """Start a select at the cursor; the parameters are those of :func:`paged`."""
     cursor = paging.before or paging.after
-    if cursor is not None and cursor not in (ORIGIN, END):
+    if cursor is not None and paging.before != END and paging.after != ORIGIN:
         values = [getattr(cursor, end) for end in ends]
         left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
         right: Any = tuple_(*values) if len(columns) > 1 else values[0]

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Select, func, literal, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Engine, FromClause, Select, func, literal, select
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.util import find_tables
@@ -286,7 +286,7 @@ class Log:
         """Whether only a part of the log can be seen."""
         return self.scope is not everything
 
-    def all(self, statement: Select[Any]) -> Sequence[Any]:
+    def all(self, statement: Select[Any] | CompoundSelect[Any]) -> Sequence[Any]:
         """Every row of a statement (which must be limited)."""
         return self.connection.execute(statement).all()
 

@@ -23,7 +23,7 @@ from .rows import (
 )
 
 #: Maximum number of rows of a transaction that are read for its summary, and that are counted in an index.
-SUMMARY_ROWS, COUNTED_ROWS = 5000, 100_000
+SUMMARY_ROWS, COUNTED_ROWS = 2000, 100_000
 #: Maximum number of kinds of change in a summary.
 SUMMARY_LINES = 200
 

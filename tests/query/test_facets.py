@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flask_audit_logger.query import facets as query_facets
 from flask_audit_logger.query.criteria import Criteria
-from flask_audit_logger.query.facets import FACETS, MOST_BARS, MOST_VALUES, facet, histogram
+from flask_audit_logger.query.facets import FACETS, MOST_BARS, MOST_VALUES, facets, histogram
 from flask_audit_logger.query.feed import Search
 from tests.query.reads import CATEGORIES, JOINED, PRODUCTS, only, reading
 from tests.ui.shop import ANN, BOB, with_own_shop
@@ -65,24 +66,26 @@ def test_facets_count_what_sql_counts(shop):
     with reading(shop) as log:
         for criteria, condition, without in SEARCHES:
             for name in FACETS:
-                found = facet(log, Search(criteria), name)
+                found = facets(log, Search(criteria), list(FACETS))[name]
                 expected = counted(shop, KEYS[name], "true" if name in without else condition)
                 numbers = [(value.key, value.number) for value in found.values]
                 assert set(numbers) <= set(expected), (name, criteria)
                 assert [number for _, number in numbers] == [number for _, number in expected[:MOST_VALUES]]
                 assert found.has_more == (len(expected) > MOST_VALUES), (name, criteria)
-        assert facet(log, Search(Criteria()), "addr").has_more, "there are more addresses than a facet shows"
+        assert facets(log, Search(Criteria()), ["addr"])["addr"].has_more, "there are more addresses than a facet shows"
 
 
 def test_an_actor_has_the_name_of_the_newest_transaction(shop):
     with reading(shop) as log:
-        labels = {value.key[0]: value.label for value in facet(log, Search(Criteria()), "actor").values}
+        labels = {value.key[0]: value.label for value in facets(log, Search(Criteria()), ["actor"])["actor"].values}
     assert labels == {str(ANN): "Ann, renamed", str(BOB): "Bob Stone", None: None}
     with reading(shop, only(CATEGORIES)) as log:
-        assert [(v.key, v.label, v.number) for v in facet(log, Search(Criteria()), "actor").values] == [
+        assert [(v.key, v.label, v.number) for v in facets(log, Search(Criteria()), ["actor"])["actor"].values] == [
             ((str(ANN),), "Ann Price", 1)
         ]
-        assert [value.key for value in facet(log, Search(Criteria()), "table").values] == [("public", "categories")]
+        assert [value.key for value in facets(log, Search(Criteria()), ["table"])["table"].values] == [
+            ("public", "categories")
+        ]
 
 
 STEPS = {
@@ -106,7 +109,7 @@ def test_the_bars_are_the_list_cut_by_the_clock(shop, zone):
         cases = ((Criteria(), "true"), (Criteria(verbs=("update",)), "verb = 'update'"), (period, bounded(period)))
         for criteria, condition in cases:
             with reading(shop) as log:
-                found = histogram(log, Search.prepare(log, criteria), ZoneInfo(zone), zone, now)
+                found = histogram(log, Search.prepare(log, criteria), ZoneInfo(zone), now)
             bars = found.bars
             assert found.unit == unit or criteria is period
             assert len(bars) <= MOST_BARS + 2  # those at the ends are parts
@@ -129,10 +132,10 @@ def test_a_chart_without_period_reaches_from_the_first_change_to_the_last(shop):
     spread(shop, "1 day")
     shop.sql("UPDATE transaction SET issued_at = '2027-01-01Z' WHERE id = (SELECT max(id) FROM transaction)")
     with reading(shop) as log:
-        found = histogram(log, Search(Criteria()), dt.UTC, "UTC", BEGIN)
+        found = histogram(log, Search(Criteria()), dt.UTC, BEGIN)
     assert sum(bar.number for bar in found.bars) == shop.sql("SELECT count(*) FROM activity")[0][0]
     with reading(shop, only(CATEGORIES)) as log:
-        found = histogram(log, Search(Criteria()), dt.UTC, "UTC", BEGIN)
+        found = histogram(log, Search(Criteria()), dt.UTC, BEGIN)
     times = f"SELECT min(t.issued_at) FROM {JOINED} WHERE table_name = 'categories'"
     assert found.bars[0].start == shop.sql(times)[0][0] > BEGIN
 
@@ -140,7 +143,7 @@ def test_a_chart_without_period_reaches_from_the_first_change_to_the_last(shop):
 def test_an_hour_has_sixty_bars(shop):
     criteria = Criteria(since=BEGIN, until=BEGIN + dt.timedelta(hours=1))
     with reading(shop) as log:
-        found = histogram(log, Search.prepare(log, criteria), dt.UTC, "UTC", BEGIN)
+        found = histogram(log, Search.prepare(log, criteria), dt.UTC, BEGIN)
     assert (found.unit, len(found.bars)) == ("minute", MOST_BARS)
 
 
@@ -148,7 +151,32 @@ def test_what_nobody_did_has_no_bars(shop):
     none = Criteria(since=BEGIN - dt.timedelta(days=9), until=BEGIN)
     with reading(shop) as log:
         search = Search.prepare(log, none)
-        assert histogram(log, search, dt.UTC, "UTC", BEGIN) is None
-        assert not any(facet(log, search, name).values for name in FACETS)
+        assert histogram(log, search, dt.UTC, BEGIN) is None
+        assert not any(facets(log, search, [name])[name].values for name in FACETS)
         nothing = Search(Criteria(verbs=("truncate",)))
-        assert histogram(log, nothing, dt.UTC, "UTC", BEGIN) is None
+        assert histogram(log, nothing, dt.UTC, BEGIN) is None
+
+
+def test_of_many_changes_the_newest_are_counted_and_it_says_so(shop, monkeypatch):
+    monkeypatch.setattr(query_facets, "MOST_READ", 5)
+    newest = f"SELECT a.verb FROM {JOINED} ORDER BY a.transaction_id DESC, a.id DESC LIMIT 5"
+    with reading(shop) as log:
+        found = facets(log, Search(Criteria()), list(FACETS))
+        expected = shop.sql(f"SELECT verb, count(*) FROM ({newest}) AS n GROUP BY 1 ORDER BY 2 DESC, 1")
+        assert [(value.key[0], value.number) for value in found["verb"].values] == [tuple(row) for row in expected]
+        assert all(facet.is_cut for facet in found.values())
+        chart = histogram(log, Search(Criteria(verbs=("update",))), dt.UTC, BEGIN)
+        assert chart.is_cut and not chart.is_estimate and sum(bar.number for bar in chart.bars) == 5
+        monkeypatch.setattr(query_facets, "LOOKED_THROUGH", 3)
+        few = facets(log, Search(Criteria(columns=("slug",))), ["verb"])["verb"]
+        assert few.is_cut and not few.values, "the search ended before it found any"
+
+
+def test_a_chart_of_all_changes_tells_their_number_by_their_ids(shop, monkeypatch):
+    """No id of this log is missing, so the estimate is right."""
+    with reading(shop) as log:
+        exact = histogram(log, Search(Criteria()), dt.UTC, BEGIN)
+        monkeypatch.setattr(query_facets, "MOST_READ", 5)
+        estimated = histogram(log, Search(Criteria()), dt.UTC, BEGIN)
+    assert estimated.is_estimate and not exact.is_estimate
+    assert [(bar.start, bar.number) for bar in estimated.bars] == [(bar.start, bar.number) for bar in exact.bars]

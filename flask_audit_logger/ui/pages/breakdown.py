@@ -9,7 +9,7 @@ from flask import Response, abort
 
 from ...diff.show import visible
 from ...i18n import VERB_NAMES, calendar, gettext, lazy_gettext, ngettext, number
-from ...query.facets import FACETS, Facet, FacetValue, facet, histogram
+from ...query.facets import FACETS, MOST_READ, Facet, FacetValue, Histogram, facets, histogram
 from ...query.feed import Search
 from ...query.reader import ReadTimeout
 from ...query.refs import TableName
@@ -32,6 +32,8 @@ class FacetShown:
     options: tuple[tuple[Option, str], ...]
     has_more: bool
     timed_out: bool = False
+    #: That not all changes were counted.
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class HistogramShown:
     width: int
     height: int
     timed_out: bool = False
+    #: That the numbers are estimates, or that not all changes are in it.
+    note: str | None = None
 
 
 _NAMES = {
@@ -102,16 +106,13 @@ def breakdown_part(visit: Visit, name: str) -> Any:
 def facets_shown(visit: Visit, parsed: ParsedSearch) -> tuple[FacetShown, ...]:
     """All facets; one that takes too long is marked so."""
     names = [name for name in FACETS if name != "addr" or visit.sight.can_see_fact("client_addr")]
-    found: dict[str, Facet | None] = {}
-    while len(found) < len(names):
-        try:
-            with visit.reader().reading(timeout_ms=visit.settings.breakdown_timeout_ms) as log:
-                search = Search.prepare(log, parsed.criteria)
-                for name in names[len(found) :]:
-                    found[name] = facet(log, search, name)
-        except ReadTimeout:  # the others begin anew: nothing can be read after it
-            found[names[len(found)]] = None
-    return tuple(_facet(visit, parsed, name, found[name]) for name in names)
+    found: dict[str, Facet] = {}
+    try:
+        with visit.reader().reading(timeout_ms=visit.settings.breakdown_timeout_ms) as log:
+            found = facets(log, Search.prepare(log, parsed.criteria), names)
+    except ReadTimeout:
+        pass
+    return tuple(_facet(visit, parsed, name, found.get(name)) for name in names)
 
 
 def histogram_shown(visit: Visit, parsed: ParsedSearch) -> HistogramShown | None:
@@ -121,7 +122,7 @@ def histogram_shown(visit: Visit, parsed: ParsedSearch) -> HistogramShown | None
     try:
         with visit.reader().reading(timeout_ms=visit.settings.breakdown_timeout_ms) as log:
             search = Search.prepare(log, parsed.criteria)
-            found = histogram(log, search, zone, zone_name, visit.clock.now)
+            found = histogram(log, search, zone, visit.clock.now)
     except ReadTimeout:
         return HistogramShown("", (), 0, WIDTH, HEIGHT, timed_out=True)
     if found is None:
@@ -143,11 +144,25 @@ def histogram_shown(visit: Visit, parsed: ParsedSearch) -> HistogramShown | None
                 y=HEIGHT - height,
                 width=round(max(width - GAP, 0.5), 2),
                 height=height,
-                label=ngettext("%(time)s: %(number)s change", "%(time)s: %(number)s changes", bar.number, time=text),
+                label=_in_bar(text, bar.number, is_estimate=found.is_estimate),
                 href=visit.links.activities(filters, anchor=True),
             )
         )
-    return HistogramShown(_CAPTIONS[found.unit], tuple(bars), most, WIDTH, HEIGHT)
+    return HistogramShown(_CAPTIONS[found.unit], tuple(bars), most, WIDTH, HEIGHT, note=_note(found))
+
+
+def _in_bar(time: str, changes: int, *, is_estimate: bool) -> str:
+    if is_estimate:
+        return ngettext("%(time)s: about %(number)s change", "%(time)s: about %(number)s changes", changes, time=time)
+    return ngettext("%(time)s: %(number)s change", "%(time)s: %(number)s changes", changes, time=time)
+
+
+def _note(found: Histogram) -> str | None:
+    if found.is_estimate:
+        return gettext("The numbers are estimates.")
+    if found.is_cut:
+        return gettext("Only the newest changes are in the chart, at most %(number)s.", number=number(MOST_READ))
+    return None
 
 
 def _facet(visit: Visit, parsed: ParsedSearch, name: str, found: Facet | None) -> FacetShown:
@@ -165,7 +180,8 @@ def _facet(visit: Visit, parsed: ParsedSearch, name: str, found: Facet | None) -
             filters.pop("key", None)  # a key needs exactly one table
         href = visit.links.activities(filters, anchor=True) if parameter else ""
         values.append((Option(visible(text), href, is_current), number(value.number)))
-    return FacetShown(_NAMES[name], tuple(values), found.has_more)
+    note = gettext("Of the newest changes, at most %(number)s", number=number(MOST_READ)) if found.is_cut else None
+    return FacetShown(_NAMES[name], tuple(values), found.has_more, note=note)
 
 
 def _value(presenter: Presenter, name: str, value: FacetValue) -> tuple[str, str]:

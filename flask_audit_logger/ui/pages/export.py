@@ -15,8 +15,8 @@ from flask import Response, request, stream_with_context
 
 from ...diff import as_text
 from ...diff.values import ABSENT, Value, dump
-from ...i18n import gettext, number
-from ...query.feed import Count, Search, batches, count_activities
+from ...i18n import gettext, marked, number
+from ...query.feed import Count, Search, batches, count_activities, count_nearby
 from ...query.paging import Paging
 from ...query.reader import Log
 from ...query.rows import ActivityRow, TransactionRow
@@ -86,16 +86,16 @@ def jsonl_file(visit: Visit) -> Any:
 def _options(visit: Visit, parsed: ParsedSearch) -> Any:
     cap = visit.settings.export_max_rows
     count: Count | None = None
-    with visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms) as log:
+    with visit.reader().reading() as log:
         actors = actor_choices(visit, log)
         if not parsed.errors:
-            count = count_activities(log, Search.prepare(log, parsed.criteria), cap)
+            count = count_nearby(log, Search.prepare(log, parsed.criteria), min(cap, visit.settings.count_cap))
     words = "" if parsed.errors else sentence(visit, parsed, count, dict(actors))
-    note = (
-        gettext("Only the first %(number)s rows are exported.", number=number(cap))
-        if count is not None and count.is_capped
-        else None
-    )
+    note = None
+    if count is None or count.is_capped:
+        is_counted = count is not None and count.number == cap
+        said = marked("Only the first %(number)s rows are exported.")
+        note = gettext(said if is_counted else marked("At most %(number)s rows are exported."), number=number(cap))
     context = ExportPage(
         **frame(
             visit,
