@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -286,9 +286,14 @@ class Log:
         """Whether only a part of the log can be seen."""
         return self.scope is not everything
 
-    def all(self, statement: Select[Any] | CompoundSelect[Any]) -> Sequence[Any]:
-        """Every row of a statement (which must be limited)."""
-        return self.connection.execute(statement).all()
+    def all(
+        self, statement: Select[Any] | CompoundSelect[Any], values: Mapping[str, Any] | None = None
+    ) -> Sequence[Any]:
+        """Every row of a statement (which must be limited).
+
+        :param values: of its parameters, if they were not given with it.
+        """
+        return self.connection.execute(statement, values).all()
 
     def first(self, statement: Select[Any]) -> Any:
         """The first row, if there is one."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     column,
@@ -226,18 +227,15 @@ def names_of(
     wanted = [entry for entry in wanted if entry[2]]
     if not wanted:
         return {}
-    asked = asked_records([(ref, since) for ref, since, _ in wanted], key)
-    names = list(dict.fromkeys(name for *_, columns in wanted for name in columns))
-    end = _ends(log, asked)
-    last = _last(log, asked, end, names)
-    a = log.models.activity.c
-    emptied = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id > last.c.id)
-    is_deleted = or_(last.c.verb == "delete", emptied.correlate(asked, last).exists())
-    statement = select(asked.c.place, end.c.id.label("end"), last, is_deleted.label("is_deleted"))
-    statement = statement.select_from(asked.join(end, true()).join(last, true()))
+    names = tuple(dict.fromkeys(name for *_, columns in wanted for name in columns))
+    # the parts of the statement are many: it is made once, unless a scope has its own
+    kept: dict[tuple[str, ...], Select[Any]] = {} if log.is_scoped else log.models.activity.info.setdefault("names", {})
+    if names not in kept:
+        kept[names] = _names(log, names)
+    values = asked_values([(ref, since) for ref, since, _ in wanted], key)
     found: dict[RecordRef, Names] = {}
     ids: dict[RecordRef, int] = {}
-    for row in log.all(statement.order_by(asked.c.place, end.c.id.nulls_first())):
+    for row in log.all(kept[names], values):
         ref, _, columns = wanted[row.place - 1]
         texts_of = (getattr(row, f"name_{names.index(name)}") for name in columns)
         named = Named(next((text for text in texts_of if text), None), row.is_deleted)
@@ -248,21 +246,43 @@ def names_of(
     return found
 
 
-def asked_records(records: Sequence[tuple[RecordRef, int | None]], key: Callable[[TableName], Sequence[str]]) -> Any:
-    """Records as the rows of a statement, numbered from 1 by ``place``.
+def _names(log: Log, names: Sequence[str]) -> Select[Any]:
+    """Of each record that is asked for the values that name it, in each of its lives."""
+    asked = asked_records()
+    end = _ends(log, asked)
+    last = _last(log, asked, end, names)
+    a = log.models.activity.c
+    emptied = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id > last.c.id)
+    is_deleted = or_(last.c.verb == "delete", emptied.correlate(asked, last).exists())
+    statement = select(asked.c.place, end.c.id.label("end"), last, is_deleted.label("is_deleted"))
+    statement = statement.select_from(asked.join(end, true()).join(last, true()))
+    return statement.order_by(asked.c.place, end.c.id.nulls_first())
+
+
+def asked_values(
+    records: Sequence[tuple[RecordRef, int | None]], key: Callable[[TableName], Sequence[str]]
+) -> dict[str, list[Any]]:
+    """The values of a statement with :func:`asked_records`.
 
     :param records: each with the oldest change that matters, if one does.
     :param key: the columns of a table's key.
     """
-    # arrays, not VALUES: one statement for any number of records, so it is compiled once
     refs = [ref for ref, _ in records]
-    texts = (
-        [ref.table.schema for ref in refs],
-        [ref.table.name for ref in refs],
-        [ref.key for ref in refs],
-        [json.dumps([str(name) for name in key(ref.table)]) for ref in refs],
-    )
-    columns = [*(cast(part, ARRAY(Text)) for part in texts), cast([since for _, since in records], ARRAY(BigInteger))]
+    return {
+        "asked_schema": [ref.table.schema for ref in refs],
+        "asked_table": [ref.table.name for ref in refs],
+        "asked_key": [ref.key for ref in refs],
+        "asked_columns": [json.dumps([str(name) for name in key(ref.table)]) for ref in refs],
+        "asked_since": [since for _, since in records],
+    }
+
+
+def asked_records() -> Any:
+    """Records as the rows of a statement, numbered from 1 by ``place``."""
+    # arrays, not VALUES: one statement for any number of records, so it is compiled once
+    texts = ("asked_schema", "asked_table", "asked_key", "asked_columns")
+    columns: list[Any] = [cast(bindparam(name, type_=ARRAY(Text)), ARRAY(Text)) for name in texts]
+    columns.append(cast(bindparam("asked_since", type_=ARRAY(BigInteger)), ARRAY(BigInteger)))
     unnested = func.unnest(*columns).table_valued(
         column("schema", Text),
         column("table_name", Text),

@@ -62,6 +62,9 @@ class ActivityRow:
     old_data: dict[str, Any]
     changed_data: dict[str, Any]
     transaction: TransactionRow | None
+    #: Both as the database writes them.
+    old_text: str | None = field(default=None, compare=False, repr=False)
+    changed_text: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def record(self) -> RecordRef | None:
@@ -170,6 +173,8 @@ def read_activity(row: Any) -> ActivityRow:
         old_data=load(row.old_text),
         changed_data=load(row.changed_text),
         transaction=read_transaction(row),
+        old_text=row.old_text,
+        changed_text=row.changed_text,
     )
 
 

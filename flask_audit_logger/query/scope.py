@@ -18,7 +18,7 @@ from sqlalchemy.types import Text
 from ..schema.names import TableName
 from .criteria import is_verb
 from .reader import Log
-from .records import asked_records, is_end, key_columns, renamed_to
+from .records import asked_records, asked_values, is_end, key_columns, renamed_to
 from .refs import RecordRef, stored_key
 from .rows import ActivityRow
 
@@ -56,7 +56,7 @@ def newest_changes(log: Log, records: Collection[RecordRef], key: KeyOf) -> dict
     if not records:
         return {}
     wanted = list(records)
-    asked = asked_records([(record, None) for record in wanted], key)
+    asked = asked_records()
     # apart from the scope: what is hidden counts
     n = log.models.activity.alias("newest_change")
     own = (n.c.table_name == asked.c.table_name, n.c.record_key == asked.c.record_key, n.c.schema == asked.c.schema)
@@ -75,7 +75,8 @@ def newest_changes(log: Log, records: Collection[RecordRef], key: KeyOf) -> dict
         seen.correlate(asked, last).exists().label("is_seen"),
         or_(last.c.is_end, emptied.correlate(asked, last).exists()).label("is_end"),
     ).select_from(asked.join(last, true()))
-    return {wanted[row.place - 1]: Newest(row.transaction_id, row.is_seen, row.is_end) for row in log.all(statement)}
+    rows = log.all(statement, asked_values([(record, None) for record in wanted], key))
+    return {wanted[row.place - 1]: Newest(row.transaction_id, row.is_seen, row.is_end) for row in rows}
 
 
 def with_row(log: Log, records: Collection[RecordRef], key: KeyOf) -> set[RecordRef]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Column, MetaData, Table
@@ -73,8 +74,12 @@ class TableInfo:
 
     def ordered(self, names: Iterable[str]) -> list[str]:
         """Names in the order of the table; what the models don't know comes last, by name."""
-        position = {name: index for index, name in enumerate(self.columns)}
+        position = self._positions
         return sorted(names, key=lambda name: (position.get(name, len(position)), name))
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.columns)}
 
 
 class TableCatalog:

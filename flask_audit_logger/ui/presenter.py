@@ -109,6 +109,7 @@ class Presenter:
     #: What the values of this page may cost: those on lists, and those shown whole.
     brief: Budget = field(default_factory=Budget.of_list)
     whole: Budget = field(default_factory=Budget)
+    _tables: dict[TableName, TableShown] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records = RecordNames(self.visit)
@@ -263,7 +264,10 @@ class Presenter:
 
     def table(self, table: TableName) -> TableShown:
         """A table with the link to its activities."""
-        return TableShown(self.visit.table_label(table), self.visit.catalog.text(table), self.visit.links.table(table))
+        if table not in self._tables:
+            links, name = self.visit.links, self.visit.catalog.text(table)
+            self._tables[table] = TableShown(self.visit.table_label(table), name, links.table(table))
+        return self._tables[table]
 
     def record(self, record: RecordRef, activity_id: int | None = None) -> RecordShown:
         """A record with the link to its history.

@@ -173,6 +173,14 @@ CONVERTERS: dict[str, type[BaseConverter]] = {
 
 RESULTS = "audit-results"
 
+#: What stands for a part of a path in a pattern of addresses.
+_MARKS: dict[str, Any] = {
+    "change": "918273645546372819.918273645546372819",
+    "transaction_id": 918273645546372819,
+    "table": "audit-table-mark",
+    "key": "audit-key-mark",
+}
+
 
 class Links:
     """Makes links to the pages of one blueprint.
@@ -186,6 +194,8 @@ class Links:
         self._blueprint = blueprint
         self._catalog = catalog
         self._zone = zone
+        #: Addresses and patterns of addresses that this page had already: a list has the same ones again and again.
+        self._known: dict[Any, str] = {}
 
     def activities(self, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """The list of activities."""
@@ -193,14 +203,21 @@ class Links:
 
     def table(self, table: TableName) -> str:
         """The activities of a table."""
-        return self.activities({"table": self._catalog.text(table)})
+        return self._once("activities", table=self._catalog.text(table))
+
+    def address(self, address: str) -> str:
+        """The activities from an address."""
+        return self._once("activities", addr=address)
 
     def activity(self, change: Cursor) -> str:
         """One activity."""
-        return self._url("activity", change=change)
+        return self._filled("activity", change=str(change))
 
     def record(self, record: RecordRef, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """The history of a record."""
+        if not filters and not anchor:
+            table = encode_table(*self._parts(record.table))
+            return self._filled("record", table=table, key=encode_key(record.components))
         return self._record("record", record, _anchor=RESULTS if anchor else None, **(filters or {}))
 
     def as_of(self, record: RecordRef, **filters: Any) -> str:
@@ -227,6 +244,8 @@ class Links:
         self, transaction_id: int, filters: Mapping[str, Any] | None = None, *, anchor: bool = False
     ) -> str:
         """One transaction."""
+        if not filters and not anchor:
+            return self._filled("transaction", transaction_id=str(transaction_id))
         extra = filters or {}
         return self._url("transaction", transaction_id=transaction_id, _anchor=RESULTS if anchor else None, **extra)
 
@@ -236,6 +255,8 @@ class Links:
 
     def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """One actor."""
+        if not filters and not anchor:
+            return self._once("actor", actor=(actor,))
         return self._url("actor", actor=(actor,), _anchor=RESULTS if anchor else None, **(filters or {}))
 
     def export(self, kind: str | None = None, filters: Mapping[str, Any] | None = None) -> str:
@@ -255,9 +276,29 @@ class Links:
         return self._url("static", filename=filename, v=version)
 
     def _record(self, endpoint: str, record: RecordRef, **filters: Any) -> str:
-        default = record.table.schema == self._catalog.default_schema
-        table = (None if default else record.table.schema, record.table.name)
-        return self._url(endpoint, table=table, key=record.components, **filters)
+        return self._url(endpoint, table=self._parts(record.table), key=record.components, **filters)
+
+    def _parts(self, table: TableName) -> tuple[str | None, str]:
+        return (None if table.schema == self._catalog.default_schema else table.schema), table.name
+
+    def _once(self, endpoint: str, **values: Any) -> str:
+        """An address that is made once for a page."""
+        key = (endpoint, *values.items())
+        if key not in self._known:
+            self._known[key] = self._url(endpoint, **values)
+        return self._known[key]
+
+    def _filled(self, endpoint: str, **parts: str) -> str:
+        """An address of a pattern that is made once for a page.
+
+        :param parts: of the path, as they are in it.
+        """
+        if endpoint not in self._known:
+            self._known[endpoint] = self._url(endpoint, **{name: _MARKS[name] for name in parts})
+        found = self._known[endpoint]
+        for name, part in parts.items():
+            found = found.replace(str(_MARKS[name]), part)
+        return found
 
     def _url(self, endpoint: str, **values: Any) -> str:
         # so that the address means the same to somebody in another zone

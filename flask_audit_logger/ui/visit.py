@@ -44,6 +44,7 @@ class Sight:
         self._rule = rule
         self._viewer = viewer
         self._known: dict[tuple[TableName, str], bool] = {}
+        self._whole: dict[TableName, bool] = {}
 
     def can_see(self, table: TableName, column: str) -> bool:
         """Whether values of a column are shown and may be searched for."""
@@ -51,6 +52,13 @@ class Sight:
         if key not in self._known:
             self._known[key] = self._decide(table, column)
         return self._known[key]
+
+    def can_see_all(self, table: TableName) -> bool:
+        """Whether no value of a table is hidden, whatever columns it had."""
+        if table not in self._whole:
+            info = self._catalog.get(table)
+            self._whole[table] = not self._mask and self._rule is None and not (info is not None and info.masked)
+        return self._whole[table]
 
     def value(self, table: TableName, column: str, value: Value) -> Value:
         """A value, or the mask. Not even whether it is null shows through; only that it was not logged."""
@@ -166,6 +174,7 @@ class Visit:
         self._request = _this_request()
         self._is_identified = False
         self._answers: dict[tuple[str, Any], Any] = {}
+        self._naming: dict[TableName, Sequence[str]] = {}
 
     @property
     def is_current(self) -> bool:
@@ -258,8 +267,10 @@ class Visit:
 
     def naming_columns(self, table: TableName) -> Sequence[str]:
         """The columns that name a record of a table, if the viewer may see them."""
-        given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
-        return [column for column in given if self.sight.can_see(table, column)]
+        if table not in self._naming:
+            given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
+            self._naming[table] = [column for column in given if self.sight.can_see(table, column)]
+        return self._naming[table]
 
     def check_actor(self, actor: str) -> None:
         """Check that there can be such an actor.

@@ -233,7 +233,7 @@ def json_lines(
     """One object a line, values as they were logged. A file without its last line, ``_meta``, is incomplete."""
     number = 0
     for rows in batches:
-        lines = [dump(_object(presenter, row)) for row in rows]
+        lines = [_line(presenter, row) for row in rows]
         number += len(lines)
         yield "\n".join(lines) + "\n"
     yield dump({"_meta": {"rows": number, "complete": complete, **meta}}) + "\n"
@@ -299,14 +299,24 @@ def _text(value: Value) -> str:
 
 def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
     sight = presenter.visit.sight
+    if sight.can_see_all(row.table) and row.old_text and row.changed_text:
+        return row.old_text, row.changed_text
     return dump(sight.row(row.table, row.old_data)), dump(sight.row(row.table, row.changed_data))
 
 
-def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
-    sight, maker = presenter.visit.sight, dict(zip(_MAKER, _maker(presenter, row), strict=True))
+def _line(presenter: Presenter, row: ActivityRow) -> str:
+    """A change as an object: its values are texts of JSON already, as far as nothing of them is hidden."""
+    head, end = (dump(part) for part in _object(presenter, row))
+    old, changed = _data(presenter, row)
+    return f'{head[:-1]}, "old_data": {old}, "changed_data": {changed}, {end[1:]}'
+
+
+def _object(presenter: Presenter, row: ActivityRow) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What comes before the values, and after them."""
+    maker = dict(zip(_MAKER, _maker(presenter, row), strict=True))
     label = presenter.records.get(row.record, row.id) if row.record else None
     extra = presenter.exported(row)
-    return {
+    head = {
         "id": row.id,
         "time": _time(row.issued_at),
         "schema": row.table.schema,
@@ -314,8 +324,8 @@ def _object(presenter: Presenter, row: ActivityRow) -> dict[str, Any]:
         "key": list(row.record.components) if row.record else None,
         "label": label.text if label else None,
         "verb": row.verb,
-        "old_data": sight.row(row.table, row.old_data),
-        "changed_data": sight.row(row.table, row.changed_data),
+    }
+    return head, {
         **{name: value or None for name, value in maker.items()},
         "transaction": row.transaction_id,
         **({"extra": extra} if extra else {}),
