@@ -30,7 +30,7 @@ from ..diff import as_text
 from ..schema.names import TableName
 from .criteria import Criteria, conditions, is_verb
 from .feed import APART, Count, Search, capped, nearby, reached
-from .paging import Cursor, Paging, Slice, ordered, paged, position, slice_of, started
+from .paging import MAX_ID, Cursor, Paging, Slice, ordered, paged, position, slice_of, started
 from .reader import Log
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
@@ -332,7 +332,7 @@ def _last(log: Log, asked: Any, end: Any, names: Sequence[str]) -> Any:
     a = log.models.activity.c
     row = case((a.verb == "delete", a.old_data), else_=a.old_data.op("||", return_type=JSONB)(a.changed_data))
     texts = (_text(row, name).label(f"name_{place}") for place, name in enumerate(names))
-    own = log.activities(a.id, a.verb, *texts).where(*_is_own(log, asked), or_(end.c.id.is_(None), a.id <= end.c.id))
+    own = log.activities(a.id, a.verb, *texts).where(*_is_own(log, asked), a.id <= func.coalesce(end.c.id, MAX_ID))
     return own.order_by(a.id.desc()).limit(1).correlate(asked, end).lateral("last")
 
 
