@@ -16,10 +16,15 @@ def item_database(server: Server) -> Iterator[str]:
     """Name of a database with an audited table ``item`` and an empty log, to be copied."""
     with server.database() as url:
         engine = plain_engine(url)
-        run(engine, "CREATE TABLE item (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text)")
-        audited(engine, "item")
+        make_item(engine)
         engine.dispose()
         yield url.database or ""
+
+
+def make_item(engine: Engine) -> None:
+    """Make the table and the log."""
+    run(engine, "CREATE TABLE item (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text)")
+    audited(engine, "item")
 
 
 @pytest.fixture
