@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
@@ -162,14 +162,19 @@ def open_log(cluster: Cluster, activities: int, *, keep: bool = True) -> LargeLo
         "AUDIT_UI_EXPORT_TIMEOUT_MS": 600_000,
     }
     app = make_app(cluster.url(name), declare=declare, create_all=found is None, ui=ui, config=config)
-    last = int(activities * PER_CHANGE)
-    log = LargeLog(app, "", last, large=last - last // 20, bulk=last - last // 240)
+    log = planned(app, activities)
     if found is None:
-        _fill(log, activities)
+        fill(log, activities)
         with admin.connect() as connection:  # last, so that a log that is half made is not taken for one
             made = connection.scalar(sa.text("SELECT now()::text"))
             connection.exec_driver_sql(f"COMMENT ON DATABASE {name} IS '{made}'")
-    return LargeLog(app, _described(app), last, log.large, log.bulk)
+    return replace(log, text=_described(app))
+
+
+def planned(app: Application, activities: int) -> LargeLog:
+    """A log of so many changes that is still to be filled."""
+    last = int(activities * PER_CHANGE)
+    return LargeLog(app, "", last, large=last - last // 20, bulk=last - last // 240)
 
 
 def declare(db: SQLAlchemy) -> Models:
@@ -200,7 +205,8 @@ def declare(db: SQLAlchemy) -> Models:
     )  # fmt: skip
 
 
-def _fill(log: LargeLog, activities: int) -> None:
+def fill(log: LargeLog, activities: int) -> None:
+    """Write so many changes into an empty log."""
     values = {"last": log.last, "bulk": log.bulk, "large": log.large, "large_rows": min(LARGE, activities // 10)}
     values |= {"bulk_rows": int(activities * BULK_SHARE), "busy": min(VERSIONS / activities, 0.3)}
     words = RARE | {"ordinary": ORDINARY, "deleted": DELETED, "busiest": BUSIEST, "rare_address": RARE_ADDRESS}

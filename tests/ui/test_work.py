@@ -1,0 +1,47 @@
+"""Promise: no page reads more than so much of the log, whatever it looks for: statements, blocks and rows, not time."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.page_log import declare, fill, planned
+from benchmarks.pages import ask, pages
+from flask_audit_logger.query import facets, feed, records, sightings, summaries
+from flask_audit_logger.ui import AuditUI, RevertPolicy, Viewer
+from tests.support.reads import explained
+
+#: A log of 90,000 changes is as large for steps of a tenth as one of 900,000.
+CHANGES = 80_000
+STEPS = (100, 4000, 20_000)
+#: What a page may read at most: what it looks through and shows, and what the names of its records take.
+ROWS, BLOCKS, STATEMENTS = 16_000, 5000, 9
+#: Two pages in one, and the one that adds up the rows of transactions in an index.
+TWICE = ("list with breakdown", "transactions, large")
+#: Files have all rows they are asked for; their statements are as many as thousands of rows.
+FILES = ("export, CSV", "export, JSON", "undo script")
+
+
+@pytest.mark.slow
+def test_no_page_reads_the_whole_log(create_app, monkeypatch):
+    for module in (feed, summaries):
+        monkeypatch.setattr(module, "STEPS", STEPS)
+    monkeypatch.setattr(feed, "FEW", 300)
+    monkeypatch.setattr(records, "STEPS", (500, 10_000))
+    monkeypatch.setattr(facets, "LOOKED_THROUGH", 1000)
+    monkeypatch.setattr(facets, "MOST_READ", 500)
+    monkeypatch.setattr(sightings, "LOOKED_AT", 500)
+    monkeypatch.setattr(summaries, "COUNTED_ROWS", 2000)
+    ui = AuditUI(permission=lambda action, target: True, viewer=lambda: Viewer("1", "Reader"), revert=RevertPolicy())
+    log = planned(create_app(declare=declare, ui=ui), CHANGES)
+    fill(log, CHANGES)
+    with log.application.app.app_context():
+        engine = log.application.db.engine
+    ask(log.application, "/audit/")
+    for name, path in pages(log).items():
+        if name.startswith(FILES):
+            continue
+        with explained(engine) as reads:
+            assert ask(log.application, path) in (200, 404), name
+        told = f"{name}: {reads.statements} statements, {reads.blocks} blocks, {reads.rows} rows"
+        most = 2 if name in TWICE else 1
+        assert reads.rows <= ROWS * most and reads.blocks <= BLOCKS and reads.statements <= STATEMENTS * most, told
