@@ -120,7 +120,8 @@ class EngineListener:
         told = memory.told
         if traits.kind is Kind.READ and told.stamp is None and not memory.is_spoiled:
             return None
-        if traits.kind is Kind.CONTROL or (traits.kind is Kind.CALL and driver.autocommit and is_idle(driver)):
+        may_refuse = traits.kind is Kind.CALL or traits.is_utility
+        if traits.kind is Kind.CONTROL or (may_refuse and driver.autocommit and is_idle(driver)):
             # The latter may end transactions, or refuse to run in one that we begin.
             return None
         # The text of a query doesn't tell whether its view calls a function that writes. So in a transaction that has

@@ -38,6 +38,7 @@ class Traits:
     :param may_set: whether it may make settings of ours itself; then its parameters tell more.
     :param is_single: whether it is certainly one statement.
     :param is_copy: whether it is a COPY.
+    :param is_utility: whether it is a command like VACUUM, of which some refuse to run inside a transaction.
     :param is_harmless: whether it leaves settings as they are.
     """
 
@@ -47,6 +48,7 @@ class Traits:
     may_set: bool = False
     is_single: bool = True
     is_copy: bool = False
+    is_utility: bool = False
     is_harmless: bool = True
 
 
@@ -160,6 +162,7 @@ def _traits_of(statement: str) -> Traits:
         may_set=may_set,
         is_single=is_single,
         is_copy=first == "copy",
+        is_utility=kind is Kind.READ and first not in _QUERIES,
         is_harmless=savepoint is None and not forgets and not may_set,
     )
 

@@ -186,6 +186,20 @@ def test_a_setting_that_survives_in_the_pool_changes_nothing_for_others(touching
     assert actors(touching) == ([1, None] if by == "driver" else [1, 1, None, None])
 
 
+@pytest.mark.parametrize(
+    "command", ["VACUUM loose", "DROP INDEX CONCURRENTLY IF EXISTS nothing", "ALTER SYSTEM RESET ALL"]
+)
+def test_a_command_that_refuses_transactions_runs_in_autocommit(shop, command):
+    """Even where somebody has made a setting of ours for the session, so that every other statement is told anew."""
+    with shop.app.app_context(), shop.audit_logger.context(actor=1), shop.db.engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql("SET flask_audit_logger.enable_versioning = 'true'")
+        connection.exec_driver_sql(command)
+        connection.execute(INSERT, {"b": "a"})
+        connection.exec_driver_sql("RESET flask_audit_logger.enable_versioning")
+    assert actors(shop) == [1]
+
+
 def test_a_connection_that_made_the_log_is_as_any_other(create_app):
     """The functions of the log speak of its settings; queries after them are sent as they are."""
     app = create_app(create_all=False)
