@@ -181,6 +181,8 @@ def compile_command(tables: tuple[str, ...]) -> None:
     for name in dict.fromkeys(tables) or audited:
         engine, triggers = audited[name]
         with engine.begin() as connection:
+            if not connection.scalar(text(triggers.can_compile(default_schema(connection)).replace(":", "\\:"))):
+                raise click.ClickException("Functions of the log are missing. Run `flask audit status`.")
             for statement in triggers.compile_again(default_schema(connection)):
                 connection.execute(text(statement.replace(":", "\\:")))
         click.echo(f"{name}: compiled")

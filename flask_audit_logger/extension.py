@@ -124,6 +124,14 @@ class AuditLogger:
             get_client_addr,
             redact_request,
         )
+        _refuse_nonsense(
+            ui,
+            schema,
+            get_actor_id=get_actor_id,
+            get_client_addr=get_client_addr,
+            get_actor_label=get_actor_label,
+            redact_request=redact_request,
+        )
         if partition not in (None, "month"):
             raise ConfigurationError(f"partition is {partition!r}; give 'month', or nothing for plain tables.")
         self._wanted = Wanted(
@@ -299,6 +307,8 @@ class AuditLogger:
         given: Any = session() if isinstance(session, scoped_session) else session
         own: Session | None = getattr(given, "sync_session", given)
         if own is not None:
+            if not isinstance(own, Session):
+                raise ConfigurationError(f"disable() takes a session, not {session!r}.")
             _flush(own, is_async=own is not given)
         told: list[Any] = []
         try:
@@ -322,6 +332,7 @@ class AuditLogger:
 
         :param connection: a session, a connection of SQLAlchemy, or one of psycopg2 or psycopg. An ``AsyncSession`` or
             ``AsyncConnection`` is to be awaited: ``await audit_logger.stamp(session)``.
+        :raises ConfigurationError: if it is none of these.
         """
         if hasattr(connection, "run_sync"):
             stamped: Awaitable[None] = connection.run_sync(self.stamp)
@@ -339,6 +350,8 @@ class AuditLogger:
             connection = connection.connection
         driver = getattr(connection, "dbapi_connection", connection)
         if not is_known(driver):
+            if not hasattr(driver, "cursor"):
+                raise ConfigurationError(f"stamp() takes a session or a connection, not {connection!r}.")
             return  # of no driver that we know: a database that has no log
         if is_idle(driver):
             memory_of(driver).forget_transaction()
@@ -440,6 +453,16 @@ def _excepted(tables: str, names: tuple[str, ...]) -> frozenset[str] | None:
     if names:
         raise ConfigurationError('except_tables goes with tables="all": without it a table is audited if it is marked.')
     return None
+
+
+def _refuse_nonsense(ui: AuditUI | None, schema: str | None, **callbacks: Any) -> None:
+    if ui is not None and not isinstance(ui, AuditUI):
+        raise ConfigurationError(f"ui is {ui!r}; give AuditUI(…).")
+    if schema == "":
+        raise ConfigurationError("schema is ''; give the name of a schema, or nothing for the default one.")
+    for name, given in callbacks.items():
+        if given is not None and not callable(given):
+            raise ConfigurationError(f"{name} is {given!r}; give a function.")
 
 
 def _flush(session: Session, *, is_async: bool) -> None:

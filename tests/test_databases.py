@@ -35,6 +35,11 @@ def engine() -> sa.Engine:
         (lambda: {"db": SQLAlchemy(), "metadata": sa.MetaData()}, "Flask-SQLAlchemy has its own"),
         (lambda: {"db": SQLAlchemy(), "engine": engine(), "metadata": sa.MetaData()}, "watch\\(engine\\)"),
         (lambda: {"db": SQLAlchemy(), "session": orm.sessionmaker()}, "session= goes with engine="),
+        (lambda: {"ui": True}, "ui is True; give AuditUI"),
+        (lambda: {"ui": AuditUI}, "give AuditUI"),
+        (lambda: {"schema": ""}, "schema is ''"),
+        (lambda: {"get_actor_id": 7}, "get_actor_id is 7; give a function"),
+        (lambda: {"get_actor_label": "name"}, "get_actor_label is 'name'; give a function"),
         (lambda: {"db": object()}, "is no database object of Flask-SQLAlchemy"),
         (lambda: {"engine": engine()}, "needs metadata="),
         (lambda: {"engine": engine(), "metadata": {"default": sa.MetaData()}}, "needs metadata="),
@@ -47,6 +52,15 @@ def engine() -> sa.Engine:
 def test_arguments_that_do_not_fit_together(given, said):
     with pytest.raises(ConfigurationError, match=said):
         AuditLogger(**given())
+
+
+def test_what_is_no_session_and_no_connection_is_not_taken_for_one():
+    audit_logger = AuditLogger(engine=engine(), metadata=sa.MetaData())
+    for thing in (None, engine(), SQLAlchemy()):
+        with pytest.raises(ConfigurationError, match="stamp\\(\\) takes a session or a connection"):
+            audit_logger.stamp(thing)
+    with pytest.raises(ConfigurationError, match="disable\\(\\) takes a session"), audit_logger.disable(SQLAlchemy()):
+        pass
 
 
 def test_nothing_of_an_extension_is_needed_for_an_engine():

@@ -188,28 +188,33 @@ class Triggers:
         arguments = f"{self._oid(default_schema)}, {options}::jsonb, {verbs}::text[]"
         return [f"SELECT {log}.audit_logger_compile({arguments})"]
 
+    def can_compile(self, default_schema: str = DEFAULT_SCHEMA) -> str:
+        """Query whether the log has the function that makes those of its triggers."""
+        function = function_signature("compile_again", self.audit_schema or default_schema)
+        return f"SELECT pg_catalog.to_regprocedure({quote_literal(function)}) IS NOT NULL"
+
     def compile_again(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that make the functions anew for the table as it is now, with the options of its triggers."""
-        log = quote_ident(self.audit_schema or default_schema)
         table = f"pg_catalog.to_regclass({quote_literal(self.name(default_schema).quoted)})::oid"
-        return [f"SELECT {log}.audit_logger_compile_again({table})"]
+        return [self._where_there("compile_again", table, default_schema)]
 
     def drop(self, default_schema: str = DEFAULT_SCHEMA) -> list[str]:
         """Statements that drop the triggers and their functions, if they are there."""
+        return [self._where_there("drop_triggers", f"{self._oid(default_schema)}, '{{}}'::text[]", default_schema)]
+
+    def _where_there(self, function: str, arguments: str, default_schema: str) -> str:
+        """Call a function of the log; without the functions of the log there are no triggers that need it."""
         log = self.audit_schema or default_schema
-        function = function_signature("drop_triggers", log)
-        called = f"{quote_ident(log)}.audit_logger_drop_triggers({self._oid(default_schema)}, '{{}}'::text[])"
-        # Without the functions of the log there are no triggers.
         lines = [
             "DO $audit_logger$",
             "BEGIN",
-            f"    IF pg_catalog.to_regprocedure({quote_literal(function)}) IS NOT NULL THEN",
-            f"        PERFORM {called};",
+            f"    IF pg_catalog.to_regprocedure({quote_literal(function_signature(function, log))}) IS NOT NULL THEN",
+            f"        PERFORM {quote_ident(log)}.audit_logger_{function}({arguments});",
             "    END IF;",
             "END;",
             "$audit_logger$",
         ]
-        return ["\n".join(lines)]
+        return "\n".join(lines)
 
     def name(self, default_schema: str = DEFAULT_SCHEMA) -> TableName:
         """The table, with its schema."""

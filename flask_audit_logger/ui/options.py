@@ -7,8 +7,10 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ..exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from flask import Response
@@ -230,3 +232,18 @@ class AuditUI:
     layout: str = STANDALONE
     name: str = "audit"
     url_prefix: str = "/audit"
+
+    def __post_init__(self) -> None:
+        """Refuse what would hide nothing, or fail on every page.
+
+        :raises ConfigurationError: for a callback that can't be called, or a ``mask`` that names no columns.
+        """
+        for option in fields(self):
+            given = getattr(self, option.name)
+            # types are texts here: "Callable[[], Viewer | None] | None"
+            if str(option.type).startswith("Callable[") and given is not None and not callable(given):
+                raise ConfigurationError(f"AuditUI: {option.name} is {given!r}; give a function.")
+        if self.revert is not None and not isinstance(self.revert, RevertPolicy):
+            raise ConfigurationError(f"AuditUI: revert is {self.revert!r}; give RevertPolicy().")
+        if isinstance(self.mask, str) or any("." not in name for name in self.mask):
+            raise ConfigurationError(f"AuditUI: mask is {self.mask!r}; give a list of names such as 'users.phone'.")

@@ -60,6 +60,13 @@ def test_only_an_audited_table_is_compiled(blog):
     assert "'user' is no audited table; there are" in result.output
 
 
+def test_nothing_is_compiled_without_a_log(blog, execute):
+    execute("DROP FUNCTION audit_logger_compile_again(oid)")
+    result = blog.app.test_cli_runner().invoke(args=["audit", "compile"])
+    assert result.exit_code == 1
+    assert result.output == "Error: Functions of the log are missing. Run `flask audit status`.\n"
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

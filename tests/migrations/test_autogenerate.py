@@ -96,6 +96,17 @@ def test_an_altered_table_is_compiled_in_the_same_revision(project, users, relea
     assert are_compiled()
 
 
+def test_a_downgrade_goes_on_below_one_that_left_no_functions(project, users, release, execute, outside):
+    """The downgrade of a repair drops what the repair made."""
+    people = release(users={**USERS, "columns": [*USERS["columns"], "phone"]})
+    project.migrate_and_upgrade(people)
+    execute("DROP FUNCTION audit_logger_capture() CASCADE")
+    assert "op.remove_audit_logger_functions(version=1)" in downgrade_part(project.migrate_and_upgrade(people))
+    project.downgrade("-2")
+    with outside.connect() as connection:
+        assert "phone" not in [column["name"] for column in sa.inspect(connection).get_columns("users")]
+
+
 def test_a_table_altered_by_hand_is_compiled(project, users, goes, outside, execute):
     execute("ALTER TABLE users ALTER COLUMN name TYPE varchar(40)")
     written = project.migrate(users)

@@ -11,7 +11,7 @@ import pytest
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.query.refs import RecordRef
 from flask_audit_logger.schema.names import TableName
-from flask_audit_logger.ui import Column, Label, Preset
+from flask_audit_logger.ui import AuditUI, Column, Label, Preset
 from tests.ui.everywhere import addresses
 from tests.ui.previews import change_of
 from tests.ui.shop import ANN, make_history, row_of, text_of
@@ -178,6 +178,22 @@ def test_a_hook_that_answers_nonsense_leaves_keys(new_shop, answer):
 def test_a_bad_setting_is_refused_at_the_start(new_shop, key, value):
     with pytest.raises(ConfigurationError, match=f"AUDIT_UI_{key} is"):
         new_shop(config={f"AUDIT_UI_{key}": value})
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"permission": True}, "permission is True; give a function"),
+        ({"scope": "tenant"}, "scope is 'tenant'; give a function"),
+        ({"on_view": []}, "on_view is"),
+        ({"revert": True}, "revert is True; give RevertPolicy"),
+        ({"mask": "users.phone"}, "mask is 'users.phone'; give a list"),
+        ({"mask": ["phone"]}, "give a list of names such as 'users.phone'"),
+    ],
+)
+def test_an_option_that_can_not_work_is_refused_at_the_start(option, said):
+    with pytest.raises(ConfigurationError, match=said):
+        AuditUI(**option)
 
 
 FACTS = (("transaction", "client_addr"), ("transaction", "user_agent"))
