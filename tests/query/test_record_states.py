@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from flask_audit_logger.query import record_states as states_module
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.record_states import (
     NEWEST,
@@ -241,3 +242,19 @@ def test_any_lives_are_told_as_a_model_tells_them(shop, steps, table, key):
             assert (state.since, state.row, found) == (since, row, setters), version
         connection.exec_driver_sql(f"TRUNCATE {table.name}")
         connection.exec_driver_sql("DELETE FROM activity; DELETE FROM transaction")
+
+
+def test_of_a_long_life_the_nearest_changes_are_read_and_it_says_so(shop, monkeypatch):
+    monkeypatch.setattr(states_module, "NEAREST", 3)
+    shop.sql("INSERT INTO whole (id, name, price) VALUES (1, 'a', 1)")
+    for number in range(2, 5):
+        shop.sql(f"UPDATE whole SET price = {number} WHERE id = 1")
+    with reading(shop) as log:
+        (cut,) = record_states(log, record_of(TABLES[0], 1), NEWEST, key=KEY)
+        assert cut.is_cut and cut.touched.keys() == {"price"} and cut.is_older("name")
+        assert cut.setter("name") is None and not cut.is_older("price")
+        assert record_states(log, record_of(TABLES[0], 1), OLDEST, key=KEY)[0].is_cut is False
+    shop.sql("DELETE FROM whole WHERE id = 1; INSERT INTO whole (id, name) VALUES (1, 'b')")
+    with reading(shop) as log:
+        (again,) = record_states(log, record_of(TABLES[0], 1), NEWEST, key=KEY)
+    assert not again.is_cut and again.setter("name").verb == "insert", "its life is short, whatever was before"
