@@ -1,4 +1,4 @@
-"""The extension object: it wires the parts together and has no logic of its own."""
+"""``AuditLogger``: its methods, which wire the parts together, and the engines and sessions it listens to."""
 
 from __future__ import annotations
 

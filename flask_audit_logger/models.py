@@ -1,7 +1,7 @@
-"""The two tables of the log and the classes that read them.
+"""The classes that read the log, their columns and their schema.
 
-They live in a metadata of their own, made by ``sql/v1/tables.sql``: no column, mixin, naming rule or dialect of the
-application reaches them, and neither Alembic nor ``create_all()`` sees them.
+Their tables, made by ``sql/v1/tables.sql``, have a metadata of their own: no column, mixin, naming rule or dialect of
+the application reaches them, and neither Alembic nor ``create_all()`` sees them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which MetaData of a database object has which log, and who the actors are."""
+"""Which MetaData of a database object has which log, with the classes that read it, and which model the actors are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A question to the application, about who acts, while it is being answered."""
+"""What the application may do while it is asked who acts, and how that is undone: it must not cost the write."""
 
 from __future__ import annotations
 

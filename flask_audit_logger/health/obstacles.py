@@ -1,4 +1,4 @@
-"""What keeps changes out of a log although its triggers are there: settings, rules, other tools, renamed columns."""
+"""What loses changes though every trigger is there: settings, rules, UNLOGGED tables, renamed columns, other tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside our operations in a migration: the log's tables, partitions, objects of other packages."""
+"""What Alembic and alembic_utils would propose and must not: the log's tables, partitions, functions."""
 
 from __future__ import annotations
 

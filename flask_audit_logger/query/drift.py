@@ -1,4 +1,4 @@
-"""The row of a record as it is now, written the way the log writes it."""
+"""The row of a record as it is now, read as the log would write it, and where it differs from the log."""
 
 from __future__ import annotations
 

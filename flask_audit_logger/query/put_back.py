@@ -1,4 +1,4 @@
-"""Put logged values back into a row: what would change, the typed values, and the write."""
+"""Put logged values back into a row: which columns can be, with which values, why others can't, and the write."""
 
 from __future__ import annotations
 

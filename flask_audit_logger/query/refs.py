@@ -1,4 +1,4 @@
-"""Names of records, and the keys of records as the log writes them."""
+"""Which record is meant: its table and its key, written as the log writes keys."""
 
 from __future__ import annotations
 

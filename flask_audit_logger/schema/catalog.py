@@ -1,4 +1,4 @@
-"""What does exist: the functions and triggers of a log as the catalog of PostgreSQL has them."""
+"""What does exist: tables, functions and triggers as PostgreSQL has them, where, and whether they are up to date."""
 
 from __future__ import annotations
 

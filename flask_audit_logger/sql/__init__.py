@@ -1,4 +1,7 @@
-"""Versioned SQL: one object per file, never changed once released, rendered for one schema."""
+"""The functions of a log in the order in which they are made, and the reading and quoting of the SQL files.
+
+A file of ``v1/`` is one function or script, rendered for one schema and never changed once released.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything an application can say about its pages: :class:`AuditUI` and the types of its callbacks."""
+"""What an application can say about its pages: :class:`AuditUI`, the types of its hooks, and what if a hook fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request to the pages: the viewer, what they may see, the clock, the links and the reader of the log."""
+"""One request to the pages: the viewer, what they may do and see, the clock, the links, names of tables and columns."""
 
 from __future__ import annotations
 
