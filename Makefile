@@ -5,8 +5,8 @@
 #   make test          lint, types, all tests on current versions, those that depend on versions on the oldest supported
 #                      ones, and on the releases of Alembic between them that call us differently those of what
 #                      Alembic decides; docs/decisions/test_runs.md says how long each takes
-#   make test-long     what takes longer than it is often worth: rows of a gigabyte, servers that are killed again and
-#                      again, ten minutes of torture; docs/decisions/torture.md has the last result
+#   make test-long     what takes longer than it is often worth: rows of a gigabyte, very many random tables and
+#                      addresses, servers that are killed again and again, ten minutes of torture; docs/decisions/torture.md has the last result
 #   make mutants       small wrong changes of the package, each of which a test must notice
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with other packages
@@ -80,16 +80,18 @@ format: $(VENV)/.dev
 test-current: $(VENV)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg2 $(VENV)/bin/python $(PYTEST) -m 'not long' $(PYTEST_ARGS)
 
-# What the oldest packages or PostgreSQL could break: what is written and read, and each page with its form. Not the
-# example, an application for the current versions, and not what works on texts and values that Python has by then.
+# What the oldest packages or PostgreSQL could break: what is written and read, and the pages where the packages' types,
+# forms and errors come in (each page opens in key_types). Not the example, an application for the current versions, and
+# not what works on texts, files and values that Python has by then.
 FOR_OLDEST := tests/apps tests/capture tests/health tests/migrations tests/query tests/schema \
-    $(patsubst %,tests/ui/test_%.py,access activities actor export filters headers host_app key_types odd_tables options \
-        record revert transactions types_of_users without_log) \
-    $(patsubst %,tests/test_%.py,actor_class databases harness other_databases release_2_api)
+    $(patsubst %,tests/ui/test_%.py,access activities export filters headers key_types odd_tables record revert without_log) \
+    $(patsubst %,tests/test_%.py,actor_class databases other_databases release_2_api)
+NOT_FOR_OLDEST := $(patsubst %,tests/%.py,capture/test_kinds capture/test_secrets migrations/test_document \
+    migrations/test_frozen query/test_paging query/test_tables schema/test_frozen_sql schema/test_names)
 test-oldest: $(OLDEST)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_ONE_DRIVER=1 AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
 	$(OLDEST)/bin/python $(PYTEST) -m 'not slow and not long and not browser' $(wildcard $(FOR_OLDEST)) \
-	    $(patsubst %,--ignore=tests/capture/test_%.py,kinds secrets) $(PYTEST_ARGS)
+	    $(NOT_FOR_OLDEST:%=--ignore=%) $(PYTEST_ARGS)
 
 test-alembic: $(ALEMBICS:%=.venv-alembic-%/.dev)
 	@for version in $(ALEMBICS); do \
@@ -99,6 +101,8 @@ test-alembic: $(ALEMBICS:%=.venv-alembic-%/.dev)
 
 test-long: $(VENV)/.dev
 	$(VENV)/bin/python $(PYTEST) -m long $(PYTEST_ARGS)
+	AUDIT_TEST_EXAMPLES=600 AUDIT_TEST_FUZZ=2500 $(VENV)/bin/python $(PYTEST) $(PYTEST_ARGS) \
+	    tests/capture/test_random_tables.py tests/ui/test_fuzz.py
 	$(VENV)/bin/python -m tests.torture --seconds 600
 	$(VENV)/bin/python -m tests.torture --seconds 60 --kill
 

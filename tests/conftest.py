@@ -28,7 +28,7 @@ from sqlalchemy import URL, Engine, make_url
 
 from tests.support.cluster import Cluster
 from tests.support.leaks import leaks, shared_listeners
-from tests.support.server import DRIVERS, Server, default_driver, plain_engine, server_version
+from tests.support.server import DRIVERS, Server, default_driver, pooled_engine, server_version
 from tests.support.templates import compile_once
 
 SHOWN_PACKAGES = ("Flask", "Flask-SQLAlchemy", "SQLAlchemy", "alembic", "Flask-Migrate", "psycopg2-binary", "psycopg")
@@ -100,9 +100,11 @@ def database_url(server: Server, driver: str) -> Iterator[URL]:
 
 
 @pytest.fixture
-def outside(database_url: URL) -> Engine:
+def outside(database_url: URL) -> Iterator[Engine]:
     """An engine on the test's database that no application knows: what psql or another program does."""
-    return plain_engine(database_url)
+    engine = pooled_engine(database_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ ALL = (admin, api, bootstrap3, email_only, lite, security, uuid_jwt)
 pytestmark = pytest.mark.filterwarnings("ignore:Yielding raw tuples:DeprecationWarning")
 
 #: Most links of one application that are followed.
-MOST = 60
+MOST = 30
 
 
 def name_of(module: Any) -> str:

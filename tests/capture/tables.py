@@ -14,12 +14,13 @@ from flask_audit_logger.sql import CURRENT_VERSION
 from tests.support.apps import LAYOUT
 
 
-def run(engine: Engine, sql: str, role: str | None = None) -> None:
+def run(engine: Engine, *statements: str, role: str | None = None) -> None:
     """Run statements in one transaction, as another role if one is given."""
     with engine.begin() as connection, connection.connection.cursor() as cursor:
         if role is not None:
             cursor.execute(f'SET LOCAL ROLE "{role}"')
-        cursor.execute(sql)
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def install(engine: Engine, schema: str | None = None) -> None:
@@ -30,8 +31,7 @@ def install(engine: Engine, schema: str | None = None) -> None:
         if schema is not None:
             connection.execute(CreateSchema(schema, if_not_exists=True))
     made = Tables(schema, CURRENT_VERSION, "text", LAYOUT).create() + Functions(schema, CURRENT_VERSION).create()
-    for statement in made:
-        run(engine, statement)
+    run(engine, *made)
 
 
 def audited(
@@ -46,8 +46,7 @@ def audited(
         version=CURRENT_VERSION,
         options=TableOptions.make(**options),
     )
-    for statement in triggers.create():
-        run(engine, statement)
+    run(engine, *triggers.create())
 
 
 def logged(engine: Engine, schema: str = "public", **columns: Any) -> list[Row[Any]]:

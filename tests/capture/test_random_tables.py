@@ -2,12 +2,13 @@
 
 The model knows of each value its SQL and its JSON in the log, and nothing of how the triggers come to it. Tables have
 random columns and options, statements change one row or many, and columns are added, dropped and renamed by hand in
-between.
+between. ``AUDIT_TEST_EXAMPLES`` is the number of tables of each kind; ``make test-long`` takes 600.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.capture.tables import audited, logged, run
+
+EXAMPLES = int(os.environ.get("AUDIT_TEST_EXAMPLES", "30"))
 
 
 def text_mark(text: str) -> dict[str, str]:
@@ -167,7 +170,7 @@ def test_random_tables(outside, is_partitioned):
     run(outside, PREPARE)
     tables = itertools.count(1)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         names, keys = itertools.count(1), itertools.count(1)

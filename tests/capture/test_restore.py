@@ -10,14 +10,14 @@ import sqlalchemy as sa
 
 from tests.capture.tables import audited, logged, run
 from tests.support.cluster import Cluster
-from tests.support.server import plain_engine
+from tests.support.server import pooled_engine
 
 
 def test_dump_and_restore():
     """A log restored into a new cluster whose transaction ids are the old ones again goes on with new transactions."""
     bindir = Path(os.environ["AUDIT_TEST_PG_BINDIR"]) if os.environ.get("AUDIT_TEST_PG_BINDIR") else None
     with Cluster(bindir) as old, Cluster(bindir) as new:
-        source, target = plain_engine(old.url()), plain_engine(new.url())
+        source, target = pooled_engine(old.url()), pooled_engine(new.url())
         run(source, "CREATE TABLE t (id int PRIMARY KEY, who text)")
         audited(source, "t")
         for number in range(200):
@@ -26,7 +26,7 @@ def test_dump_and_restore():
             [old.bindir / "pg_dump", "-h", old.folder, "-U", "postgres", "postgres"], capture_output=True, check=True
         )
         subprocess.run(
-            [new.bindir / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-h", new.folder, "-U", "postgres", "postgres"],
+            [new.bindir / "psql", "-q1", "-v", "ON_ERROR_STOP=1", "-h", new.folder, "-U", "postgres", "postgres"],
             input=dump.stdout, capture_output=True, check=True,
         )  # fmt: skip
         before = logged(target)

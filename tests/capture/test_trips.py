@@ -49,7 +49,7 @@ def core(app, session):
 def core_returning(app, session):
     tags = app.models.Tag.__table__
     with app.db.engine.begin() as connection:
-        connection.execute(sa.insert(tags).returning(tags.c.id), [{"name": str(n)} for n in range(2500)]).all()
+        connection.execute(sa.insert(tags).returning(tags.c.id), [{"name": str(n)} for n in range(1100)]).all()
 
 
 def text(app, session):
@@ -147,8 +147,9 @@ def flights_of(create_app, database_url):
                     else:
                         work(app, app.db.session)
                     found.append(flights.count - before)
+                if audited:
+                    written = [t for t in app.transactions() if t.context.get("reason")]
                 app.dispose()
-            written = [t for t in app.transactions() if t.context.get("reason")]
         assert {(t.actor_id, t.context["reason"]) for t in written} <= {(7, "it's 100% \\ fine")}
         assert bool(written) == (work not in (function, named_cursor, failed, savepoints))
         return found

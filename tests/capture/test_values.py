@@ -183,11 +183,11 @@ def toast_blocks(engine, table):
 
 @pytest.mark.slow
 def test_a_large_excluded_value_costs_nothing(outside):
-    """A 300 MB value that is excluded is neither read nor converted."""
+    """A 60 MB value that is excluded is neither read nor converted."""
     run(
         outside,
         "CREATE TABLE t (id int PRIMARY KEY, n int, blob bytea); ALTER TABLE t ALTER blob SET STORAGE EXTERNAL;"
-        "INSERT INTO t SELECT 1, 0, b || b FROM decode(repeat('00', 150000000), 'hex') AS b;"
+        "INSERT INTO t SELECT 1, 0, b || b FROM decode(repeat('00', 30000000), 'hex') AS b;"
         "SELECT pg_stat_force_next_flush()",
     )
     audited(outside, "t", exclude=["blob"])

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tests.capture.paths import PATHS
 from tests.capture.shop import lines
 from tests.support.apps import logged_in_as
+from tests.support.server import default_driver
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "write_paths.md"
 
@@ -44,6 +45,11 @@ def test_by_somebody_who_is_named_by_the_code(shop, name):
     check(shop, name)
 
 
+#: Who acts is found in one way for both drivers; how that travels with each path is tested for both above.
+one_driver = pytest.mark.parametrize("shop_app", [default_driver()], indirect=True)
+
+
+@one_driver
 @pytest.mark.parametrize("name", PATHS)
 def test_by_somebody_who_is_logged_in(shop, name):
     """Each path logs exactly its changes, in order, by the user of the request."""
@@ -52,6 +58,7 @@ def test_by_somebody_who_is_logged_in(shop, name):
     check(shop, name)
 
 
+@one_driver
 @pytest.mark.parametrize("name", PATHS)
 def test_by_somebody_whom_nobody_asked_for(shop, name):
     """If no code of the request asked for the user, sessions ask before they write; else nobody is named.
@@ -68,6 +75,7 @@ def test_by_somebody_whom_nobody_asked_for(shop, name):
         assert transaction.context.get("session_user") == (None if transaction.actor_id else "1")
 
 
+@one_driver
 @pytest.mark.parametrize("name", PATHS)
 def test_by_nobody(shop, name):
     """Outside a request, without context(), nobody is named: the database role and application stand for them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jinja2
@@ -16,12 +17,12 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import URL
+from sqlalchemy import URL, Engine
 from sqlalchemy.orm import Session, joinedload
 
 from flask_audit_logger import AuditLogger
 from tests.support.models import Models, declare_blog
-from tests.support.server import plain_engine
+from tests.support.server import pooled_engine
 
 #: How logs are laid out: ``"month"``, or as plain tables.
 LAYOUT: Any = os.environ.get("AUDIT_TEST_LAYOUT") or None
@@ -39,6 +40,11 @@ class Application:
     models: Models
     #: Missing (``None``) only if the application was made with ``audited=False``.
     audit_logger: AuditLogger
+
+    @cached_property
+    def outside(self) -> Engine:
+        """An engine that the application doesn't know: reading through it can't disturb what is being tested."""
+        return pooled_engine(self.app.config["SQLALCHEMY_DATABASE_URI"])
 
     def activities(self, **columns: Any) -> list[Any]:
         """What was committed to the log, oldest entry first, each with its transaction.
@@ -59,10 +65,10 @@ class Application:
             self.db.session.remove()
             for engine in self.db.engines.values():
                 engine.dispose()
+        self.outside.dispose()
 
     def _read(self, query: sa.Select[Any], cls: Any, columns: dict[str, Any]) -> list[Any]:
-        # An engine that the application doesn't know: reading the log can't disturb what is being tested.
-        with Session(plain_engine(self.app.config["SQLALCHEMY_DATABASE_URI"]), expire_on_commit=False) as session:
+        with Session(self.outside, expire_on_commit=False) as session:
             return list(session.scalars(query.filter_by(**columns).order_by(cls.id)))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.pool import NullPool
 
 #: Names of the two PostgreSQL drivers as SQLAlchemy's URLs have them.
@@ -99,6 +100,23 @@ class Server:
 def plain_engine(url: URL) -> Engine:
     """An engine that no application knows: what psql or another program would be."""
     return create_engine(url, poolclass=NullPool)
+
+
+def pooled_engine(url: URL) -> Engine:
+    """As :func:`plain_engine`, to be disposed of: it keeps its connections, each as good as new.
+
+    A new one takes as long as a dozen statements, and compiles again what the triggers call.
+    """
+    engine = create_engine(url)
+    event.listen(engine, "checkin", _forget_settings)
+    return engine
+
+
+def _forget_settings(connection: Any, record: Any) -> None:
+    if connection is not None and not connection.closed:
+        with suppress(Exception), connection.cursor() as cursor:  # the server may have ended it
+            cursor.execute("RESET SESSION AUTHORIZATION; RESET ALL")
+            connection.commit()
 
 
 def server_version(url: str) -> str:

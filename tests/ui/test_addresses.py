@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from itertools import cycle, islice
 from urllib.parse import quote
 
@@ -18,14 +18,17 @@ from tests.ui.shop import ANN, declare_shop, links, make_history, make_shop, may
 
 @pytest.mark.slow
 def test_every_link_leads_somewhere(shop):
-    """Follow every link from the list; no page is missing and none fails."""
+    """Follow the links from the list, of those that differ in numbers only a few; no page is missing and none fails."""
     seen: set[str] = set()
+    shapes: Counter[str] = Counter()
     waiting = deque(["/audit/?period=all"])
-    while waiting and len(seen) < 400:
+    while waiting and len(seen) < 200:
         path = waiting.popleft().partition("#")[0]
-        if not path.startswith("/audit") or path in seen:
+        shape = re.sub(r"\d+", "0", path)
+        if not path.startswith("/audit") or path in seen or shapes[shape] == 4:
             continue
         seen.add(path)
+        shapes[shape] += 1
         response = shop.get(path)
         assert response.status_code == 200, path
         if path.count("&") + path.count("?") <= 1 and "text/html" in response.content_type:

@@ -269,8 +269,7 @@ def crowded(aged):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(picked=st.lists(st.sampled_from(FILTERS), max_size=3), oldest_first=st.booleans())
 def test_any_search_visits_each_row_of_plain_sql_once_while_rows_come_in(crowded, picked, oldest_first):
     """Forwards and back: what SQL found before, in its order, and of what came later nothing twice."""

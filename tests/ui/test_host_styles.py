@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from flask import render_template_string
 
 from tests.ui.browsing import CHROMIUM, IN_A_BROWSER, SWITCHES, opened, served, tab
@@ -23,19 +22,19 @@ SIZES = """() => [...document.querySelectorAll(".audit *")]
   ])"""
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_text_keeps_its_size(shop, chromium, path):
+def test_text_keeps_its_size(shop, chromium):
     """Every text has the size that it has without the application's style sheet, and none is tiny."""
     with served(shop.application.app) as address:
         page, _ = tab(chromium, viewport={"width": 1280, "height": 900}, bypass_csp=True)
-        opened(page, address + path)
-        own = page.evaluate(SIZES)
-        page.add_style_tag(content=SMALL_REM)
-        assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "10px"
-        hosted = page.evaluate(SIZES)
+        for path in PATHS:
+            opened(page, address + path)
+            own = page.evaluate(SIZES)
+            page.add_style_tag(content=SMALL_REM)
+            assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "10px"
+            hosted = page.evaluate(SIZES)
+            assert hosted == own and len(own) > 20, path
+            assert min(size for _, size in own) >= 11, (path, [text for text in own if text[1] < 11])
         page.close()
-    assert hosted == own and len(own) > 20
-    assert min(size for _, size in own) >= 11, [text for text in own if text[1] < 11]
 
 
 @with_own_shop

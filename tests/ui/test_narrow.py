@@ -74,16 +74,19 @@ def test_values_have_the_names_of_their_columns(shop):
 LACKING = """() => [...document.querySelectorAll('input[type="datetime-local"]')].map(field => {
   const has = field.offsetWidth;
   field.style.width = "auto";
-  return field.offsetWidth - has;
+  const wants = field.offsetWidth;
+  field.style.width = "";
+  return wants - has;
 })"""
 
 
 @pytest.mark.browser
 @IN_A_BROWSER[1]
-@pytest.mark.parametrize("width", [1280, 1024, 320])
-def test_dates_and_times_are_not_cut_off(shop, chromium, width):
+def test_dates_and_times_are_not_cut_off(shop, chromium):
     with served(shop.application.app) as address:
-        page, _ = tab(chromium, viewport={"width": width, "height": 900}, bypass_csp=True)
+        page, _ = tab(chromium, bypass_csp=True)
         opened(page, address + "/audit/?since=2026-01-02T03:04&until=2026-12-28T22:58")
-        lacking = page.evaluate(LACKING)
-        assert len(lacking) == 2 and max(lacking) <= 0, lacking
+        for width in (1280, 1024, 320):
+            page.set_viewport_size({"width": width, "height": 900})
+            lacking = page.evaluate(LACKING)
+            assert len(lacking) == 2 and max(lacking) <= 0, (width, lacking)
