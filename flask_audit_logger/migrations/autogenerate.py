@@ -300,7 +300,6 @@ def _unseen(
         if schema in schemas or not names <= ours or not has_log_tables(connection, schema):
             continue
         if all(is_looked_after(context, Table(n, MetaData(), schema=schema), reflected=True) for n in LOG_TABLES):
-            _log.warning("No AuditLogger writes to the log in schema %r any more; the migration drops it", schema)
             _remove(connection, schema, first, last)
     return first, last
 
@@ -322,6 +321,9 @@ def _abandoned(
 
 def _remove(connection: Connection, name: str, first: list[MigrateOperation], last: list[MigrateOperation]) -> None:
     """Add what drops a log with its triggers."""
+    _log.warning(
+        "No AuditLogger writes to the log in schema %r any more; the migration drops it with all its entries", name
+    )
     schema = unless_default(name, default_schema(connection))
     version = installed_version(connection, name) or CURRENT_VERSION
     first += [RemoveAuditLoggerTriggersOp(found.triggers) for found in existing_triggers(connection, schema)]

@@ -161,6 +161,15 @@ def test_the_logger_removed_after_a_partition_was_detached(project, detached, re
     ]
 
 
+def test_that_a_log_is_dropped_is_said(project, release, caplog):
+    """Another ``schema=`` is another log: who only wanted to move it reads that the entries go."""
+    project.options["include_schemas"] = True
+    project.migrate_and_upgrade(release(users=USERS, logger={"schema": "old"}))
+    written = project.migrate(release(users=USERS, logger={"schema": "new"}))
+    assert "op.drop_audit_logger_tables(version=1, schema='old'" in written
+    assert "in schema 'old' any more; the migration drops it with all its entries" in caplog.text
+
+
 def test_drop_all_takes_the_triggers_of_a_detached_partition_along(create_app, execute, dump):
     application = create_app(declare=lambda db: Models(measures=declare_table(db.metadata, "measures", **MEASURES)))
     execute(*DETACHED)
