@@ -20,6 +20,9 @@ from .tables import TableInfo
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _MARK = "audit_logger"
 
+#: Most changes that a script takes back; of a larger transaction it takes the newest, and says so.
+MOST_ROWS = 10_000
+
 
 class CannotUndo(ValueError):
     """A change can't be taken back; says why."""

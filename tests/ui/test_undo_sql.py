@@ -138,7 +138,7 @@ def test_a_comment_cannot_be_left_by_a_key(new_shop):
 
 
 def test_the_script_is_cut_and_says_so(open_shop, monkeypatch):
-    monkeypatch.setattr("flask_audit_logger.ui.pages.transactions.UNDO_ROWS", 5)
+    monkeypatch.setattr("flask_audit_logger.query.undo.MOST_ROWS", 5)
     open_shop.sql("INSERT INTO categories (id) SELECT i FROM generate_series(100, 119) i")
     script = script_of(open_shop, open_shop.activity().transaction_id)
     assert script.count("DELETE FROM") == 5 and "INCOMPLETE: this script reverts only the newest 5 changes" in script

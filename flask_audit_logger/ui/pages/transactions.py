@@ -11,6 +11,7 @@ from flask import Response, abort, request, stream_with_context
 
 from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
+from ...query import undo
 from ...query.criteria import Criteria
 from ...query.feed import Search, batches, count_activities, find_activities
 from ...query.paging import Cursor, Paging
@@ -28,7 +29,6 @@ from ...query.summaries import (
     summarized,
     tally_tables,
 )
-from ...query.undo import undo_script
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed, filled, pager
 from ..forms import TransactionForm
@@ -317,17 +317,13 @@ def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallySh
     return tuple(shown)
 
 
-#: Most rows that a script takes back.
-UNDO_ROWS = 10_000
-
-
 @action("undo_sql")
 def undo_file(visit: Visit, transaction_id: int) -> Any:
     """The script as a download. It ends in ROLLBACK, so it changes nothing as it is."""
     search = Search(Criteria(transactions=(transaction_id,)))
     with ExitStack() as stack:
         log = stack.enter_context(visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms))
-        count = count_activities(log, search, UNDO_ROWS)
+        count = count_activities(log, search, undo.MOST_ROWS)
         if not count.number:
             abort(404)
         reading = stack.pop_all()
@@ -339,18 +335,18 @@ def undo_file(visit: Visit, transaction_id: int) -> Any:
         "Rows that have changed since stay as they are: UPDATE 0 or DELETE 0.",
     ]
     if count.is_capped:
-        remarks.append(f"INCOMPLETE: this script reverts only the newest {number(UNDO_ROWS)} changes.")
+        remarks.append(f"INCOMPLETE: this script reverts only the newest {number(undo.MOST_ROWS)} changes.")
 
     def stream() -> Iterator[str]:
         with reading:
             unreached: set[int] = set()
 
             def rows() -> Iterator[ActivityRow]:
-                for batch in batches(log, search, Paging(), most=UNDO_ROWS):
+                for batch in batches(log, search, Paging(), most=undo.MOST_ROWS):
                     unreached.update(out_of_reach(log, batch, visit.catalog.key))
                     yield from batch
 
-            yield from undo_script(
+            yield from undo.undo_script(
                 rows(),
                 visit.catalog.get,
                 lambda table, column: not sight.can_see(table, column),
