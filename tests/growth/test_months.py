@@ -160,6 +160,32 @@ def test_each_month_has_its_entries(partitioned: Engine) -> None:
     assert names(partitioned) == [this_month(), "2099_01", "2099_02"]
 
 
+def test_ids_go_on_where_nothing_was_written_since(engine: Engine) -> None:
+    """A conversion, and the beginning of a month, leave sequences that say what comes next, not what was last."""
+    run(engine, INSERT)
+    run(engine, "SELECT setval(name || '_id_seq', 2, false) FROM unnest('{activity,transaction}'::text[]) AS name")
+    run(engine, "CREATE INDEX by_time ON activity (issued_at)")  # of somebody else, called as they like
+    run(engine, *Tables(None, 1, "text").split())
+    run(engine, INSERT)
+    assert rotate(engine, None, "2099_01")
+    run(engine, *Tables(None, 1, "text").unite())
+    run(engine, INSERT)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT id, transaction_id FROM activity ORDER BY id").all()
+    assert [tuple(row) for row in found] == [(1, 1), (2, 2), (3, 1_000_000_000)]
+
+
+def test_row_security_of_a_log_is_not_lost(partitioned: Engine) -> None:
+    """The tables that take the names of the log have none: whoever may read them would read all."""
+    run(partitioned, "ALTER TABLE activity ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(Exception, match="activity has row security"):
+        run(partitioned, *Tables(None, 1, "text").unite())
+    run(partitioned, "ALTER TABLE activity DISABLE ROW LEVEL SECURITY", *Tables(None, 1, "text").unite())
+    run(partitioned, "ALTER TABLE activity ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(Exception, match="activity has row security"):
+        run(partitioned, *Tables(None, 1, "text").split())
+
+
 def test_two_hosts_begin_a_month_at_the_same_time(partitioned: Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         begun = list(pool.map(lambda _: rotate(partitioned, None, "2099_01"), range(4)))

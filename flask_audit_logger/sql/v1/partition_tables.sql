@@ -10,6 +10,7 @@ DECLARE
     spare text;
     sequence text;
     drawn bigint;
+    is_drawn boolean;
     bound bigint;
     indexes text[];
     definitions text[];
@@ -29,6 +30,7 @@ BEGIN
             format('%I.%I', n.nspname, c.relname) AS quoted,
             pg_get_userbyid(c.relowner) AS owner,
             c.relacl,
+            c.relrowsecurity,
             CASE c.relname WHEN 'transaction' THEN 'id' ELSE 'transaction_id' END AS bounded
         FROM pg_class AS c
         JOIN pg_namespace AS n
@@ -38,12 +40,19 @@ BEGIN
             AND c.relkind = 'r'
         ORDER BY c.relname DESC
     LOOP
+        IF log.relrowsecurity THEN
+            RAISE EXCEPTION '(audit_logger) % has row security, which would not hold for the partitioned table', log.quoted
+                USING
+                    ERRCODE = 'object_not_in_prerequisite_state',
+                    HINT = 'Revoke reading, drop the policies, partition the log, then put both on again.';
+        END IF;
         former := concat(log.relname, '_', month);
         spare := format('%I.%I', @schema_name@, log.relname || '_spare');
         sequence := format('%I.%I', @schema_name@, log.relname || '_id_seq');
-        drawn := pg_sequence_last_value(sequence::regclass);
+        -- A conversion leaves it with what comes next, which nobody has drawn.
+        EXECUTE format('SELECT last_value, is_called FROM %s', sequence) INTO drawn, is_drawn;
         IF log.relname = 'transaction' THEN
-            bound := (coalesce(drawn, 0) / step + 1) * step;
+            bound := (drawn / step + 1) * step;
         END IF;
         SELECT
             array_agg(x.relname::text),
@@ -68,7 +77,11 @@ BEGIN
         FOR position IN 1 .. cardinality(indexes) LOOP
             EXECUTE format(
                 'ALTER INDEX %I.%I RENAME TO %I',
-                @schema_name@, indexes[position], replace(indexes[position], log.relname, former)
+                @schema_name@, indexes[position],
+                CASE
+                    WHEN strpos(indexes[position], log.relname) > 0 THEN replace(indexes[position], log.relname, former)
+                    ELSE concat_ws('_', former, indexes[position])
+                END
             );
         END LOOP;
         EXECUTE format(
@@ -80,9 +93,7 @@ BEGIN
         EXECUTE format('ALTER SEQUENCE %s OWNER TO %I', sequence, log.owner);
         EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.id', sequence, log.quoted);
         EXECUTE format('ALTER TABLE %s ALTER id SET DEFAULT nextval(%L)', log.quoted, sequence);
-        IF drawn IS NOT NULL THEN
-            PERFORM setval(sequence::regclass, drawn);
-        END IF;
+        PERFORM setval(sequence::regclass, drawn, is_drawn);
         FOR position IN 1 .. cardinality(definitions) LOOP
             EXECUTE definitions[position];
         END LOOP;

@@ -19,15 +19,12 @@ BEGIN
         EXECUTE pg_catalog.format(
             'INSERT INTO %I.%I (%s) SELECT %s FROM %s', @schema_name@, log, columns, columns, former
         );
-        PERFORM pg_catalog.setval(
-            pg_catalog.format('%I.%I', @schema_name@, log || '_id_seq')::regclass,
-            pg_catalog.pg_sequence_last_value(
-                pg_catalog.format('%I.%I', @schema_name@, 'partitioned_' || log || '_id_seq')::regclass
-            )
-        )
-        WHERE pg_catalog.pg_sequence_last_value(
-            pg_catalog.format('%I.%I', @schema_name@, 'partitioned_' || log || '_id_seq')::regclass
-        ) IS NOT NULL;
+        -- The beginning of a month leaves it with what comes next, which nobody has drawn.
+        EXECUTE pg_catalog.format(
+            'SELECT pg_catalog.setval(%L, last_value, is_called) FROM %I.%I',
+            pg_catalog.format('%I.%I', @schema_name@, log || '_id_seq'),
+            @schema_name@, 'partitioned_' || log || '_id_seq'
+        );
         FOR reader IN
             SELECT pg_catalog.pg_get_userbyid(c.relowner) AS owner, a.grantee <> c.relowner AS is_other,
                 coalesce(pg_catalog.quote_ident(r.rolname), 'PUBLIC') AS name

@@ -7,12 +7,19 @@ DECLARE
     index record;
 BEGIN
     FOR log IN
-        SELECT c.oid, c.relname
+        SELECT c.oid, c.relname, c.relrowsecurity
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n
             ON n.oid = c.relnamespace
         WHERE n.nspname = @schema_name@ AND c.relname IN ('transaction', 'activity') AND c.relkind = 'p'
     LOOP
+        IF log.relrowsecurity THEN
+            RAISE EXCEPTION '(audit_logger) %.% has row security, which would not hold for the plain table',
+                @schema_name@, log.relname
+                USING
+                    ERRCODE = 'object_not_in_prerequisite_state',
+                    HINT = 'Revoke reading, drop the policies, unite the log, then put both on again.';
+        END IF;
         FOR index IN
             SELECT x.relname
             FROM pg_catalog.pg_index AS i
