@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -219,12 +220,19 @@ def _unit(span: dt.timedelta) -> str:
 def _intervals(
     unit: str, since: dt.datetime, until: dt.datetime, zone: dt.tzinfo
 ) -> Iterator[tuple[dt.datetime, dt.datetime]]:
-    local = since.astimezone(zone)
-    begin = _truncated(unit, local)
+    begin = _within_calendar(lambda: _truncated(unit, since.astimezone(zone)), dt.datetime.min)
     while begin < until:
-        end = _next(unit, begin, zone)
+        end = _within_calendar(partial(_next, unit, begin, zone), dt.datetime.max)
         yield begin, end
         begin = end
+
+
+def _within_calendar(moment: Callable[[], dt.datetime], end: dt.datetime) -> dt.datetime:
+    """A time, or the end of Python's calendar that it is beyond."""
+    try:
+        return moment()
+    except (OverflowError, ValueError):
+        return end.replace(tzinfo=dt.UTC)
 
 
 def _truncated(unit: str, local: dt.datetime) -> dt.datetime:

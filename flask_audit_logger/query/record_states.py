@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    DateTime,
     FromClause,
     ScalarSelect,
     Select,
@@ -141,7 +142,7 @@ def exactly(log: Log, change: Cursor) -> ChangePoint:
 def begun_by(log: Log, moment: dt.datetime) -> ChangePoint:
     """The last change that began at this time or before it, found from where the ids of this time end."""
     a = log.models.activity.c
-    first = _first_id(log, moment + LONGEST_STATEMENT, is_after=True)
+    first = _first_id(log, moment, LONGEST_STATEMENT, is_after=True)
     return ChangePoint((a.issued_at <= moment, a.id < func.coalesce(first, LAST_ID)))
 
 
@@ -194,15 +195,19 @@ def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> Curs
     a = log.models.activity.c
     statement = log.activities(position(a)).where(*is_record(log, record)).order_by(a.id).limit(1)
     if moment is not None:
-        first = _first_id(log, moment - LONGEST_STATEMENT, is_after=False)
+        first = _first_id(log, moment, -LONGEST_STATEMENT, is_after=False)
         statement = statement.where(a.issued_at > moment, a.id >= func.coalesce(first, 0))
     return Cursor.read(log.scalar(statement))
 
 
-def _first_id(log: Log, moment: dt.datetime, *, is_after: bool) -> ScalarSelect[int]:
-    """The id of the first change of the first transaction after a time, or of the last one up to it."""
+def _first_id(log: Log, moment: dt.datetime, distance: dt.timedelta, *, is_after: bool) -> ScalarSelect[int]:
+    """The id of the first change of the first transaction after a time, or of the last one up to it.
+
+    :param distance: how far from the moment this time is; added by PostgreSQL, whose calendar has no end there.
+    """
+    time = literal(moment, DateTime(timezone=True)) + distance
     t, w = log.models.transaction.c, log.models.activity.alias("bound").c
-    nearest = select(t.id).where(t.issued_at > moment if is_after else t.issued_at <= moment)
+    nearest = select(t.id).where(t.issued_at > time if is_after else t.issued_at <= time)
     order = (t.issued_at, t.id) if is_after else (t.issued_at.desc(), t.id.desc())
     begins = nearest.order_by(*order).limit(1).scalar_subquery()
     found = select(w.id).where(w.transaction_id >= begins).order_by(w.transaction_id, w.id)

@@ -61,10 +61,7 @@ class Clock:
 
     def moment(self, instant: dt.datetime) -> Moment:
         """An instant as text."""
-        try:
-            local = instant.astimezone(self.zone)
-        except OverflowError:  # the first or last day of the calendar
-            local = instant
+        local = in_zone(instant, self.zone)
         plain, offset = local.isoformat(" ", "seconds")[:19], offset_of(local)
         return Moment(
             text=f"{plain} {offset}" if is_twice(local) else plain,
@@ -74,6 +71,14 @@ class Clock:
             iso=instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             ago=ago(self.now - instant),
         )
+
+
+def in_zone(instant: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
+    """An instant on the clock of a zone; on the first and the last day of the calendar as it is."""
+    try:
+        return instant.astimezone(zone)
+    except OverflowError:
+        return instant
 
 
 def offset_of(local: dt.datetime) -> str:

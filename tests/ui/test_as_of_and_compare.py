@@ -46,7 +46,9 @@ def test_each_value_says_since_when_and_by_whom(aged):
 
 
 def test_times_before_and_after_the_life_of_a_record(aged):
-    assert "did not exist yet" in aged.page("/record/products/42/at?time=2020-01-01")
+    for time in ("2020-01-01", "0001-01-01T00:30:00%2B00:00"):
+        assert "did not exist yet" in aged.page(f"/record/products/42/at?time={time}")
+    assert "The row at that time" in aged.page("/record/products/42/at?time=9999-12-31T23:30:00%2B00:00")
     deleted = changes_of(aged, "43")[-1]
     html = aged.page(f"/record/products/43/at?time={hour(deleted)}")
     assert f"had been deleted at {deleted.issued_at:%Y-%m-%d %H:%M:%S}" in html

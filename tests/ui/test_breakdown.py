@@ -97,6 +97,14 @@ def test_the_chart_has_every_interval_and_every_change(shop, query, unit, most):
     assert " style=" not in html
 
 
+@pytest.mark.parametrize(
+    "query", ["since=2020-01-01&until=9999-12-31T23:30:00%2B00:00", "since=0001-01-01T00:30:00%2B00:00&tz=America/Lima"]
+)
+def test_a_chart_ends_with_the_calendar(shop, query):
+    found = bars(shop.page(f"/breakdown/histogram?{query}").partition("</svg>")[0])
+    assert sum(n for _, n in found) == len(shop.ids(f"/?limit=200&{query}")) > 0
+
+
 def test_a_bar_leads_to_its_interval(shop):
     html = shop.page("/breakdown/histogram?period=24h")
     for label, n in bars(html.partition("</svg>")[0]):

@@ -50,7 +50,8 @@ def test_an_address_of_a_state_means_one_instant_to_everybody(new_shop, monkeypa
     shop = make_history(new_shop(config=BERLIN))
     zones = {str(ANN): "America/New_York", str(BOB): "Asia/Tokyo"}
     monkeypatch.setattr(shop.models.User, "timezone", property(lambda user: zones[str(user.id)]), raising=False)
-    shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-01 12:00+00' + id * interval '1 minute'")
+    for table in ("activity", "transaction"):
+        shop.sql(f"UPDATE {table} SET issued_at = timestamptz '2026-01-01 12:00+00' + id * interval '1 minute'")
     form = shop.page("/record/products/42").partition('<form class="audit-inline" method="get"')[2]
     assert '<input type="hidden" name="tz" value="America/New_York">' in form.partition("</form>")[0]
     path = "/record/products/42/at?time=2026-01-01T08:00&tz=America/New_York"
@@ -65,7 +66,8 @@ def test_an_address_of_a_state_means_one_instant_to_everybody(new_shop, monkeypa
 
 @with_own_shop
 def test_the_state_of_a_day_is_that_of_its_last_moment(shop):
-    shop.sql("UPDATE activity SET issued_at = timestamptz '2026-01-02 00:00+00' + id * interval '1 microsecond'")
+    for table in ("activity", "transaction"):
+        shop.sql(f"UPDATE {table} SET issued_at = timestamptz '2026-01-02 00:00+00' + id * interval '1 microsecond'")
     html = shop.page("/record/products/42/at?time=2026-01-01")
     assert "as of 2026-01-01 23:59:59" in html and "did not exist yet" in html
     assert "The row at that time" in shop.page("/record/products/42/at?time=2026-01-02")

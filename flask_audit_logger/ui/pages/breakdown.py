@@ -18,7 +18,7 @@ from ..filters import ParsedSearch, SearchRules, added, changed, without
 from ..presenter import Presenter
 from ..shown import Option
 from ..templating import fragment
-from ..times import is_twice, known_zone, offset_of
+from ..times import in_zone, is_twice, known_zone, offset_of
 from ..urls import NOBODY
 from ..visit import Visit
 from .base import open_search
@@ -133,7 +133,7 @@ def histogram_shown(visit: Visit, parsed: ParsedSearch) -> HistogramShown | None
     for place, bar in enumerate(found.bars):
         height = round(bar.number / most * HEIGHT, 1) if most else 0
         height = max(height, 1.5) if bar.number else 0
-        start = bar.start.astimezone(zone)
+        start = in_zone(bar.start, zone)
         text = calendar(start, *_STARTS.get(found.unit, _DAY))
         if is_twice(start):
             text = f"{text} {offset_of(start)}"
