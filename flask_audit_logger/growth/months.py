@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ..exceptions import ConfigurationError
-from ..schema.catalog import default_schema
+from ..schema.catalog import default_schema, translated
 from ..schema.objects import LOG_TABLES
 from ..sql import quote_ident
 
@@ -106,7 +106,7 @@ def rotate(engine: Engine, schema: str | None, month: str, patience: float = PAT
     while True:
         try:
             with engine.begin() as connection:
-                log = quote_ident(schema or default_schema(connection)).replace(":", "\\:")
+                log = quote_ident(translated(connection, schema) or default_schema(connection)).replace(":", "\\:")
                 return (
                     connection.scalar(text(f"SELECT {log}.audit_logger_rotate(:month)"), {"month": month}) is not None
                 )

@@ -186,6 +186,12 @@ def test_row_security_of_a_log_is_not_lost(partitioned: Engine) -> None:
         run(partitioned, *Tables(None, 1, "text").split())
 
 
+def test_a_month_of_a_log_whose_schema_is_translated(partitioned: Engine) -> None:
+    moved = partitioned.execution_options(schema_translate_map={"audit": "public"})
+    assert rotate(moved, "audit", "2099_01")
+    assert names(partitioned) == [this_month(), "2099_01"]
+
+
 def test_two_hosts_begin_a_month_at_the_same_time(partitioned: Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         begun = list(pool.map(lambda _: rotate(partitioned, None, "2099_01"), range(4)))
