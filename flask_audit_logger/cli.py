@@ -20,7 +20,7 @@ from .exceptions import ConfigurationError
 from .growth.months import rotate, this_month
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, probe, risks
-from .schema.catalog import default_schema
+from .schema.catalog import default_schema, log_partition, placed
 from .schema.declared import declaration_of, wanted_triggers
 from .schema.dialects import is_supported, reason
 from .schema.objects import Triggers
@@ -200,6 +200,13 @@ def maintain_command(as_json: bool) -> None:
         declaration = declaration_of(metadata)
         if not is_supported(engine) or declaration is None or declaration.partition is None:
             continue
+        with engine.connect() as connection:
+            log = placed(connection, declaration).schema or default_schema(connection)
+            if log_partition(connection, log) is None:
+                raise click.ClickException(
+                    f"The log in schema {log} is not kept in months yet: `flask db upgrade`, if the migration is "
+                    "waiting; else `flask db migrate` writes it."
+                )
         month = this_month()
         try:
             begun = rotate(engine, declaration.schema, month)

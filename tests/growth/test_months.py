@@ -339,6 +339,11 @@ def test_status_says_that_the_layout_is_another_one(server: Server) -> None:
         application = make_app(url, partition="month", create_all=False)
         code, output = cli(application, "status")
         assert (code, "not laid out as AuditLogger(partition=…) says" in output) == (1, True)
+        assert cli(application, "maintain") == (
+            1,
+            "Error: The log in schema public is not kept in months yet: `flask db upgrade`, if the migration is "
+            "waiting; else `flask db migrate` writes it.\n",
+        )
         application.dispose()
 
 
