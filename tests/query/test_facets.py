@@ -131,9 +131,14 @@ def test_a_chart_without_period_reaches_from_the_first_change_to_the_last(shop):
     """Also if the last one begins a bar and is later than the page; what is out of scope adds nothing."""
     spread(shop, "1 day")
     shop.sql("UPDATE transaction SET issued_at = '2027-01-01Z' WHERE id = (SELECT max(id) FROM transaction)")
+    # A transaction without a change has only marks.
+    shop.sql("INSERT INTO transaction (native_transaction_id, issued_at) VALUES (1, '2001-01-01Z'), (2, '2031-01-01Z')")
     with reading(shop) as log:
         found = histogram(log, Search(Criteria()), dt.UTC, BEGIN)
     assert sum(bar.number for bar in found.bars) == shop.sql("SELECT count(*) FROM activity")[0][0]
+    first, last = shop.sql(f"SELECT min(t.issued_at), max(t.issued_at) FROM {JOINED}")[0]
+    assert found.bars[0].start == first
+    assert found.bars[-1].start <= last < found.bars[-1].end < last + dt.timedelta(days=40)
     with reading(shop, only(CATEGORIES)) as log:
         found = histogram(log, Search(Criteria()), dt.UTC, BEGIN)
     times = f"SELECT min(t.issued_at) FROM {JOINED} WHERE table_name = 'categories'"
