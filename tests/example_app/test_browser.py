@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from tests.example_app.shops import browser
+from tests.ui.browsing import IN_A_BROWSER, follow, running_chromium, served
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
-]
+pytestmark = [*IN_A_BROWSER, pytest.mark.slow]
 
 
 @pytest.fixture
 def address(shop: Flask) -> Iterator[str]:
     """Where the shop is served."""
-    server = make_server("127.0.0.1", 0, shop, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(shop) as address:
+        yield address
 
 
 @pytest.fixture
 def page(address: str) -> Iterator[Any]:
     """A page of Chromium, at the login; what it complains about on its console is an error."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with running_chromium() as chromium:
         page = chromium.new_page(viewport={"width": 1280, "height": 900})
         complaints: list[str] = []
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         yield page
-        chromium.close()
     assert complaints == []
 
 
@@ -61,26 +38,26 @@ def log_in(page: Any, url: str) -> None:
     page.goto(url)
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill("demo")
-    page.get_by_role("button", name="Log in").click()
+    follow(page, page.get_by_role("button", name="Log in"))
 
 
 def test_a_price_is_changed_and_found_in_the_history(shop, address, page):
     path = browser(shop, "admin").submit("/products/new", name="Blue ink", sku="INK-1", price="9.80")
     log_in(page, f"{address}{path}")
-    page.get_by_role("link", name="Edit", exact=True).click()
+    follow(page, page.get_by_role("link", name="Edit", exact=True))
     page.get_by_label("Price in euro").fill("10.50")
     page.get_by_label("Reason for this change").fill("Supplier raised the price")
-    page.get_by_role("button", name="Save").click()
+    follow(page, page.get_by_role("button", name="Save"))
     assert "was saved" in page.get_by_role("status").inner_text()
 
-    page.get_by_role("link", name="History").first.click()
+    follow(page, page.get_by_role("link", name="History").first)
     assert "/audit/record/products/" in page.url
     newest = page.locator("table").last.locator("tbody tr").first.inner_text()
     for word in ("price", "9.80", "10.50", "Ann Price", "127.0.0.1"):
         assert word in newest
 
     page.goto(f"{address}/")
-    page.get_by_role("button", name="Log out").click()
+    follow(page, page.get_by_role("button", name="Log out"))
     page.goto(f"{address}/audit/")
     assert "/login" in page.url
 

@@ -71,5 +71,11 @@ def opened(page: Any, address: str) -> Any:
     return response
 
 
+def follow(page: Any, target: Any) -> None:
+    """Click what leads to another page and wait for that page: counts and addresses do not wait by themselves."""
+    with page.expect_navigation():
+        target.click()
+
+
 def _is_problem(message: Any) -> bool:
     return message.type == "error" and "favicon" not in message.location["url"]

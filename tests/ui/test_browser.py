@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from flask_audit_logger.ui import RevertPolicy
-from tests.ui.browsing import IN_A_BROWSER, served, tab
+from tests.ui.browsing import IN_A_BROWSER, follow, served, tab
 from tests.ui.shop import ANN, Shop, make_history
 
 pytestmark = IN_A_BROWSER
@@ -54,17 +54,17 @@ def test_support_finds_who_changed_a_price_and_puts_it_back(chromium, shop, site
     """From the product's own page in three clicks; nothing but the reason is typed."""
     page, problems = tab(chromium, java_script_enabled=script)
     page.goto(site)
-    page.click("text=History")  # the first click
+    follow(page, page.locator("text=History").first)  # the first click
     assert said(page, "h2") == "Current values"
     price = page.locator(".audit-current tr", has=page.get_by_role("link", name="price", exact=True))
     row = " ".join(price.inner_text().split())
     newest = shop.activity(record_key="42")
     assert row.startswith("price 13.00") and "12.50" in row and "Ann Price" in row
     assert f"{newest.issued_at:%Y-%m-%d %H:%M:%S}" in row
-    price.get_by_text("Put back").click()  # the second
+    follow(page, price.get_by_text("Put back"))  # the second
     assert "price 13.00 12.50" in said(page, ".audit-diff tbody").replace("Now: ", "").replace("Will become: ", "")
     page.fill("#audit-reason", "A slip of the pen")
-    page.get_by_role("button", name="Put back").click()  # the third
+    follow(page, page.get_by_role("button", name="Put back"))  # the third
     assert shop.sql("SELECT price, description LIKE 'A robust%' FROM products WHERE id = 42") == [
         (Decimal("12.50"), True)
     ]
@@ -82,7 +82,7 @@ def test_compliance_lists_all_that_somebody_did_last_quarter(chromium, shop, sit
     page.goto(f"{site}/audit/")
     page.select_option("#audit-actor", label="Bob Stone")
     page.select_option("#audit-period", label="Last quarter")
-    page.click("text=Show changes")
+    follow(page, page.locator("text=Show changes").first)
     heading = "2 changes by Bob Stone, last quarter"
     assert said(page, "h1") == heading
     assert "actor=2" in page.url and "period=last-quarter" in page.url
@@ -97,9 +97,9 @@ def test_compliance_lists_all_that_somebody_did_last_quarter(chromium, shop, sit
     again.goto(page.url)
     assert said(again, "h1") == heading and again.locator("#audit-results tbody tr").count() == 2
     if not script:
-        page.click("text=Show breakdown")
+        follow(page, page.locator("text=Show breakdown").first)
     assert "Products 2" in said(page, ".audit-facets")
-    page.click("text=Export these changes")
+    follow(page, page.locator("text=Export these changes").first)
     assert heading in said(page, "main")
     file = page.request.get(site + page.get_by_role("link", name="JSON").get_attribute("href"))
     assert "attachment" in file.headers["content-disposition"]
@@ -117,15 +117,15 @@ def test_a_developer_sees_what_a_careless_update_did(chromium, shop, site, scrip
     page, problems = tab(chromium, java_script_enabled=script)
     page.goto(f"{site}/audit/transactions?period=24h&min_rows=1000")
     assert page.locator("#audit-results tbody tr").count() == 2 and "1,000+" in said(page, "#audit-results tbody")
-    page.locator("#audit-results tbody a").first.click()
+    follow(page, page.locator("#audit-results tbody a").first)
     summary = said(page, "main")
     assert "Products Updated 1,198 stock" in summary
     assert "1,196" in summary and "stock 1 → 2" in summary and "stock 9 → 2" in summary
     assert page.locator("#audit-results tbody tr").count() == 50
-    page.locator("a[rel=prev], a[rel=next]").first.click()
+    follow(page, page.locator("a[rel=prev], a[rel=next]").first)
     assert page.locator("#audit-results tbody tr").count() == 50
-    page.locator(".audit-c-record a").first.click()
-    page.get_by_role("button", name="Compare").click()
+    follow(page, page.locator(".audit-c-record a").first)
+    follow(page, page.get_by_role("button", name="Compare"))
     assert "What differs" in said(page, "main") and "stock 1 2" in said(page, ".audit-diff tbody")
     assert problems == []
 
