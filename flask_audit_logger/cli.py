@@ -1,4 +1,4 @@
-"""The commands ``flask audit status``, ``baseline``, ``compile`` and ``maintain``."""
+"""The commands ``flask audit status``, ``baseline`` and ``compile``, and where those of a growing log hang in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +14,14 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData, text
 
-from .databases import Database, default_engine
 from .exceptions import ConfigurationError
-from .growth.months import rotate, this_month
+from .growth.commands import logs, maintain_command
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, probe, risks
-from .schema.catalog import default_schema, log_partition, placed
-from .schema.declared import declaration_of, wanted_triggers
+from .schema.catalog import default_schema
+from .schema.declared import wanted_triggers
 from .schema.dialects import is_supported, reason
 from .schema.objects import Triggers
-from .schema.table_options import audited_tables
 
 audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
 
@@ -40,7 +37,7 @@ audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status_command(with_probe: bool, strict: bool, as_json: bool) -> None:
     """Check that all changes of audited tables are logged. Exits with 1 if not."""
-    reports = [_report(engine, metadata, with_probe) for engine, metadata in _logs()]
+    reports = [_report(engine, metadata, with_probe) for engine, metadata in logs()]
     if with_probe:
         unwatched = current_app.extensions["audit_logger"].unwatched_engines()
         reports += [_Report(e.url.render_as_string(), findings=[_unwatched(e)]) for e in unwatched]
@@ -188,44 +185,14 @@ def compile_command(tables: tuple[str, ...]) -> None:
         click.echo(f"{name}: compiled")
 
 
-@audit_cli.command("maintain")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def maintain_command(as_json: bool) -> None:
-    """Do what a growing log needs: begin the month of a log that is kept in months.
-
-    Run it each day. It may run on several hosts, at the same time, and again at once.
-    """
-    done = []
-    for engine, metadata in _logs():
-        declaration = declaration_of(metadata)
-        if not is_supported(engine) or declaration is None or declaration.partition is None:
-            continue
-        with engine.connect() as connection:
-            log = placed(connection, declaration).schema or default_schema(connection)
-            if log_partition(connection, log) is None:
-                raise click.ClickException(
-                    f"The log in schema {log} is not kept in months yet: `flask db upgrade`, if the migration is "
-                    "waiting; else `flask db migrate` writes it."
-                )
-        month = this_month()
-        try:
-            begun = rotate(engine, declaration.schema, month)
-        except ConfigurationError as error:
-            raise click.ClickException(str(error)) from error
-        done.append({"url": engine.url.render_as_string(), "month": month, "begun": begun})
-        if not as_json:
-            click.echo(f"month {month}: {'begun' if begun else 'has begun before'}")
-    if as_json:
-        click.echo(json.dumps({"months": done}, indent=2))
-    elif not done:
-        click.echo('Nothing to do: the log is not kept in months, as AuditLogger(db, partition="month") says.')
+audit_cli.add_command(maintain_command)
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:
     """The audited tables by name, and why other databases have none."""
     audited: dict[str, tuple[Engine, Triggers]] = {}
     unsupported: list[str] = []
-    for engine, metadata in _logs():
+    for engine, metadata in logs():
         if not is_supported(engine):
             unsupported.append(reason(engine))
             continue
@@ -240,21 +207,3 @@ def _has_key(triggers: Triggers) -> bool:
 
 def _name(triggers: Triggers) -> str:
     return f"{triggers.schema}.{triggers.table}" if triggers.schema else triggers.table
-
-
-def _logs() -> Iterator[tuple[Engine, MetaData]]:
-    """The application's databases that have a log, or audited tables but no support for a log."""
-    database: Database = current_app.extensions["audit_logger"].database
-    engines = database.engines()
-    for bind, metadata in database.metadatas.items():
-        if declaration_of(metadata) is None:
-            continue
-        try:
-            engine = default_engine(database) if bind is None else engines.get(bind)
-        except ConfigurationError as error:
-            raise click.ClickException(str(error)) from error
-        if engine is None:
-            continue
-        # Asking for the models declares a log of the default database, even if nothing in it is audited.
-        if is_supported(engine) or any(True for _ in audited_tables(metadata)):
-            yield engine, metadata

@@ -40,13 +40,13 @@ LAYERS = {
     # Pages and exports see the database only through the query layer.
     "ui": Layer("exceptions i18n diff settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "databases": Layer("exceptions", "flask sqlalchemy"),
-    # Works where there is no application: cron jobs have a database and nothing else.
-    "growth": Layer("exceptions sql models schema", "sqlalchemy"),
+    # All but commands.py works where there is no application: a job may have a database and nothing else.
+    "growth": Layer("exceptions sql models schema databases", "click flask sqlalchemy"),
     "health": Layer("exceptions sql schema growth", "sqlalchemy"),
     "cli": Layer("exceptions settings schema databases health growth", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema databases", "sqlalchemy"),
     "extension": Layer(
-        "exceptions settings models databases registry schema capture query migrations ui health cli",
+        "exceptions settings models databases registry schema capture query migrations ui growth health cli",
         "flask sqlalchemy",
     ),
 }

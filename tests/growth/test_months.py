@@ -17,9 +17,12 @@ from sqlalchemy import Engine
 from flask_audit_logger import AuditLogger
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.growth import months as module
+from flask_audit_logger.growth.maintain import alone
 from flask_audit_logger.growth.months import months, rotate, this_month
+from flask_audit_logger.growth.notices import log_of
 from flask_audit_logger.health import obstacles
 from flask_audit_logger.schema.catalog import is_append_only
+from flask_audit_logger.schema.declared import Declaration
 from flask_audit_logger.schema.objects import Tables
 from tests.capture.tables import run
 from tests.migrations.catalog import catalog
@@ -308,6 +311,8 @@ def test_a_month_has_a_name_of_digits(partitioned: Engine) -> None:
 
 def cli(application: Application, *arguments: str) -> tuple[int, str]:
     result = application.app.test_cli_runner().invoke(args=["audit", *arguments])
+    if not isinstance(result.exception, (SystemExit, type(None))):
+        raise result.exception
     return result.exit_code, result.output
 
 
@@ -325,7 +330,7 @@ def test_the_job_and_what_status_says_of_it(server: Server) -> None:
             assert code == 1
             assert "its newest month is 2020_01: let cron" in output
             code, output = cli(application, "maintain", "--json")
-            assert (code, json.loads(output)["months"][0]["begun"]) == (0, True)
+            assert (code, json.loads(output)["databases"][0]["begun"]) == (0, True)
             assert cli(application, "status")[0] == 0
             run(engine, "DROP TABLE activity_spare")
             assert "its part activity_spare is missing" in cli(application, "status")[1]
@@ -344,6 +349,23 @@ def test_status_says_that_the_layout_is_another_one(server: Server) -> None:
             "Error: The log in schema public is not kept in months yet: `flask db upgrade`, if the migration is "
             "waiting; else `flask db migrate` writes it.\n",
         )
+        application.dispose()
+
+
+def test_the_job_is_done_by_one(server: Server) -> None:
+    with server.database() as url:
+        application = make_app(url, partition="month")
+        engine = plain_engine(url)
+        for log in ("transaction", "activity"):
+            run(engine, f"ALTER TABLE {log}_{this_month()} RENAME TO {log}_2020_01")
+        with engine.connect() as connection:
+            log = log_of(connection, Declaration())
+        with alone(engine, log) as is_alone:
+            assert is_alone
+            assert cli(application, "maintain") == (0, "log in schema public: another one is at it\n")
+        assert cli(application, "maintain", "--dry-run") == (0, f"month {this_month()}: would begin\n")
+        assert names(engine) == ["2020_01"]
+        assert cli(application, "maintain") == (0, f"month {this_month()}: begun\n")
         application.dispose()
 
 
