@@ -7,6 +7,7 @@
     * ``UnknownOptionError`` – a per-table option or a column that doesn't exist
     * ``ActorClassError`` – the actor model was named but can't be found, or has a name that several have
 
+  * ``ArchiveError`` – a file of the archive is missing, broken or another log's
   * ``NotInitializedError`` – something needs an application or a database object that isn't there yet
 """
 
@@ -27,6 +28,10 @@ class UnknownOptionError(ConfigurationError):
 
 class ActorClassError(ConfigurationError):
     """The actor model is not a mapped class of this database object, or its name is that of several."""
+
+
+class ArchiveError(AuditLoggerError):
+    """A file or folder of the archive is missing, was changed, or belongs to another log."""
 
 
 class NotInitializedError(AuditLoggerError):
