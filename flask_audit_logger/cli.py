@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData, text
 
 from .exceptions import ConfigurationError
-from .growth.commands import logs, maintain_command
+from .growth.commands import archive_group, logs, maintain_command
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, probe, risks
 from .schema.catalog import default_schema
@@ -186,6 +186,7 @@ def compile_command(tables: tuple[str, ...]) -> None:
 
 
 audit_cli.add_command(maintain_command)
+audit_cli.add_command(archive_group)
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:

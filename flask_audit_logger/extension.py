@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +81,9 @@ class AuditLogger:
         ``flask db migrate``, ``flask audit status``), as models may be imported later than this.
     :param partition: ``"month"`` keeps the log in a partition for each month, which ``flask audit maintain`` begins, so
         that what is due can be dropped without stopping writers. Needs a migration; ``None`` are two plain tables.
+    :param archive: an existing folder. ``flask audit maintain`` saves each month that is over in it, as Parquet files,
+        before anything of that month is removed; those of a bind in a folder in it that is called like the bind. Needs
+        ``partition="month"`` and the extra ``flask-audit-logger[archive]``.
     :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -103,6 +107,7 @@ class AuditLogger:
         tables: Literal["marked", "all"] = "marked",
         except_tables: Iterable[str] = (),
         partition: Literal["month"] | None = None,
+        archive: str | os.PathLike[str] | None = None,
     ) -> None:
         self._database: Database | None = None
         self._registry: Registry | None = None
@@ -134,6 +139,8 @@ class AuditLogger:
         )
         if partition not in (None, "month"):
             raise ConfigurationError(f"partition is {partition!r}; give 'month', or nothing for plain tables.")
+        if archive is not None and partition is None:
+            raise ConfigurationError('archive= goes with partition="month": months are what is archived.')
         self._wanted = Wanted(
             schema=schema,
             actor_cls=actor_cls,
@@ -141,6 +148,7 @@ class AuditLogger:
             mask=patterns("mask", mask),
             excepted=_excepted(tables, patterns("except_tables", except_tables)),
             partition=partition,
+            archive=None if archive is None else os.fspath(archive),
         )
         #: Schema of the log as it was given.
         self.schema = schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Wanted:
     :param mask: patterns of columns whose values are never stored.
     :param excepted: the tables that are not audited; ``None`` if only those are that are marked.
     :param partition: ``"month"`` if the tables of the logs are partitioned.
+    :param archive: the folder of the archive, if there is one.
     """
 
     schema: str | None
@@ -39,6 +41,7 @@ class Wanted:
     mask: tuple[str, ...]
     excepted: frozenset[str] | None
     partition: str | None
+    archive: str | None
 
 
 class Registry:
@@ -149,12 +152,19 @@ class Registry:
                 exclude=self._wanted.exclude,
                 mask=self._wanted.mask,
                 partition=self._wanted.partition,
+                archive=self._archive_of(metadata),
                 actor_type=lambda: models.actor_type,
                 attributes=lambda table: attributes_of(self._database.mappers(), table),
                 prepare=self._prepare,
             ),
         )
         self._watch(metadata)
+
+    def _archive_of(self, metadata: MetaData) -> str | None:
+        """The folder of a log: that of the default database is the given one, those of binds are in it."""
+        bind = next((key for key, each in self._database.metadatas.items() if each is metadata), None)
+        given = self._wanted.archive
+        return given if given is None or bind is None else os.path.join(given, bind)
 
     def _watch(self, metadata: MetaData) -> None:
         create_all.attach(metadata)

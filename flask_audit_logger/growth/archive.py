@@ -186,13 +186,16 @@ class Archive:
     def _write(self, connection: Connection, manifest: Manifest, tables: dict[str, str]) -> Manifest:
         """Write the rows of two tables into new files, compare them, and put them in the place of the old ones."""
         folder = self.month_folder(manifest.month)
-        made = manifests.begin(folder)
-        saved = {log: save(connection, log, table, made / f"{log}.parquet") for log, table in tables.items()}
-        for log, table in tables.items():
-            compare(connection, made, saved[log], log, table)
-        complete = dataclasses.replace(manifest, saved_at=_now(), tables=saved)
-        complete.write(made)
-        manifests.swap(folder)
+        try:
+            made = manifests.begin(folder)
+            saved = {log: save(connection, log, table, made / f"{log}.parquet") for log, table in tables.items()}
+            for log, table in tables.items():
+                compare(connection, made, saved[log], log, table)
+            complete = dataclasses.replace(manifest, saved_at=_now(), tables=saved)
+            complete.write(made)
+            manifests.swap(folder)
+        except OSError as error:
+            raise ArchiveError(f"{folder} can't be written: {error}") from error
         return complete
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy import Engine, MetaData, text
 
 from ..exceptions import ConfigurationError
 from ..schema.catalog import log_partition
 from ..schema.declared import declaration_of
+from .archive import Archive
 from .months import months, rotate, this_month
 from .notices import Log, check_owner, log_of
 
@@ -34,6 +36,7 @@ class Report:
     :param is_elsewhere: whether another one was at it, so that nothing was done.
     :param month: the month of now, as ``2026_12``, if the log is kept in months.
     :param begun: whether that was begun now.
+    :param archived: the months that were archived.
     :param is_dry: whether all this would only be done.
     """
 
@@ -42,6 +45,7 @@ class Report:
     is_elsewhere: bool = False
     month: str | None = None
     begun: bool = False
+    archived: list[str] = field(default_factory=list)
     is_dry: bool = False
 
     def lines(self) -> Iterator[str]:
@@ -52,6 +56,8 @@ class Report:
         if self.month is not None:
             begun = "would begin" if self.is_dry else "begun"
             yield f"month {self.month}: {begun if self.begun else 'has begun before'}"
+        for month in self.archived:
+            yield f"month {month}: {'would be archived' if self.is_dry else 'archived'}"
 
 
 def has_job(metadata: MetaData) -> bool:
@@ -87,7 +93,20 @@ def maintain(engine: Engine, metadata: MetaData, *, dry_run: bool = False) -> Re
         if declaration.partition is not None:
             report.month = this_month()
             report.begun = begins if dry_run else rotate(engine, declaration.schema, report.month)
+        if declaration.archive is not None:
+            _archive(engine, Archive(Path(declaration.archive), log.schema), report)
     return report
+
+
+def _archive(engine: Engine, archive: Archive, report: Report) -> None:
+    """Save the months that are over; each is a transaction of its own."""
+    with engine.connect() as connection:
+        missing = archive.missing(connection)
+    for month in missing:
+        if not report.is_dry:
+            with engine.begin() as connection:
+                archive.save(connection, month)
+        report.archived.append(month)
 
 
 @contextmanager

@@ -6,11 +6,12 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection, MetaData, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from ..growth import months
+from ..growth import archive, months
 from ..schema.catalog import (
     ExistingTriggers,
     are_current,
@@ -207,6 +208,9 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     faults = list(_faults_of_log(connection, functions, log)) if is_there else ["its tables are missing"]
     if is_there and log_partition(connection, log) != declaration.partition:
         faults.append("its tables are not laid out as AuditLogger(partition=…) says; `flask db migrate` changes them")
+    if is_there and declaration.archive is not None:
+        kept = archive.Archive(Path(declaration.archive), log)
+        faults += archive.faults(connection, kept, dt.datetime.now(dt.UTC).date())
     uncompiled = [] if faults else uncompiled_tables(connection, functions)
     faults += obstacles.of_log(connection, log)
     found = [Finding(f"log in schema {log}", tuple(faults), note="; ".join(obstacles.limits(connection)) or None)]

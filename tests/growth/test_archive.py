@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import shutil
@@ -11,17 +12,26 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine
 
+from flask_audit_logger import AuditLogger
 from flask_audit_logger.exceptions import ArchiveError, ConfigurationError
 from flask_audit_logger.growth import manifest as manifests
 from flask_audit_logger.growth import parquet
 from flask_audit_logger.growth.archive import Archive
+from flask_audit_logger.growth.maintain import alone
 from flask_audit_logger.growth.months import months, rotate, this_month
+from flask_audit_logger.growth.notices import Log
 from flask_audit_logger.schema.catalog import is_append_only
+from flask_audit_logger.schema.declared import declaration_of
 from flask_audit_logger.schema.objects import LOG_TABLES, Tables
 from tests.capture.tables import run
+from tests.support.apps import Application, make_app
+from tests.support.documents import blocks
 from tests.support.server import DRIVERS, Server, plain_engine
+
+ROOT = Path(__file__).parent.parent.parent
 
 INSERT = "INSERT INTO item (name) VALUES ('x')"
 
@@ -370,3 +380,104 @@ def test_a_killed_restore_leaves_nothing(odd: Engine, archive: Archive, monkeypa
 
 def raises(error: BaseException) -> Any:
     raise error
+
+
+def cli(application: Application, *arguments: str) -> tuple[int, str]:
+    result = application.app.test_cli_runner().invoke(args=["audit", *arguments])
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def application(server: Server, folder: Path) -> Iterator[Application]:
+    """One whose log has a month that is over, with one change."""
+    with server.database() as url:
+        application = make_app(url, partition="month", archive=folder)
+        engine = plain_engine(url)
+        run(engine, "INSERT INTO users (name) VALUES ('x')")
+        run(engine, *(f"ALTER TABLE {log}_{this_month()} RENAME TO {log}_2020_01" for log in LOG_TABLES))
+        yield application
+        application.dispose()
+
+
+def test_the_job_archives_and_commands_verify_and_restore(application: Application, folder: Path) -> None:
+    """From a missing folder to a month that is back; each says what is wrong by its exit code, too."""
+    engine = application.outside
+    assert cli(application, "archive", "ls")[1].startswith("The archive has no month yet")
+    assert f"the folder {folder} of its archive is missing" in cli(application, "status")[1]
+    code, output = cli(application, "maintain")
+    assert (code, f"The folder {folder} of the archive is missing. Create it, or mount it." in output) == (1, True)
+    folder.mkdir()
+    assert "its month 2020_01 is not archived: run `flask audit maintain`" in cli(application, "status")[1]
+    assert "month 2020_01: would be archived" in cli(application, "maintain", "--dry-run")[1]
+    code, output = cli(application, "maintain", "--json")
+    assert (code, json.loads(output)["databases"][0]["archived"]) == (0, ["2020_01"])
+    assert cli(application, "maintain") == (0, f"month {this_month()}: has begun before\n")
+    assert cli(application, "status")[0] == 0
+    assert cli(application, "archive", "verify") == (0, "ok    2020_01\n")
+    (listed,) = json.loads(cli(application, "archive", "ls", "--json")[1])["months"]
+    assert (listed["month"], listed["in_log"], listed["changes"], listed["fault"]) == ("2020_01", True, 1, None)
+    assert cli(application, "archive", "restore", "2020_01") == (
+        1,
+        "Error: The log in schema public has the month 2020_01.\n",
+    )
+    run(engine, *(f"DROP TABLE {log}_2020_01" for log in LOG_TABLES))
+    assert cli(application, "archive", "ls")[1].endswith("only here\n")
+    code, output = cli(application, "archive", "verify", "2020_01", "2020_02")
+    assert (code, output.splitlines()[0]) == (1, "ok    2020_01")
+    assert "month=2020_02 is missing; the archive has 2020_01" in output
+    code, output = cli(application, "archive", "restore", "2020_02")
+    assert (code, "month=2020_02 is missing" in output) == (1, True)
+    code, output = cli(application, "archive", "restore", "2020_01", "--json")
+    assert (code, json.loads(output)["months"][0]["rows"]) == (0, {"transaction": 1, "activity": 1})
+    assert cli(application, "status")[0] == 0
+    assert len(application.activities()) == 1
+    with application.app.app_context(), alone(application.db.engine, Log("public", "public")):
+        assert "is at this log. Run it again later." in cli(application, "archive", "verify")[1]
+    (folder / "month=2020_01" / "activity.parquet").write_bytes(b"")
+    for arguments in (("status",), ("archive", "ls"), ("archive", "verify")):
+        code, output = cli(application, *arguments)
+        assert (code, "activity.parquet has 0 bytes" in output) == (1, True), arguments
+
+
+def test_a_log_without_an_archive_has_no_such_commands(server: Server) -> None:
+    with server.database() as url:
+        application = make_app(url, partition="month")
+        assert "There is no archive: AuditLogger(db, partition=" in cli(application, "archive", "ls")[1]
+        application.dispose()
+
+
+def test_who_lacks_the_extra_is_told_its_name(
+    application: Application, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "pyarrow" else find(name, *a))
+    for arguments in (("maintain",), ("archive", "ls"), ("archive", "restore", "2020_01"), ("status",)):
+        code, output = cli(application, *arguments)
+        assert (code, "pip install 'flask-audit-logger[archive]'" in output) == (1, True), arguments
+
+
+def test_an_archive_is_of_months() -> None:
+    with pytest.raises(ConfigurationError, match=r'archive= goes with partition="month"'):
+        AuditLogger(SQLAlchemy(), archive="/var/lib/shop/audit")
+
+
+def test_the_log_of_a_bind_has_a_folder_in_the_folder(tmp_path: Path) -> None:
+    db = SQLAlchemy()
+    for bind in (None, "reports"):
+        table = db.Table("item", db.Column("id", db.Integer, primary_key=True), bind_key=bind)
+        table.info["audit_logged"] = True
+    AuditLogger(db, partition="month", archive=tmp_path).detach()
+    folders = {bind: declaration_of(metadata).archive for bind, metadata in db.metadatas.items()}
+    assert folders == {None: str(tmp_path), "reports": str(tmp_path / "reports")}
+
+
+def test_the_recipe_for_duckdb_reads_an_archive(application: Application, folder: Path) -> None:
+    """As docs/growing.md has it."""
+    pytest.importorskip("duckdb")
+    folder.mkdir()
+    assert cli(application, "maintain")[0] == 0
+    (recipe,) = (b.source for b in blocks(ROOT / "docs" / "growing.md") if "import duckdb" in b.source)
+    names: dict[str, Any] = {}
+    exec(recipe.replace("/var/lib/shop/audit", str(folder)), names)  # noqa: S102 - our own
+    assert names["history"] == [("2020_01", "insert", "x", None)]
