@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData, text
 
 from .exceptions import ConfigurationError
-from .growth.commands import archive_group, logs, maintain_command
+from .growth.commands import archive_group, hold_group, logs, maintain_command
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, probe, risks
 from .schema.catalog import default_schema
@@ -187,6 +187,7 @@ def compile_command(tables: tuple[str, ...]) -> None:
 
 audit_cli.add_command(maintain_command)
 audit_cli.add_command(archive_group)
+audit_cli.add_command(hold_group)
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:

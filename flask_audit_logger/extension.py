@@ -23,6 +23,7 @@ from .capture.stamp import is_idle, is_known, memory_of, switch_on
 from .cli import audit_cli
 from .databases import Database, database_of, default_engine, live_engines, sync_engine
 from .exceptions import ConfigurationError, NotInitializedError
+from .growth.keep import rules
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .registry import Registry, Wanted
 from .schema.declared import patterns
@@ -84,6 +85,9 @@ class AuditLogger:
     :param archive: an existing folder. ``flask audit maintain`` saves each month that is over in it, as Parquet files,
         before anything of that month is removed; those of a bind in a folder in it that is called like the bind. Needs
         ``partition="month"`` and the extra ``flask-audit-logger[archive]``.
+    :param keep: how long entries are kept, by the name of their table, ``"*"`` for all others, in ``d``, ``w``, ``mo``,
+        ``y``: ``{"*": "2y", "orders": "10y"}``. ``flask audit maintain`` removes what is due; of tables without a rule
+        nothing.
     :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -108,6 +112,7 @@ class AuditLogger:
         except_tables: Iterable[str] = (),
         partition: Literal["month"] | None = None,
         archive: str | os.PathLike[str] | None = None,
+        keep: Mapping[str, str] | None = None,
     ) -> None:
         self._database: Database | None = None
         self._registry: Registry | None = None
@@ -149,6 +154,7 @@ class AuditLogger:
             excepted=_excepted(tables, patterns("except_tables", except_tables)),
             partition=partition,
             archive=None if archive is None else os.fspath(archive),
+            keep=rules(keep),
         )
         #: Schema of the log as it was given.
         self.schema = schema

@@ -33,6 +33,7 @@ class Wanted:
     :param excepted: the tables that are not audited; ``None`` if only those are that are marked.
     :param partition: ``"month"`` if the tables of the logs are partitioned.
     :param archive: the folder of the archive, if there is one.
+    :param keep: how long the entries of which table are kept.
     """
 
     schema: str | None
@@ -42,6 +43,7 @@ class Wanted:
     excepted: frozenset[str] | None
     partition: str | None
     archive: str | None
+    keep: tuple[tuple[str, str], ...]
 
 
 class Registry:
@@ -153,6 +155,7 @@ class Registry:
                 mask=self._wanted.mask,
                 partition=self._wanted.partition,
                 archive=self._archive_of(metadata),
+                keep=self._wanted.keep,
                 actor_type=lambda: models.actor_type,
                 attributes=lambda table: attributes_of(self._database.mappers(), table),
                 prepare=self._prepare,

@@ -1,8 +1,9 @@
-"""The commands of a growing log: ``flask audit maintain`` and ``archive``."""
+"""The commands of a growing log: ``flask audit maintain``, ``hold`` and ``archive``."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +12,18 @@ from pathlib import Path
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from sqlalchemy import Engine, MetaData
+from sqlalchemy import Connection, Engine, MetaData
 
 from ..databases import Database, default_engine
 from ..exceptions import ArchiveError, ConfigurationError
-from ..schema.declared import declaration_of
+from ..schema.catalog import placed
+from ..schema.declared import declaration_of, declared_triggers
 from ..schema.dialects import is_supported
+from ..schema.names import TableName
 from ..schema.table_options import audited_tables
 from . import manifest as manifests
 from .archive import Archive
+from .holds import add_hold, holds, release_hold
 from .maintain import alone, has_job, maintain
 from .months import months
 from .notices import Log, check_owner, log_of
@@ -56,7 +60,8 @@ def plain_errors() -> Iterator[None]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @with_appcontext
 def maintain_command(dry_run: bool, as_json: bool) -> None:
-    """Do what a growing log needs: begin the month of a log that is kept in months, archive those that are over.
+    """Do what a growing log needs: begin the month of a log that is kept in months, archive those that are over, and
+    remove what is due.
 
     Run it each day. It may run on several hosts, at the same time, and again at once.
     """
@@ -70,7 +75,10 @@ def maintain_command(dry_run: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"databases": [dataclasses.asdict(report) for report in reports]}, indent=2))
     elif not reports:
-        click.echo('Nothing to do: the log is not kept in months, as AuditLogger(db, partition="month") says.')
+        click.echo(
+            'Nothing to do: the log is not kept in months, as AuditLogger(db, partition="month") says, and there is no '
+            "keep= by which an entry would ever be due."
+        )
 
 
 @click.group("archive")
@@ -204,3 +212,121 @@ def _alone(engine: Engine, log: Log) -> Iterator[None]:
         if not is_alone:
             raise ConfigurationError("`flask audit maintain` or another command is at this log. Run it again later.")
         yield
+
+
+@click.group("hold")
+def hold_group() -> None:
+    """Keep entries for a case, although their time is over."""
+
+
+@hold_group.command("add")
+@click.option("--table", help="Hold the entries of this table.")
+@click.option("--key", multiple=True, help="Only of the record with this key; of a composite key give each part.")
+@click.option("--actor", help="Hold what the actor with this key did, or whoever did it in their name.")
+@click.option("--month", help="Hold the entries of a month, as 2026_12.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day; without it until it is released.")
+@click.option("--reason", required=True, help="Why; whoever is refused reads it.")
+@with_appcontext
+def hold_add_command(
+    table: str | None,
+    key: tuple[str, ...],
+    actor: str | None,
+    month: str | None,
+    until: dt.datetime | None,
+    reason: str,
+) -> None:
+    """Make a hold; of several options what is of all of them is held."""
+    if until is not None and until.date() < dt.datetime.now(dt.UTC).date():
+        raise click.BadParameter("that day is over", param_hint="--until")
+    made = False
+    for engine, log, names in _held_logs():
+        of = None if table is None else names.get(table)
+        if table is not None and of is None:
+            continue
+        with plain_errors(), engine.begin() as connection:
+            check_owner(connection, log)
+            bounds = None if month is None else _month(connection, log, month)
+            address = add_hold(
+                connection,
+                log,
+                table=of,
+                key=record_key(key),
+                actor=actor,
+                month=bounds,
+                until=None if until is None else until.date(),
+                reason=reason,
+            )
+        made = True
+        click.echo(f"hold {address} in schema {log.schema}")
+    if not made:
+        known = sorted({name for _, _, names in _held_logs() for name in names})
+        raise click.BadParameter(f"{table!r} is no audited table; there are {', '.join(known) or 'none'}.")
+
+
+@hold_group.command("ls")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@with_appcontext
+def hold_ls_command(as_json: bool) -> None:
+    """List the holds that were not released, those that are over, too."""
+    today = dt.datetime.now(dt.UTC).date()
+    found = []
+    for engine, log, _ in _held_logs():
+        with engine.connect() as connection:
+            found += [(log, hold) for hold in holds(connection, log)]
+    if as_json:
+        shown = [{**dataclasses.asdict(h), "schema": log.schema, "in_force": h.is_in_force(today)} for log, h in found]
+        click.echo(json.dumps({"holds": shown}, indent=2, default=str))
+        return
+    for log, hold in found:
+        over = "" if hold.is_in_force(today) else "OVER  "
+        click.echo(f"{hold.address}  {over}{hold.covers(log.default)}: {hold.why()}")
+    if not found:
+        click.echo("There is no hold.")
+
+
+@hold_group.command("release")
+@click.argument("address")
+@click.option("--reason", required=True, help="Why it is over.")
+@with_appcontext
+def hold_release_command(address: str, reason: str) -> None:
+    """End the hold with an ADDRESS, as `flask audit hold ls` lists it."""
+    refused: ConfigurationError | None = None
+    for engine, log, _ in _held_logs():
+        try:
+            with engine.begin() as connection:
+                check_owner(connection, log)
+                release_hold(connection, log, address, reason=reason)
+        except ConfigurationError as error:
+            refused = error
+        else:
+            click.echo(f"hold {address} released")
+            return
+    raise click.ClickException(str(refused or "There is no log."))
+
+
+def record_key(parts: tuple[str, ...]) -> str | None:
+    """The key of a record as the log writes it: one value as it is, several as a JSON array."""
+    if len(parts) <= 1:
+        return parts[0] if parts else None
+    return json.dumps(parts, ensure_ascii=False)
+
+
+def _held_logs() -> Iterator[tuple[Engine, Log, dict[str, TableName]]]:
+    """The logs, with their audited tables by the names that people write."""
+    for engine, metadata in logs():
+        declaration = declaration_of(metadata)
+        if declaration is None or not is_supported(engine):
+            continue
+        with engine.connect() as connection:
+            log = log_of(connection, declaration)
+            tables = [placed(connection, table).name(log.default) for table in declared_triggers(metadata)]
+        yield engine, log, {name: table for table in tables for name in (table.name, str(table))}
+
+
+def _month(connection: Connection, log: Log, name: str) -> tuple[str, int, int]:
+    there = {month.name: month for month in months(connection, log.schema)}
+    if name not in there:
+        raise ConfigurationError(
+            f"The log in schema {log.schema} has no month {name!r}; there are {', '.join(there) or 'none'}."
+        )
+    return name, there[name].low, there[name].high

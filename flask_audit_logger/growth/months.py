@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -25,6 +28,8 @@ DAYS_OF_GRACE = 3
 #: SQLSTATE of a lock that was not there in time, and of a deadlock.
 _BUSY = ("55P03", "40P01")
 
+_BOUNDS = re.compile(r"FOR VALUES FROM \((?:'?([0-9]+)'?|MINVALUE)\) TO \((?:'?([0-9]+)'?|MAXVALUE)\)")
+
 _PARTS = text(
     """
     SELECT c.relname, pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bounds,
@@ -38,6 +43,9 @@ _PARTS = text(
 )
 
 
+Done = TypeVar("Done")
+
+
 @dataclass(frozen=True)
 class Month:
     """The entries that were written while a month was the newest one.
@@ -45,10 +53,14 @@ class Month:
     :param name: as ``2026_12``; the tables are ``transaction_2026_12`` and ``activity_2026_12``. The first one also has
         all that was there before, each one what came after its end until the job began the next.
     :param bytes: size of both tables with their indexes.
+    :param low: the first id of its transactions; 0 for the first month.
+    :param high: the first one that is no longer its.
     """
 
     name: str
     bytes: int
+    low: int
+    high: int
 
 
 def months(connection: Connection, schema: str) -> list[Month]:
@@ -56,13 +68,23 @@ def months(connection: Connection, schema: str) -> list[Month]:
 
     :param schema: schema of the log.
     """
-    sizes: dict[str, int] = {}
+    found: dict[str, Month] = {}
     for log in LOG_TABLES:
         for part in connection.execute(_PARTS, {"schema": schema, "log": log}):
             name = part.relname.removeprefix(f"{log}_")
-            sizes[name] = sizes.get(name, 0) + part.bytes
-    sizes.pop("spare", None)
-    return [Month(name, sizes[name]) for name in sorted(sizes)]
+            low, high = (
+                int(bound) if bound else default for bound, default in zip(_ends(part.bounds), (0, -1), strict=True)
+            )
+            found[name] = Month(name, part.bytes + (found[name].bytes if name in found else 0), low, high)
+    found.pop("spare", None)
+    return [found[name] for name in sorted(found)]
+
+
+def _ends(bounds: str) -> tuple[int, int]:
+    """Both bounds of a part; those that are open as the least and the greatest id."""
+    found = _BOUNDS.fullmatch(bounds)
+    low, high = found.groups() if found else (None, None)
+    return int(low or 0), int(high or 2**63 - 1)
 
 
 def faults(connection: Connection, schema: str, today: dt.date) -> list[str]:
@@ -102,21 +124,39 @@ def rotate(engine: Engine, schema: str | None, month: str, patience: float = PAT
     :returns: whether it was begun now.
     :raises ConfigurationError: if there was no such moment.
     """
-    gives_up_at = time.monotonic() + patience
+
+    def begin(connection: Connection) -> bool:
+        log = quote_ident(translated(connection, schema) or default_schema(connection)).replace(":", "\\:")
+        return connection.scalar(text(f"SELECT {log}.audit_logger_rotate(:month)"), {"month": month}) is not None
+
+    return in_a_moment(
+        engine, begin, f"to begin the month {month}", "Entries go on in the month before", patience=patience
+    )
+
+
+def in_a_moment(
+    engine: Engine, work: Callable[[Connection], Done], what: str, meanwhile: str, *, patience: float | None = None
+) -> Done:
+    """Do in one transaction what needs the log for itself, again and again until nobody holds it for a moment.
+
+    :param work: sets a short ``lock_timeout``, as others wait behind it.
+    :param what: what it is, for the error: "to begin …".
+    :param meanwhile: how it is as long as it is not done.
+    :param patience: for how long it is tried, in seconds; by default :data:`PATIENCE`.
+    :raises ConfigurationError: if there was no such moment.
+    """
+    limit = PATIENCE if patience is None else patience
+    gives_up_at = time.monotonic() + limit
     while True:
         try:
             with engine.begin() as connection:
-                log = quote_ident(translated(connection, schema) or default_schema(connection)).replace(":", "\\:")
-                return (
-                    connection.scalar(text(f"SELECT {log}.audit_logger_rotate(:month)"), {"month": month}) is not None
-                )
+                return work(connection)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) not in _BUSY:
                 raise
             if time.monotonic() > gives_up_at:
                 raise ConfigurationError(
-                    f"For {patience:.0f} seconds there was no moment to begin the month {month}: a transaction that is "
-                    "open for long has read or written the log; pg_stat_activity shows it. Entries go on in the month "
-                    "before; run this again."
+                    f"For {limit:.0f} seconds there was no moment {what}: a transaction that is open for long has read "
+                    f"or written the log; pg_stat_activity shows it. {meanwhile}; run this again."
                 ) from error
         time.sleep(REST)

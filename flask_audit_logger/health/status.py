@@ -6,12 +6,11 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import Connection, MetaData, Row, text
 from sqlalchemy.exc import DBAPIError
 
-from ..growth import archive, months
+from ..growth.maintain import overdue
 from ..schema.catalog import (
     ExistingTriggers,
     are_current,
@@ -206,11 +205,10 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     elsewhere = {t.name(default): t for t in triggers_of_other_logs(connection, declaration.schema)}
     is_there = has_log_tables(connection, log)
     faults = list(_faults_of_log(connection, functions, log)) if is_there else ["its tables are missing"]
+    if is_there and obstacles.is_own_log(connection, log):
+        faults += overdue(connection, declaration, dt.datetime.now(dt.UTC))
     if is_there and log_partition(connection, log) != declaration.partition:
         faults.append("its tables are not laid out as AuditLogger(partition=…) says; `flask db migrate` changes them")
-    if is_there and declaration.archive is not None:
-        kept = archive.Archive(Path(declaration.archive), log)
-        faults += archive.faults(connection, kept, dt.datetime.now(dt.UTC).date())
     uncompiled = [] if faults else uncompiled_tables(connection, functions)
     faults += obstacles.of_log(connection, log)
     found = [Finding(f"log in schema {log}", tuple(faults), note="; ".join(obstacles.limits(connection)) or None)]
@@ -240,7 +238,6 @@ def _faults_of_log(connection: Connection, functions: Functions, schema: str) ->
         yield "its functions are missing"
     elif not are_current(connection, functions):
         yield "its functions are outdated or were changed"
-    yield from months.faults(connection, schema, dt.datetime.now(dt.UTC).date())
     for name in _missing_indexes(connection, schema):
         yield f"its index {name} is missing or not valid"
     for grant in _grants_on_log(connection, schema):

@@ -31,6 +31,7 @@ class Declaration:
     :param mask: patterns of columns that are masked in every table.
     :param partition: ``"month"`` if the tables of the log are partitioned.
     :param archive: the folder of its months that are over, if they are archived.
+    :param keep: how long the entries of which table are kept.
     :param actor_type: tells the type of the actors' keys, as PostgreSQL writes it.
     :param attributes: finds the mapped attributes of a table and the columns they stand for.
     :param prepare: completes the log before it is made or compared; raises if it can't be.
@@ -41,6 +42,7 @@ class Declaration:
     mask: tuple[str, ...] = ()
     partition: str | None = None
     archive: str | None = None
+    keep: tuple[tuple[str, str], ...] = ()
     actor_type: Callable[[], str] = field(default=lambda: "TEXT", compare=False)
     attributes: Callable[[Table], Mapping[str, str]] = field(default=lambda table: {}, compare=False)
     prepare: Callable[[], None] = field(default=lambda: None, compare=False)
