@@ -69,8 +69,8 @@ def test_a_grant_opens_nothing(outside, app_role, setting):
         f"""
         CREATE SCHEMA evil;
         GRANT USAGE ON SCHEMA evil TO "{app_role}";
-        CREATE FUNCTION evil.yes(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT true';
-        CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = name, FUNCTION = evil.yes);
+        CREATE FUNCTION evil.yes(name, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = text, FUNCTION = evil.yes);
         """,
     )
     before = contents(outside)
