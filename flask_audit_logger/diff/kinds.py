@@ -17,7 +17,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]
 _MAX_POWER = 30
 
 
-class ValueKind(enum.Enum):
+class ValueKind(enum.StrEnum):
     """How values are compared and shown."""
 
     NUMBER = "number"
@@ -31,6 +31,20 @@ class ValueKind(enum.Enum):
     BINARY = "binary"
     DERIVED = "derived"
     PLAIN = "plain"
+
+
+#: Types of the logged values of a kind; any type if it is not here.
+_FITTING: dict[ValueKind, tuple[type[Any], ...]] = {
+    ValueKind.NUMBER: (int, Decimal, str),  # NaN and money are logged as text
+    ValueKind.BOOLEAN: (bool,),
+    ValueKind.TEXT: (str,),
+    ValueKind.DATE: (str,),
+    ValueKind.INSTANT: (str,),
+    ValueKind.TIMESTAMP: (str,),
+    ValueKind.ARRAY: (list,),
+    ValueKind.BINARY: (str,),
+    ValueKind.DERIVED: (str,),
+}
 
 
 def kind_of_data(data: Any) -> ValueKind:
@@ -63,23 +77,14 @@ def settled(kind: ValueKind | None, *samples: Any) -> ValueKind:
 
     A column that was text once and is a number today has both in its history.
     """
-    fits: dict[ValueKind, tuple[type[Any], ...]] = {
-        ValueKind.NUMBER: (int, Decimal, str),  # NaN and money are logged as text
-        ValueKind.BOOLEAN: (bool,),
-        ValueKind.TEXT: (str,),
-        ValueKind.DATE: (str,),
-        ValueKind.INSTANT: (str,),
-        ValueKind.TIMESTAMP: (str,),
-        ValueKind.ARRAY: (list,),
-        ValueKind.BINARY: (str,),
-        ValueKind.DERIVED: (str,),
-    }
     present = [sample for sample in samples if sample is not None]
     if kind is ValueKind.JSON or not present:
         inner = {kind_of_data(sample) for sample in present}
         return inner.pop() if len(inner) == 1 else (kind or ValueKind.PLAIN)
-    if kind is not None and all(isinstance(sample, fits.get(kind, (object,))) for sample in present):
-        return kind
+    if kind is not None:
+        fitting = _FITTING.get(kind, (object,))
+        if not [sample for sample in present if not isinstance(sample, fitting)]:
+            return kind
     inner = {kind_of_data(sample) for sample in present}
     return inner.pop() if len(inner) == 1 else ValueKind.PLAIN
 

@@ -52,7 +52,7 @@ class Piece:
     @property
     def weight(self) -> int:
         """Approximate size of its HTML in bytes."""
-        size = len(self.text.encode("utf-8", "surrogatepass"))
+        size = len(self.text) if self.text.isascii() else len(self.text.encode("utf-8", "surrogatepass"))
         return size + 5 * len(_ESCAPED.findall(self.text)) if self.kind == "text" else size + 40
 
 
@@ -82,6 +82,14 @@ class Shown:
     def text(self) -> str:
         """The text without marks, for places that can't have any."""
         return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def plain(self) -> str | None:
+        """The text if it is all there is to show: nothing of it is marked, written out or left out."""
+        if len(self.pieces) != 1:
+            return None
+        piece = self.pieces[0]
+        return piece.text if piece.kind == "text" and not piece.mark else None
 
 
 @dataclass(frozen=True)
@@ -189,16 +197,18 @@ def cut(parts: Iterable[Piece], budget: Budget, least: int, is_whole: bool = Tru
     :param is_whole: whether the pieces are all there is.
     """
     kept: list[Piece] = []
-    left = max(budget.size, least)
+    left, taken = max(budget.size, least), 0
     for part in parts:
-        if part.weight > left:
+        weight = part.weight
+        if weight > left - taken:
             if part.kind == "text":  # no character takes more than six bytes
-                kept.append(Piece("text", part.text[: left // 6], part.mark))
-            is_whole, left = False, 0
+                kept.append(Piece("text", part.text[: (left - taken) // 6], part.mark))
+                taken += kept[-1].weight
+            is_whole = False
             break
-        left -= part.weight
+        taken += weight
         kept.append(part)
-    budget.size = max(0, budget.size - weight_of(kept))
+    budget.size = max(0, budget.size - taken)
     return kept if is_whole else [*kept, CUT]
 
 
@@ -232,9 +242,12 @@ def pieces(text: str, *, mark: str = "", block: bool = False, blanks: bool = Fal
     :param block: line breaks stay line breaks; otherwise they are shown as a sign.
     :param blanks: show every blank, not only line breaks and tabs.
     """
+    special = _CONTROLS_AND_BLANKS if blanks else _CONTROLS
+    if special.search(text) is None:  # nearly every text
+        return [Piece("text", text, mark)] if text else []
     found: list[Piece] = []
     start = 0
-    for match in (_CONTROLS_AND_BLANKS if blanks else _CONTROLS).finditer(text):
+    for match in special.finditer(text):
         character = match[0]
         if block and not blanks and character in "\n\t":
             continue
@@ -253,12 +266,16 @@ def pieces(text: str, *, mark: str = "", block: bool = False, blanks: bool = Fal
 
 def visible(text: str) -> str:
     """A name or another text that can't have markup, with its controls written out."""
+    if _CONTROLS.search(text) is None:
+        return text
     return "".join(f"⟨{piece.text}⟩" if piece.kind == "control" else piece.text for piece in pieces(text))
 
 
 def edge_pieces(text: str, *, mark: str = "") -> list[Piece]:
     """Split a short text into pieces; blanks at its ends are shown, as nobody would see them."""
     inner = text.strip(" \u00a0\t\n\r")
+    if inner == text:
+        return pieces(text, mark=mark)
     if not inner:
         return pieces(text, mark=mark, blanks=True)
     start = text.index(inner)

@@ -15,12 +15,14 @@ from typing import Any
 _MARK = "audit_logger"
 #: Levels of JSON that are read. What is nested deeper stays the text it is, so nothing behind this has to expect more.
 MAX_NESTING = 64
+#: Digits from which on a whole number is read as a ``Decimal``.
+LONGEST_INTEGER = 1000
 #: A whole string, or one sign of structure outside strings.
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]')
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
-class Presence(enum.Enum):
+class Presence(enum.StrEnum):
     """Whether there is a value, and why not. These six must never look alike."""
 
     VALUE = "value"
@@ -95,9 +97,11 @@ def as_value(data: Any) -> Value:
         return NULL
     if data == "":
         return Value(Presence.EMPTY, "")
+    mark = mark_of(data)
+    if mark is None:
+        return Value(Presence.VALUE, data)
     if data == JSON_NULL_MARK:
         return JSON_NULL
-    mark = mark_of(data)
     if mark == "masked" and len(data) == 1:
         return MASKED
     if mark == "text" and set(data) == {_MARK, "text"}:
@@ -109,10 +113,11 @@ def as_value(data: Any) -> Value:
 
 def mark_of(data: Any) -> str | None:
     """The kind of a mark, if what was logged is one: ``masked``, ``json null``, ``text``, ``value``, ``too large``."""
-    if isinstance(data, RawJson):  # a mark around a value is one level more
-        return "too deep" if data.startswith(f'{{"{_MARK}"') else None
-    mark = data.get(_MARK) if isinstance(data, dict) else None
-    return mark if isinstance(mark, str) else None
+    if isinstance(data, dict):
+        mark = data.get(_MARK)
+        return mark if isinstance(mark, str) else None
+    # a mark around a value is one level more
+    return "too deep" if isinstance(data, RawJson) and data.startswith(f'{{"{_MARK}"') else None
 
 
 def as_logged(data: Any) -> Any:
@@ -137,7 +142,8 @@ def _loads(text: str) -> Any:
 
 
 def _parse(text: str) -> Any:
-    return json.loads(text, parse_float=Decimal, parse_int=_whole)
+    # a short text has no number that needs the slower one
+    return (_decoder if len(text) < LONGEST_INTEGER else _careful_decoder).decode(text)
 
 
 def _is_deep(text: str, most: int) -> bool:
@@ -157,7 +163,12 @@ def _is_deep(text: str, most: int) -> bool:
 
 def _whole(digits: str) -> Any:
     # Python refuses to read very long whole numbers, PostgreSQL stores them
-    return int(digits) if len(digits) < 1000 else Decimal(digits)
+    return int(digits) if len(digits) < LONGEST_INTEGER else Decimal(digits)
+
+
+# made once: json.loads() with options makes one for each text
+_decoder = json.JSONDecoder(parse_float=Decimal)
+_careful_decoder = json.JSONDecoder(parse_float=Decimal, parse_int=_whole)
 
 
 def _members(text: str) -> Iterator[tuple[str, Any]]:

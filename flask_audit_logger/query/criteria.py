@@ -94,6 +94,11 @@ class Criteria:
         return not (of_activity or self.drives)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether everything matches."""
+        return self.is_plain and not self.is_timed and not self.transactions
+
+    @property
     def needs_transaction(self) -> bool:
         """Whether a filter is about the transaction, not the change."""
         return self.is_timed or self.drives

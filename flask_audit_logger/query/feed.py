@@ -37,7 +37,7 @@ from .criteria import (
 )
 from .paging import END, MAX_ID, ORIGIN, Cursor, Paging, Slice, edge, ordered, position, slice_of, started
 from .reader import Log
-from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
+from .rows import ActivityRow, activity_columns, read_activities, read_activity, transaction_columns
 
 #: A limit that the planner can't see. It plans the sub-select apart, as with OFFSET 0, but as one of which not all rows
 #: may be wanted, so that it follows an index rather than sorts.
@@ -80,24 +80,53 @@ class Reach:
 WHOLE = Reach()
 
 
-def feed(
-    log: Log, criteria: Criteria, paging: Paging, bounds: IdRange | None, *, whole: bool = False, reach: Reach = WHOLE
-) -> Select[Any]:
-    """The select of one page; ``docs/decisions/reading.md`` says why it is written as it is.
+@dataclass(frozen=True)
+class Columns:
+    """What is read of each row of a feed.
 
-    :param whole: with the whole old rows.
+    :param is_whole: with the whole old rows.
+    :param is_none: rows are only counted.
     """
+
+    is_whole: bool = False
+    is_none: bool = False
+
+    def of_activity(self, log: Log, found: Any) -> list[ColumnElement[Any]]:
+        """Those of an activity."""
+        return [found.id] if self.is_none else activity_columns(log.models, whole=self.is_whole, of=found)
+
+    def of_transaction(self, log: Log) -> list[ColumnElement[Any]]:
+        """Those of its transaction."""
+        t = log.models.transaction.c
+        return [t.id.label("t_id")] if self.is_none else transaction_columns(log.models)
+
+
+COUNTED = Columns(is_none=True)
+
+
+def feed(
+    log: Log,
+    criteria: Criteria,
+    paging: Paging,
+    bounds: IdRange | None,
+    *,
+    columns: Columns = Columns(),
+    reach: Reach = WHOLE,
+) -> Select[Any]:
+    """The select of one page; ``docs/decisions/reading.md`` says why it is written as it is."""
     a = log.models.activity.c
-    matching = log.activities(*a).where(*of_activity(log.models, criteria, _ends_to_name(paging, bounds, reach)))
+    matching = log.activities(*((a.id, a.transaction_id) if columns.is_none else a)).where(
+        *of_activity(log.models, criteria, _ends_to_name(paging, bounds, reach))
+    )
     matching = started(matching, paging, a.transaction_id, a.id)
     if criteria.drives and not reach.is_few:
-        statement = _by_transaction(log, criteria, paging, bounds, matching, whole, reach)
+        statement = _by_transaction(log, criteria, paging, bounds, matching, columns, reach)
     else:
         if reach.is_few:  # apart, so that no order tempts the planner to walk the whole log for it
             matching = matching.offset(APART)
         else:
             matching = matching.where(*reach.within(paging, a.transaction_id, a.id))
-        statement = _by_activity(log, criteria, paging, matching, whole, reach)
+        statement = _by_activity(log, criteria, paging, matching, columns, reach)
     return statement.limit(paging.limit + 1)
 
 
@@ -112,7 +141,7 @@ def _ends_to_name(paging: Paging, bounds: IdRange | None, reach: Reach) -> IdRan
 
 
 def _by_activity(
-    log: Log, criteria: Criteria, paging: Paging, matching: Select[Any], whole: bool, reach: Reach
+    log: Log, criteria: Criteria, paging: Paging, matching: Select[Any], columns: Columns, reach: Reach
 ) -> Select[Any]:
     """Activities in the order of the feed, each looked up in the transaction table until the page is full."""
     a, t = log.models.activity.c, log.models.transaction.c
@@ -122,13 +151,13 @@ def _by_activity(
         matching = ordered(matching, paging, *([] if is_one else [a.transaction_id]), a.id).limit(ALL)
     found = matching.subquery("found")
     whose = (
-        select(*transaction_columns(log.models))
+        select(*columns.of_transaction(log))
         .where(t.id == found.c.transaction_id, *of_transaction(log.models, criteria, None))
         .limit(ALL)
         .lateral("whose")
     )
     source = found.join(whose, true(), isouter=not criteria.needs_transaction)
-    statement = select(*activity_columns(log.models, whole=whole, of=found.c), *whose.c).select_from(source)
+    statement = select(*columns.of_activity(log, found.c), *whose.c).select_from(source)
     return ordered(statement, paging, *([] if is_one else [found.c.transaction_id]), found.c.id)
 
 
@@ -138,20 +167,20 @@ def _by_transaction(
     paging: Paging,
     bounds: IdRange | None,
     matching: Select[Any],
-    whole: bool,
+    columns: Columns,
     reach: Reach,
 ) -> Select[Any]:
     """Transactions in the order of the feed, and of each at most a page of activities."""
     a, t = log.models.activity.c, log.models.transaction.c
     wanted = [*of_transaction(log.models, criteria, bounds), *edge(t.id, paging), *reach.within(paging, t.id)]
     first = [column.label("t_first") for column in _order(log, criteria)]
-    whole_row = select(*transaction_columns(log.models), *first).where(*wanted)
+    whole_row = select(*columns.of_transaction(log), *first).where(*wanted)
     whose = ordered(whole_row, paging, *_order(log, criteria), t.id).limit(ALL).subquery("whose")
     some = ordered(matching.where(a.transaction_id == whose.c.t_id).correlate(whose), paging, a.id)
     found = some.limit(paging.limit + 1).lateral("found")
-    columns = (*activity_columns(log.models, whole=whole, of=found.c), *whose.c)
     order = [whose.c[column.name] for column in first] + [whose.c.t_id, found.c.id]
-    return ordered(select(*columns).select_from(whose.join(found, true())), paging, *order)
+    statement = select(*columns.of_activity(log, found.c), *whose.c).select_from(whose.join(found, true()))
+    return ordered(statement, paging, *order)
 
 
 def _order(log: Log, criteria: Criteria) -> list[ColumnElement[Any]]:
@@ -275,7 +304,7 @@ def find_activities(
         search = Search.prepare(log, criteria)
         return list_activities(log, search, paging), search
     rows = log.all(feed(log, criteria, paging, ends).add_columns(*ends.columns))
-    page = slice_of([read_activity(row) for row in rows], paging)
+    page = slice_of(read_activities(rows), paging)
     if rows:
         return page, Search(criteria, ends.read(rows[0]))
     if paging.before or paging.after:  # past the end of the list there is something before it
@@ -327,8 +356,8 @@ def list_activities(
     """
     if search.is_empty:
         return Slice((), has_newer=False, has_older=False)
-    rows = log.all(feed(log, search.criteria, paging, search.bounds, whole=whole, reach=reach))
-    return slice_of([read_activity(row) for row in rows], paging, reach.edge)
+    rows = log.all(feed(log, search.criteria, paging, search.bounds, columns=Columns(is_whole=whole), reach=reach))
+    return slice_of(read_activities(rows), paging, reach.edge)
 
 
 def batches(
@@ -355,7 +384,7 @@ def count_activities(log: Log, search: Search, cap: int) -> Count:
     """How many activities match, up to ``cap``, however long that takes."""
     if search.is_empty:
         return Count(0)
-    return capped(log, feed(log, search.criteria, Paging(limit=cap), search.bounds), cap)
+    return capped(log, feed(log, search.criteria, Paging(limit=cap), search.bounds, columns=COUNTED), cap)
 
 
 def count_nearby(log: Log, search: Search, cap: int) -> Count | None:
@@ -364,7 +393,7 @@ def count_nearby(log: Log, search: Search, cap: int) -> Count | None:
         return count_activities(log, search, cap)
     paging = Paging(limit=cap)
     _, reach = reached(log, search, paging)
-    found = capped(log, feed(log, search.criteria, paging, search.bounds, reach=reach), cap)
+    found = capped(log, feed(log, search.criteria, paging, search.bounds, columns=COUNTED, reach=reach), cap)
     return nearby(found, reach.edge)
 
 

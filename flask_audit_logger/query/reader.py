@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -285,6 +285,20 @@ class Log:
     def is_scoped(self) -> bool:
         """Whether only a part of the log can be seen."""
         return self.scope is not everything
+
+    def kept(self, name: Hashable, make: Callable[[], Select[Any]]) -> Select[Any]:
+        """A statement that is made once for the tables of the log, unless a scope makes it another one for each reader.
+
+        Of one with many parts, making it takes longer than PostgreSQL needs to answer it.
+
+        :param name: what it is called, with all that it depends on; values of a request are parameters.
+        """
+        if self.is_scoped:
+            return make()
+        known: dict[Hashable, Select[Any]] = self.models.activity.info.setdefault("audit_statements", {})
+        if name not in known:
+            known[name] = make()
+        return known[name]
 
     def all(
         self, statement: Select[Any] | CompoundSelect[Any], values: Mapping[str, Any] | None = None

@@ -39,7 +39,7 @@ from ..diff.values import Value, value_of
 from .criteria import is_verb
 from .paging import Cursor, position
 from .reader import Log
-from .records import is_emptied, is_end, is_record
+from .records import ANY_RECORD, is_emptied, is_end, is_record, values_of
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 
@@ -154,6 +154,28 @@ def record_states(
     :param changes: each named by what is above.
     :param key: names of the key's columns.
     """
+
+    def make() -> Select[Any]:
+        return _states(log, ANY_RECORD, changes, key)
+
+    is_newest = len(changes) == 1 and changes[0] is NEWEST
+    statement = log.kept(("state", tuple(key)), make) if is_newest else make()
+    found: list[RecordState | None] = [None] * len(changes)
+    for row in log.all(statement, values_of(record)):
+        activity, state = read_activity(row), found[row.place]
+        if row.column is None:
+            older, newer = (None if at is None else Cursor(at[1], at[0]) for at in (row.older, row.newer))
+            found[row.place] = RecordState(
+                activity, since=row.since, is_cut=row.floor > row.since, older=older, newer=newer
+            )
+        elif state is not None and row.is_later:
+            state.later[row.column] = activity
+        elif state is not None:
+            state.touched[row.column] = _without_absent(activity)
+    return found
+
+
+def _states(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Sequence[str]) -> Select[Any]:
     a, t = log.models.activity, log.models.transaction
     wanted = _wanted(log, record, changes, key)
     entry = _entries(log, record, wanted)
@@ -174,20 +196,7 @@ def record_states(
     source = a.join(entry, and_(a.c.transaction_id == entry.c.at[2], a.c.id == entry.c.at[1]))
     source = source.join(wanted, wanted.c.place == entry.c.place)
     source = source.outerjoin(t, a.c.transaction_id == t.c.id)
-    rows = log.all(log.activities(*columns, source=source).order_by(wanted.c.place, entry.c.name.nulls_first()))
-    found: list[RecordState | None] = [None] * len(changes)
-    for row in rows:
-        activity, state = read_activity(row), found[row.place]
-        if row.column is None:
-            older, newer = (None if at is None else Cursor(at[1], at[0]) for at in (row.older, row.newer))
-            found[row.place] = RecordState(
-                activity, since=row.since, is_cut=row.floor > row.since, older=older, newer=newer
-            )
-        elif state is not None and row.is_later:
-            state.later[row.column] = activity
-        elif state is not None:
-            state.touched[row.column] = _without_absent(activity)
-    return found
+    return log.activities(*columns, source=source).order_by(wanted.c.place, entry.c.name.nulls_first())
 
 
 def first_after(log: Log, record: RecordRef, moment: dt.datetime | None) -> Cursor | None:

@@ -33,10 +33,18 @@ from .feed import APART, Count, Search, capped, nearby, reached
 from .paging import MAX_ID, Cursor, Paging, Slice, ordered, paged, position, slice_of, started
 from .reader import Log
 from .refs import RecordRef
-from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
+from .rows import ActivityRow, activity_columns, read_activities, read_activity, transaction_columns
+
+#: Stands for a record in a statement that is kept, with :func:`values_of` the one that is meant.
+ANY_RECORD: Any = RecordRef(TableName(bindparam("in_schema"), bindparam("in_table")), bindparam("of_key"))  # type: ignore[arg-type]
 
 #: Changes of a record that are looked through for a page if not all of them match, and if it is to look further back.
 STEPS = (5000, 100_000)
+
+
+def values_of(record: RecordRef) -> dict[str, Any]:
+    """A record as the parameters of a statement of :data:`ANY_RECORD`."""
+    return {"in_schema": record.table.schema, "in_table": record.table.name, "of_key": record.key}
 
 
 def versions(
@@ -54,6 +62,13 @@ def versions(
     :param deeper: look further than for a first page.
     """
     a, end = log.models.activity.c, None
+    if paging == Paging(paging.limit) and (criteria is None or criteria.is_empty):
+        statement = log.kept(
+            ("versions", whole),
+            lambda: _versions(log, ANY_RECORD, whole=whole).order_by(a.id.desc()).limit(bindparam("most")),
+        )
+        rows = log.all(statement, {**values_of(record), "most": paging.limit + 1})
+        return slice_of(read_activities(rows), paging)
     statement = _versions(log, record, whole=whole)
     if criteria is not None:
         statement = statement.where(*conditions(log.models, _of_record(criteria, record), None))
@@ -62,7 +77,7 @@ def versions(
     if end is not None:
         statement = statement.where(a.id >= end.activity_id if paging.reads_down else a.id <= end.activity_id)
     rows = log.all(paged(statement, paging, a.id, ends=("activity_id",)))
-    return slice_of([read_activity(row) for row in rows], paging, end)
+    return slice_of(read_activities(rows), paging, end)
 
 
 def count_versions(log: Log, record: RecordRef, criteria: Criteria, cap: int) -> Count | None:
@@ -228,22 +243,23 @@ def names_of(
     if not wanted:
         return {}
     names = tuple(dict.fromkeys(name for *_, columns in wanted for name in columns))
-    # the parts of the statement are many: it is made once, unless a scope has its own
-    kept: dict[tuple[str, ...], Select[Any]] = {} if log.is_scoped else log.models.activity.info.setdefault("names", {})
-    if names not in kept:
-        kept[names] = _names(log, names)
+    statement = log.kept(("names", names), lambda: _names(log, names))
     values = asked_values([(ref, since) for ref, since, _ in wanted], key)
     found: dict[RecordRef, Names] = {}
     ids: dict[RecordRef, int] = {}
-    for row in log.all(kept[names], values):
-        ref, _, columns = wanted[row.place - 1]
-        texts_of = (getattr(row, f"name_{names.index(name)}") for name in columns)
-        named = Named(next((text for text in texts_of if text), None), row.is_deleted)
+    places = {ref.table: [names.index(name) for name in columns] for ref, _, columns in wanted}
+    for row in log.all(statement, values):
+        ref, texts = wanted[row.place - 1][0], row[NAMES_AT:-1]
+        named = Named(next((texts[place] for place in places[ref.table] if texts[place]), None), row.is_deleted)
         if row.end is None:
             found[ref], ids[ref] = Names(named), row.id
         elif row.id != ids[ref]:
             found[ref].earlier[row.end] = named
     return found
+
+
+#: Where the values that name a record begin in a row of the statement.
+NAMES_AT = 4
 
 
 def _names(log: Log, names: Sequence[str]) -> Select[Any]:

@@ -6,9 +6,8 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column
 from sqlalchemy.dialects import postgresql
@@ -23,8 +22,7 @@ LONGEST_KEY = 1000
 HASHED = "sha256:"
 
 
-@dataclass(frozen=True, order=True)
-class RecordRef:
+class RecordRef(NamedTuple):
     """One record: its table and its key as stored in ``activity.record_key``."""
 
     table: TableName

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,8 +162,23 @@ def read_transaction(row: Any) -> TransactionRow | None:
     )
 
 
+def read_activities(rows: Iterable[Any]) -> list[ActivityRow]:
+    """Make activities of rows with both sets of columns; those of one transaction share it."""
+    transactions: dict[int | None, TransactionRow | None] = {None: None}
+    found = []
+    for row in rows:
+        if row.t_id not in transactions:
+            transactions[row.t_id] = read_transaction(row)
+        found.append(_read(row, transactions[row.t_id]))
+    return found
+
+
 def read_activity(row: Any) -> ActivityRow:
     """Make an activity of a row with both sets of columns."""
+    return _read(row, read_transaction(row))
+
+
+def _read(row: Any, transaction: TransactionRow | None) -> ActivityRow:
     return ActivityRow(
         id=row.id,
         table=TableName(row.schema, row.table_name),
@@ -172,7 +188,7 @@ def read_activity(row: Any) -> ActivityRow:
         transaction_id=row.transaction_id,
         old_data=load(row.old_text),
         changed_data=load(row.changed_text),
-        transaction=read_transaction(row),
+        transaction=transaction,
         old_text=row.old_text,
         changed_text=row.changed_text,
     )

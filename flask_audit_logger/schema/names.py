@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..sql import quote_ident
 
 
-@dataclass(frozen=True, order=True)
-class TableName:
+class TableName(NamedTuple):
     """A table and its schema. Text is read by :meth:`resolve` once; from then on no schema is missing."""
 
     schema: str

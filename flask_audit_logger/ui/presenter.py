@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from ..diff import Budget, diff_field, show_value
+from ..diff import Budget, ValueKind, diff_field, show_value
 from ..diff.kinds import settled
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value, as_value
@@ -97,6 +98,20 @@ MANY = 200
 LONGEST_REASON = 200
 
 
+@dataclass(frozen=True)
+class ColumnView:
+    """What is the same for all values of a column on a page."""
+
+    label: str
+    can_see: bool
+    kind: ValueKind | None
+    #: Whether its numbers are names of things.
+    is_name: bool
+    #: The table that it points to.
+    target: TableName | None
+    formatter: Callable[[Any], Any] | None
+
+
 @dataclass
 class Presenter:
     """Shows rows to one viewer; names are looked up together, before the rows are shown."""
@@ -110,6 +125,8 @@ class Presenter:
     brief: Budget = field(default_factory=Budget.of_list)
     whole: Budget = field(default_factory=Budget)
     _tables: dict[TableName, TableShown] = field(default_factory=dict)
+    _columns: dict[tuple[TableName, str], ColumnView] = field(default_factory=dict)
+    _actors: dict[int, ActorShown] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.records = RecordNames(self.visit)
@@ -132,6 +149,7 @@ class Presenter:
         hook = self.visit.ui.actor_labels
         if hook is not None and wanted:
             self.actors.update(labelled("actor_labels", hook, wanted))
+            self._actors.clear()
 
     def learn_unnamed(self, log: Log, transactions: Iterable[TransactionRow]) -> None:
         """Look for the actors who were recorded by their key alone, as from a token, in their own table."""
@@ -144,40 +162,47 @@ class Presenter:
         table = TableName(named.schema or self.visit.catalog.default_schema, named.name)
         if self.visit.catalog.get(table) is not None:
             self.today |= names_today(log, model, lambda column: self.visit.sight.can_see(table, column), wanted)
+            self._actors.clear()
 
-    def activity(self, row: ActivityRow, *, whole: bool = False) -> ActivityShown:
+    def forget(self) -> None:
+        """Forget the names of records and what was made for single transactions, to limit memory."""
+        self.records.forget()
+        self._actors.clear()
+
+    def activity(self, row: ActivityRow, *, whole: bool = False, cells: tuple[str, ...] = ()) -> ActivityShown:
         """One activity.
 
         :param whole: with every changed column and long texts; otherwise as a row of a list.
+        :param cells: the application's own columns.
         """
         visit, links = self.visit, self.visit.links
         columns = self.ordered(row.table, row.changed_columns, row if not whole else None)
         shown = columns[: MANY if whole else FEW]
-        show_address = visit.sight.can_see_fact("client_addr")
         return ActivityShown(
             id=row.id,
             href=links.activity(row.cursor),
             time=visit.clock.moment(row.issued_at),
             verb=row.verb,
-            verb_name=VERB_NAMES.get(row.verb, row.verb),
+            verb_name=self._verbs.get(row.verb, row.verb),
             verb_word=VERB_WORDS.get(row.verb, row.verb),
             table=self.table(row.table),
             record=self.record(row.record, row.id) if row.record is not None else None,
             changes=tuple(self.change(row, column, brief=not whole) for column in shown),
             more=len(columns) - len(shown),
             actor=self.actor(row.transaction),
-            address=row.transaction.client_addr if row.transaction and show_address else None,
+            address=row.transaction.client_addr if row.transaction and self._show_address else None,
             transaction_id=row.transaction_id,
             transaction_href=self.transaction_href(row.transaction_id),
             description=self._described(row),
             reason=_reason(row.transaction),
+            cells=cells,
         )
 
     def listed(self, row: ActivityRow) -> ActivityShown:
         """One activity as a row of the list, with the application's own columns."""
         columns = self.visit.ui.extra_columns
         cells = tuple(visible(_cell(column, column.cell, row)) for column in columns if column.cell is not None)
-        return replace(self.activity(row), cells=cells)
+        return self.activity(row, cells=cells)
 
     def exported(self, row: ActivityRow) -> dict[str, str]:
         """The application's own columns of a line of an export."""
@@ -228,18 +253,15 @@ class Presenter:
 
         :param times: the changes at whose times they are shown.
         """
-        info = self.visit.catalog.column(table, column)
-        before, after = (self.visit.sight.value(table, column, value) for value in (before, after))
-        target = self.visit.catalog.target(table, column)
-        is_name = target is not None or (info is not None and info.is_name)
+        view = self.column(table, column)
+        if not view.can_see:
+            before, after = (self.visit.sight.value(table, column, value) for value in (before, after))
         budget = self.brief if brief else self.whole
-        kind = info.kind if info else None
-        diff = diff_field(column, before, after, kind, is_key=is_name, brief=brief, budget=budget)
         return Change(
-            label=self.visit.column_label(table, column),
-            diff=diff,
-            before=self._target(target, before, times[0]),
-            after=self._target(target, after, times[1]),
+            label=view.label,
+            diff=diff_field(column, before, after, view.kind, is_key=view.is_name, brief=brief, budget=budget),
+            before=self._target(view.target, before, times[0]),
+            after=self._target(view.target, after, times[1]),
             before_text=self._formatted(table, column, before),
             after_text=self._formatted(table, column, after),
         )
@@ -251,16 +273,32 @@ class Presenter:
 
         :param activity_id: the change at whose time it is shown.
         """
-        info = self.visit.catalog.column(table, column)
-        seen = self.visit.sight.value(table, column, value)
-        kind = settled(info.kind if info else None, seen.data)
+        view = self.column(table, column)
+        seen = value if view.can_see else self.visit.sight.value(table, column, value)
+        kind = settled(view.kind, seen.data)
         return ValueShown(
-            label=self.visit.column_label(table, column),
+            label=view.label,
             shown=show_value(seen, kind, brief=brief, budget=self.brief if brief else self.whole),
-            kind=kind.value,
+            kind=kind,
             text=self._formatted(table, column, seen),
-            target=self._target(self.visit.catalog.target(table, column), seen, activity_id),
+            target=self._target(view.target, seen, activity_id),
         )
+
+    def column(self, table: TableName, column: str) -> ColumnView:
+        """What is known of a column, found out once for a page."""
+        key = (table, column)
+        if key not in self._columns:
+            visit, info = self.visit, self.visit.catalog.column(table, column)
+            target = visit.catalog.target(table, column)
+            self._columns[key] = ColumnView(
+                label=visit.column_label(table, column),
+                can_see=visit.sight.can_see(table, column),
+                kind=info.kind if info else None,
+                is_name=target is not None or (info is not None and info.is_name),
+                target=target,
+                formatter=visit.ui.formatters.get((visit.catalog.text(table), column)),
+            )
+        return self._columns[key]
 
     def table(self, table: TableName) -> TableShown:
         """A table with the link to its activities."""
@@ -286,7 +324,14 @@ class Presenter:
         )
 
     def actor(self, transaction: TransactionRow | None) -> ActorShown:
-        """Who made a change, or what is known instead."""
+        """Who made a change, or what is known instead; shown once for all changes of a transaction."""
+        if transaction is None:
+            return self._actor(None)
+        if transaction.id not in self._actors:
+            self._actors[transaction.id] = self._actor(transaction)
+        return self._actors[transaction.id]
+
+    def _actor(self, transaction: TransactionRow | None) -> ActorShown:
         if transaction is None:
             return ActorShown(gettext("Not recorded"), None, self._actor_href(None), "none")
         impersonator = transaction.impersonator
@@ -316,10 +361,11 @@ class Presenter:
 
         :param row: an activity on a list: of a new or deleted record only what says something is kept.
         """
-        important = self.visit.ui.important_columns.get(self.visit.catalog.text(table), ())
         ordered = self.visit.catalog.ordered(table, columns)
-        ranks = {name: rank for rank, name in enumerate(important)}
-        ordered.sort(key=lambda name: ranks.get(name, len(ranks)))
+        if self.visit.ui.important_columns:
+            important = self.visit.ui.important_columns.get(self.visit.catalog.text(table), ())
+            ranks = {name: rank for rank, name in enumerate(important)}
+            ordered.sort(key=lambda name: ranks.get(name, len(ranks)))
         if row is None or row.verb == "update":
             return ordered
         info = self.visit.catalog.get(table)
@@ -334,6 +380,14 @@ class Presenter:
 
     def _actor_href(self, actor_id: str | None) -> str | None:
         return self.visit.links.actor(actor_id) if self.visit.may("actor", actor_id) else None
+
+    @cached_property
+    def _verbs(self) -> dict[str, str]:
+        return {verb: str(name) for verb, name in VERB_NAMES.items()}
+
+    @cached_property
+    def _show_address(self) -> bool:
+        return self.visit.sight.can_see_fact("client_addr")
 
     def transaction_href(self, transaction_id: int) -> str | None:
         """Address of a transaction that the viewer may see."""
@@ -364,9 +418,9 @@ class Presenter:
         """The records that values of foreign keys point to, as far as the viewer may see them."""
         found = []
         for column, value in values:
-            target = self.visit.catalog.target(table, column)
-            if target is not None and self.visit.sight.can_see(table, column):
-                ref = self._target_ref(target, value)
+            view = self.column(table, column)
+            if view.target is not None and view.can_see:
+                ref = self._target_ref(view.target, value)
                 found += [ref] if ref is not None else []
         return found
 
@@ -381,10 +435,10 @@ class Presenter:
         return self.record(ref, activity_id) if ref is not None else None
 
     def _formatted(self, table: TableName, column: str, value: Value) -> str | None:
-        name = self.visit.catalog.text(table)
-        formatter = self.visit.ui.formatters.get((name, column))
+        formatter = self.column(table, column).formatter
         if formatter is None or not value.known:
             return None
+        name = self.visit.catalog.text(table)
         return asked(f"formatters of {name}.{column}", lambda: visible(str(formatter(value.data))), None)
 
     def _described(self, row: ActivityRow) -> str | None:

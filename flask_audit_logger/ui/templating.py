@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from ..diff.kinds import Span
 from ..diff.show import Piece, visible
-from ..i18n import SPANS, gettext, language, lazy_gettext, number, size, template_globals
+from ..i18n import SPANS, gettext, language, lazy_gettext, number, size, template_texts
 from .shown import Crumb, MessagePage, Option, Page
 from .visit import Visit
 
@@ -43,7 +43,6 @@ def make_environment(app: Flask) -> Environment:
     environment.filters.update(
         number=number, size=size, apart=apart, groupby_mark=grouped_by_mark, local_input=local_input, is_local=is_local
     )
-    environment.globals.update(template_globals())
     return environment
 
 
@@ -69,10 +68,11 @@ def is_local(text: str) -> bool:
 
 def render(visit: Visit, page: Page, status: int = 200) -> Any:
     """Make the response of a page."""
-    shared = {"page": page, "ui": _Frame(visit)}
-    content = visit.site.environment.get_template(page.template).render(shared)
-    head = visit.site.environment.get_template("audit/_head.html").render(shared)
-    scripts = visit.site.environment.get_template("audit/_scripts.html").render(shared)
+    shared = {**template_texts(), "page": page, "ui": _Frame(visit)}
+    content, head, scripts = (
+        visit.site.environment.get_template(name).render(shared)
+        for name in (page.template, "audit/_head.html", "audit/_scripts.html")
+    )
     parts = {
         "audit_title": escape(page.title),
         "audit_theme": escape(visit.settings.theme),
@@ -108,7 +108,7 @@ def is_standalone(visit: Visit) -> bool:
 
 def fragment(visit: Visit, template: str, **values: Any) -> str:
     """Render a part of a page."""
-    return visit.site.environment.get_template(template).render(ui=_Frame(visit), **values)
+    return visit.site.environment.get_template(template).render(template_texts(), ui=_Frame(visit), **values)
 
 
 class _Frame:

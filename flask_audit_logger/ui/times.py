@@ -30,20 +30,49 @@ _UNITS: tuple[tuple[int, Callable[[int], str]], ...] = (
 
 @dataclass(frozen=True)
 class Moment:
-    """An instant in the viewer's zone."""
+    """An instant in the viewer's zone; a list shows many, and of each but one of its texts.
 
-    #: With the offset only where the clock shows the same time twice.
-    text: str
-    #: With microseconds and offset.
-    exact: str
-    #: With the offset.
-    zoned: str
-    #: A logged value: with the offset and the fraction of a second that it has.
-    logged: str
-    #: For machines: always UTC.
-    iso: str
-    #: How long ago.
-    ago: str
+    :param local: on the viewer's clock.
+    :param now: when the page was made.
+    """
+
+    instant: dt.datetime
+    local: dt.datetime
+    now: dt.datetime
+
+    @property
+    def text(self) -> str:
+        """With the offset only where the clock shows the same time twice."""
+        return self.zoned if is_twice(self.local) else self._plain
+
+    @property
+    def exact(self) -> str:
+        """With microseconds and offset."""
+        return f"{self.local.replace(tzinfo=None).isoformat(' ', 'microseconds')} {offset_of(self.local)}"
+
+    @property
+    def zoned(self) -> str:
+        """With the offset."""
+        return f"{self._plain} {offset_of(self.local)}"
+
+    @property
+    def logged(self) -> str:
+        """A logged value: with the offset and the fraction of a second that it has."""
+        return f"{self.local.replace(tzinfo=None).isoformat(' ')} {offset_of(self.local)}"
+
+    @property
+    def iso(self) -> str:
+        """For machines: always UTC."""
+        return self.instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    @property
+    def ago(self) -> str:
+        """How long ago."""
+        return ago(self.now - self.instant)
+
+    @property
+    def _plain(self) -> str:
+        return self.local.isoformat(" ", "seconds")[:19]
 
 
 class Clock:
@@ -61,16 +90,7 @@ class Clock:
 
     def moment(self, instant: dt.datetime) -> Moment:
         """An instant as text."""
-        local = in_zone(instant, self.zone)
-        plain, offset = local.isoformat(" ", "seconds")[:19], offset_of(local)
-        return Moment(
-            text=f"{plain} {offset}" if is_twice(local) else plain,
-            zoned=f"{plain} {offset}",
-            logged=f"{local.replace(tzinfo=None).isoformat(' ')} {offset}",
-            exact=f"{local.replace(tzinfo=None).isoformat(' ', 'microseconds')} {offset}",
-            iso=instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            ago=ago(self.now - instant),
-        )
+        return Moment(instant, in_zone(instant, self.zone), self.now)
 
 
 def in_zone(instant: dt.datetime, zone: dt.tzinfo) -> dt.datetime:

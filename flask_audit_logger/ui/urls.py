@@ -16,6 +16,8 @@ from .times import ABSOLUTE, has_offset
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
+_PLAIN = re.compile("[A-Za-z0-9_-]+", re.ASCII)
+
 _PART = re.compile(r"(?:[A-Za-z0-9_+-]|~[0-9A-F]{2})+", re.ASCII)
 
 EMPTY = "~_"
@@ -32,6 +34,8 @@ def encode(text: str) -> str:
     """Encode one part; the empty text is ``~_``."""
     if not text:
         return EMPTY
+    if _PLAIN.fullmatch(text):  # nearly every name and key
+        return text
     return "".join(
         chr(byte) if byte in _SAFE else "+" if byte == 0x20 else f"~{byte:02X}" for byte in text.encode("utf-8")
     )
@@ -173,12 +177,14 @@ CONVERTERS: dict[str, type[BaseConverter]] = {
 
 RESULTS = "audit-results"
 
-#: What stands for a part of a path in a pattern of addresses.
+#: What stands for a part in a pattern of addresses.
 _MARKS: dict[str, Any] = {
     "change": "918273645546372819.918273645546372819",
     "transaction_id": 918273645546372819,
     "table": "audit-table-mark",
     "key": "audit-key-mark",
+    "actor": "audit-actor-mark",
+    "addr": "audit-address-mark",
 }
 
 
@@ -207,7 +213,8 @@ class Links:
 
     def address(self, address: str) -> str:
         """The activities from an address."""
-        return self._once("activities", addr=address)
+        # as PostgreSQL writes it, nothing of it needs to be quoted
+        return self._filled("activities", addr=address)
 
     def activity(self, change: Cursor) -> str:
         """One activity."""
@@ -256,7 +263,7 @@ class Links:
     def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """One actor."""
         if not filters and not anchor:
-            return self._once("actor", actor=(actor,))
+            return self._filled("actor", actor=NOBODY if actor is None else encode(actor))
         return self._url("actor", actor=(actor,), _anchor=RESULTS if anchor else None, **(filters or {}))
 
     def export(self, kind: str | None = None, filters: Mapping[str, Any] | None = None) -> str:
@@ -291,7 +298,7 @@ class Links:
     def _filled(self, endpoint: str, **parts: str) -> str:
         """An address of a pattern that is made once for a page.
 
-        :param parts: of the path, as they are in it.
+        :param parts: as they are in it.
         """
         if endpoint not in self._known:
             self._known[endpoint] = self._url(endpoint, **{name: _MARKS[name] for name in parts})

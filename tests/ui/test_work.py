@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from sqlalchemy.dialects.postgresql.base import PGCompiler
+from werkzeug.routing import MapAdapter
 
 from benchmarks.page_log import declare, fill, planned
 from benchmarks.pages import ask, pages
-from flask_audit_logger.query import facets, feed, records, sightings, summaries
+from flask_audit_logger.query import facets, feed, records, rows, sightings, summaries
 from flask_audit_logger.ui import AuditUI, RevertPolicy, Viewer
 from tests.support.reads import explained
+from tests.ui.shop import with_own_shop
 
 #: A log of 90,000 changes is as large for steps of a tenth as one of 900,000.
 CHANGES = 80_000
@@ -20,6 +25,40 @@ ROWS, BLOCKS, STATEMENTS = 16_000, 8000, 9
 TWICE = ("list with breakdown", "transactions, large")
 #: Files have all rows they are asked for; their statements are as many as thousands of rows.
 FILES = ("export, CSV", "export, JSON", "undo script")
+
+
+#: Addresses that Werkzeug may build for a list: those of the filter, its chips and the pager, and one for each kind.
+ADDRESSES = 35
+
+
+@with_own_shop
+def test_what_a_request_makes_anew(shop, monkeypatch):
+    """Statements are compiled once, addresses of rows are filled into a pattern, and rows share their transaction."""
+    compiled, built, read = Counter(), Counter(), Counter()
+    count(monkeypatch, compiled, PGCompiler, "visit_select")
+    count(monkeypatch, built, MapAdapter, "build")
+    count(monkeypatch, read, rows, "read_transaction")
+    shop.sql("INSERT INTO products (id, name) SELECT i, 'Product ' || i FROM generate_series(1000, 1099) AS i")
+    pages = ("/?limit=100", "/record/products/42", "/record/products/1001", "/transactions", "/actor/1")
+    for page in pages:
+        shop.page(page)
+    for page in pages:
+        compiled.clear(), built.clear(), read.clear()
+        shop.page(page)
+        assert not compiled, page
+        assert built.total() <= ADDRESSES, (page, built)
+        assert read.total() <= 25, (page, read)
+
+
+def count(monkeypatch, found, owner, name):
+    """Count the calls of a function."""
+    original = getattr(owner, name)
+
+    def counted(*args, **kwargs):
+        found[name] += 1
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counted)
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ def _named(
 ) -> Iterator[tuple[ActivityRow, ...]]:
     paging = Paging(oldest_first=parsed.paging.oldest_first)
     for rows in batches(log, search, paging, most=cap):
-        presenter.records.forget()
+        presenter.forget()
         # no names of what values point to: they are not exported
         presenter.records.learn(log, (), [(row.record, row.id) for row in rows if row.record is not None])
         presenter.learn_actors({row.transaction.actor_id for row in rows if row.transaction})
@@ -285,12 +285,12 @@ def _impersonator(transaction: TransactionRow) -> str:
 def _fields(presenter: Presenter, row: ActivityRow) -> Iterator[tuple[str, ...]]:
     columns = presenter.ordered(row.table, row.changed_columns)
     if not columns:
-        yield ("", "", ABSENT.presence.value, "", ABSENT.presence.value)
+        yield ("", "", ABSENT.presence, "", ABSENT.presence)
     for column in columns:
         before = ABSENT if row.verb in ("insert", "snapshot") else row.before(column)
         after = ABSENT if row.verb == "delete" else row.after(column)
         sides = (presenter.visit.sight.value(row.table, column, value) for value in (before, after))
-        yield (column, *(part for value in sides for part in (_text(value), value.presence.value)))
+        yield (column, *(part for value in sides for part in (_text(value), value.presence)))
 
 
 def _text(value: Value) -> str:
