@@ -21,7 +21,7 @@ from .holds import holds
 from .keep import check_names
 from .months import DAYS_OF_GRACE, months, rotate, this_month
 from .months import faults as month_faults
-from .notices import Log, check_owner, log_of
+from .notices import Log, check_owner, is_readable, log_of
 from .prune import Pruning, Removed, logged_tables
 
 # Of the database transaction, so that it also works through a pooler; without a snapshot it holds nothing back.
@@ -164,7 +164,7 @@ def _prune(pruning: Pruning, report: Report, on_step: Callable[[Report], None]) 
 
 
 def overdue(connection: Connection, declaration: Declaration, now: dt.datetime) -> Iterator[str]:
-    """What is wrong with a log that grows: its job does not run, or a hold is over.
+    """What is wrong with a log that grows: its job does not run, or a hold is over, as far as the role may read it.
 
     :param declaration: in the schemas of the connection.
     :param now: in UTC.
@@ -173,6 +173,8 @@ def overdue(connection: Connection, declaration: Declaration, now: dt.datetime) 
     yield from month_faults(connection, log.schema, now.date())
     if declaration.archive is not None:
         yield from archive_faults(connection, Archive(Path(declaration.archive), log.schema), now.date())
+    if not is_readable(connection, log):
+        return
     if declaration.keep:
         pruning = Pruning(connection.engine, log, dict(declaration.keep), now - dt.timedelta(days=DAYS_OF_GRACE))
         for table in pruning.overdue(connection, in_archive=declaration.archive is not None):

@@ -27,6 +27,15 @@ _OWNER = text(
     """
 )
 
+_IS_READABLE = text(
+    """
+    SELECT bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname IN ('activity', 'transaction') AND c.relkind IN ('r', 'p')
+    """
+)
+
 _NOTICE = """
     INSERT INTO {activity} (
         schema, table_name, relid, issued_at, native_transaction_id, verb, changed_data, transaction_id
@@ -80,6 +89,11 @@ def check_owner(connection: Connection, log: Log) -> None:
             f"The log in schema {log.schema} belongs to the role {owner.name}, and this is {owner.role}. Only "
             "the owner may do this: run it with the database URL that migrations use."
         )
+
+
+def is_readable(connection: Connection, log: Log) -> bool:
+    """Whether the role of the connection may read a log."""
+    return bool(connection.scalar(_IS_READABLE, {"schema": log.schema}))
 
 
 def notice(connection: Connection, log: Log, verb: str, schema: str, table: str, data: Mapping[str, Any]) -> str:
