@@ -16,8 +16,9 @@ from sqlalchemy import Engine, MetaData, text
 
 from .exceptions import ConfigurationError
 from .growth.commands import archive_group, hold_group, logs, maintain_command
+from .growth.follower import follower_faults, statements
 from .health.baseline import baseline
-from .health.status import Finding, ProbeResult, check, probe, risks
+from .health.status import Finding, ProbeResult, check, missing_indexes, probe, risks
 from .schema.catalog import default_schema
 from .schema.declared import wanted_triggers
 from .schema.dialects import is_supported, reason
@@ -37,7 +38,7 @@ audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status_command(with_probe: bool, strict: bool, as_json: bool) -> None:
     """Check that all changes of audited tables are logged. Exits with 1 if not."""
-    reports = [_report(engine, metadata, with_probe) for engine, metadata in logs()]
+    reports = [_report(engine, metadata, with_probe) for engine, metadata in logs()] + _copies()
     if with_probe:
         unwatched = current_app.extensions["audit_logger"].unwatched_engines()
         reports += [_Report(e.url.render_as_string(), findings=[_unwatched(e)]) for e in unwatched]
@@ -113,6 +114,16 @@ def _report(engine: Engine, metadata: MetaData, with_probe: bool) -> _Report:
     return _Report(url, None, findings, probes, found)
 
 
+def _copies() -> list[_Report]:
+    """The state of the server that pages read from, if that is another one."""
+    audit_logger = current_app.extensions["audit_logger"]
+    if audit_logger.read_bind is None:
+        return []
+    there = audit_logger.read_engine
+    faults, note = follower_faults(there, audit_logger.engine, audit_logger.models, missing_indexes)
+    return [_Report(there.url.render_as_string(), findings=[Finding("copy of the log", tuple(faults), note=note)])]
+
+
 def _unwatched(engine: Engine) -> Finding:
     note = "nobody is named for what is written on it; audit_logger.watch(engine) changes that"
     return Finding(f"engine {engine.url.render_as_string()}", note=note)
@@ -183,6 +194,20 @@ def compile_command(tables: tuple[str, ...]) -> None:
             for statement in triggers.compile_again(default_schema(connection)):
                 connection.execute(text(statement.replace(":", "\\:")))
         click.echo(f"{name}: compiled")
+
+
+@audit_cli.command("reader")
+@click.option("--connection", required=True, help="How the other server connects: 'host=db1 dbname=shop …'.")
+def reader_command(connection: str) -> None:
+    """Print the SQL that lets another server follow the log, so that pages can read there."""
+    audit_logger = current_app.extensions["audit_logger"]
+    with audit_logger.engine.connect() as asked:
+        schema = audit_logger.models.activity.schema or default_schema(asked)
+    here, there = statements(schema, audit_logger.models.actor_type, connection)
+    for heading, made in (("On this server", here), ("On the other one", there)):
+        click.echo(f"-- {heading}:")
+        for statement in made:
+            click.echo(statement.rstrip().removesuffix(";") + ";")
 
 
 audit_cli.add_command(maintain_command)

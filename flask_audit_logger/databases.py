@@ -71,6 +71,18 @@ def default_engine(database: Database) -> Engine:
     return engine
 
 
+def engine_of(database: Database, bind: str) -> Engine:
+    """The engine of a bind.
+
+    :raises ConfigurationError: if there is no such bind.
+    """
+    engines = database.engines()
+    if bind not in engines:
+        binds = ", ".join(repr(each) for each in engines if each is not None) or "none"
+        raise ConfigurationError(f"There is no bind {bind!r}, which read_bind= names; there are: {binds}.")
+    return engines[bind]
+
+
 def database_of(
     db: Any,
     engine: Engine | None = None,

@@ -21,11 +21,11 @@ from .capture.listeners import EngineListener, SessionListener, has_work
 from .capture.request import Redact
 from .capture.stamp import is_idle, is_known, memory_of, switch_on
 from .cli import audit_cli
-from .databases import Database, database_of, default_engine, live_engines, sync_engine
+from .databases import Database, database_of, default_engine, engine_of, live_engines, sync_engine
 from .exceptions import ConfigurationError, NotInitializedError
 from .growth.keep import rules
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
-from .registry import Registry, Wanted
+from .registry import Registry, Wanted, excepted
 from .schema.declared import patterns
 from .schema.dialects import is_supported, reason
 from .schema.table_options import audited_tables
@@ -88,6 +88,8 @@ class AuditLogger:
     :param keep: how long entries are kept, by the name of their table, ``"*"`` for all others, in ``d``, ``w``, ``mo``,
         ``y``: ``{"*": "2y", "orders": "10y"}``. ``flask audit maintain`` removes what is due; of tables without a rule
         nothing.
+    :param read_bind: a key of ``SQLALCHEMY_BINDS``: pages read the log there, from a server that has a copy of it.
+        Nothing is logged, made or migrated there.
     :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -113,6 +115,7 @@ class AuditLogger:
         partition: Literal["month"] | None = None,
         archive: str | os.PathLike[str] | None = None,
         keep: Mapping[str, str] | None = None,
+        read_bind: str | None = None,
     ) -> None:
         self._database: Database | None = None
         self._registry: Registry | None = None
@@ -151,10 +154,11 @@ class AuditLogger:
             actor_cls=actor_cls,
             exclude=patterns("exclude", exclude),
             mask=patterns("mask", mask),
-            excepted=_excepted(tables, patterns("except_tables", except_tables)),
+            excepted=excepted(tables, patterns("except_tables", except_tables)),
             partition=partition,
             archive=None if archive is None else os.fspath(archive),
             keep=rules(keep),
+            read_bind=read_bind,
         )
         #: Schema of the log as it was given.
         self.schema = schema
@@ -182,7 +186,7 @@ class AuditLogger:
                 raise ConfigurationError("This AuditLogger belongs to another SQLAlchemy object than the application.")
             self._attach_here(anew=True)
             if self.ui is not None:
-                self.engine  # noqa: B018 - raises if the pages have none
+                self.read_engine  # noqa: B018 - raises if the pages have none
         app.extensions["audit_logger"] = self
         app.cli.add_command(audit_cli)
         if self.ui is not None:
@@ -214,11 +218,8 @@ class AuditLogger:
         Those that are made later, or in another process, are not seen.
         """
         names = {engine.url.database for engine in self.database.engines().values()}
-        return [
-            engine
-            for engine in live_engines()
-            if is_supported(engine) and engine.url.database in names and engine not in self._listeners
-        ]
+        known = {*self._listeners, self.database.engines().get(self.read_bind)}
+        return [e for e in live_engines() if is_supported(e) and e.url.database in names and e not in known]
 
     @property
     def database(self) -> Database:
@@ -237,6 +238,19 @@ class AuditLogger:
         :raises ConfigurationError: if there is none, as where the application writes on async engines only.
         """
         return default_engine(self.database)
+
+    @property
+    def read_bind(self) -> str | None:
+        """The bind that pages read from, unless it is the default one."""
+        return self._wanted.read_bind
+
+    @property
+    def read_engine(self) -> Engine:
+        """The engine that pages read from.
+
+        :raises ConfigurationError: if there is none, or ``read_bind`` names none.
+        """
+        return self.engine if self.read_bind is None else engine_of(self.database, self.read_bind)
 
     @property
     def db(self) -> Any:
@@ -432,6 +446,8 @@ class AuditLogger:
             self._known_registry.complete()
             engines = self.database.engines()
             for bind, engine in engines.items():
+                if bind is not None and bind == self.read_bind:
+                    continue
                 self._listen(engine, self.database.metadatas.get(bind), is_separate=separate)
             for async_engine in self.database.async_engines():
                 self._listen(sync_engine(async_engine), None, is_separate=separate)
@@ -456,17 +472,6 @@ class AuditLogger:
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
             self._said_unsupported = True
             logger.warning("Auditing is off: %s", reason(engine))
-
-
-def _excepted(tables: str, names: tuple[str, ...]) -> frozenset[str] | None:
-    """The tables that are not audited; ``None`` if only those are that are marked."""
-    if tables == "all":
-        return frozenset(names)
-    if tables != "marked":
-        raise ConfigurationError(f"tables is {tables!r}; choose from 'marked', 'all'.")
-    if names:
-        raise ConfigurationError('except_tables goes with tables="all": without it a table is audited if it is marked.')
-    return None
 
 
 def _refuse_nonsense(ui: AuditUI | None, schema: str | None, **callbacks: Any) -> None:

@@ -16,7 +16,16 @@ from .databases import Database
 from .exceptions import ActorClassError, ConfigurationError
 from .models import AuditModels, bind_actor, make_models
 from .schema import create_all
-from .schema.declared import Declaration, declare, is_declared, undeclare, unwatch, watch
+from .schema.declared import (
+    Declaration,
+    declare,
+    declare_copy,
+    is_declared,
+    undeclare,
+    undeclare_copy,
+    unwatch,
+    watch,
+)
 from .schema.table_options import audit_all, audited_tables, check_excepted
 
 DEFAULT_ACTOR_CLASS = "User"
@@ -34,6 +43,7 @@ class Wanted:
     :param partition: ``"month"`` if the tables of the logs are partitioned.
     :param archive: the folder of the archive, if there is one.
     :param keep: how long the entries of which table are kept.
+    :param read_bind: the bind of a server that has a copy of the log, if pages read there.
     """
 
     schema: str | None
@@ -44,6 +54,7 @@ class Wanted:
     partition: str | None
     archive: str | None
     keep: tuple[tuple[str, str], ...]
+    read_bind: str | None
 
 
 class Registry:
@@ -97,7 +108,11 @@ class Registry:
         :returns: the actor model, if there is one.
         """
         with self._completing:
-            for metadata in list(self._database.metadatas.values()):
+            for bind, metadata in list(self._database.metadatas.items()):
+                if bind is not None and bind == self._wanted.read_bind:
+                    _refuse_audited(bind, metadata)
+                    declare_copy(metadata, self._wanted.schema or self._default.schema)
+                    continue
                 audit_all(metadata, self._wanted.excepted)
                 if is_declared(metadata):
                     continue
@@ -131,6 +146,7 @@ class Registry:
         for metadata in self._database.metadatas.values():
             create_all.detach(metadata)
             unwatch(metadata)
+            undeclare_copy(metadata)
             audit_all(metadata, None)
 
     def _forget_models(self) -> None:
@@ -232,3 +248,23 @@ def attributes_of(mappers: Collection[Mapper[Any]], table: Table) -> dict[str, s
         for name, column in mapper.columns.items()
         if getattr(column, "table", None) is table
     }
+
+
+def _refuse_audited(bind: str, metadata: MetaData) -> None:
+    table = next(audited_tables(metadata), None)
+    if table is not None:
+        raise ConfigurationError(
+            f"The audited table {table.name!r} is in the bind {bind!r}, which read_bind= names: that server has a copy "
+            "of the log, and changes there are not logged."
+        )
+
+
+def excepted(tables: str, names: tuple[str, ...]) -> frozenset[str] | None:
+    """The tables that are not audited; ``None`` if only those are that are marked."""
+    if tables == "all":
+        return frozenset(names)
+    if tables != "marked":
+        raise ConfigurationError(f"tables is {tables!r}; choose from 'marked', 'all'.")
+    if names:
+        raise ConfigurationError('except_tables goes with tables="all": without it a table is audited if it is marked.')
+    return None

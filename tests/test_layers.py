@@ -41,7 +41,7 @@ LAYERS = {
     "ui": Layer("exceptions i18n diff settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "databases": Layer("exceptions", "flask sqlalchemy"),
     # All but commands.py works where there is no application: a job may have a database and nothing else.
-    "growth": Layer("exceptions sql models schema databases", "click flask sqlalchemy pyarrow"),
+    "growth": Layer("exceptions sql models schema databases query", "click flask sqlalchemy pyarrow"),
     "health": Layer("exceptions sql schema growth", "sqlalchemy"),
     "cli": Layer("exceptions settings schema databases health growth", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema databases", "sqlalchemy"),

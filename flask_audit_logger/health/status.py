@@ -238,13 +238,13 @@ def _faults_of_log(connection: Connection, functions: Functions, schema: str) ->
         yield "its functions are missing"
     elif not are_current(connection, functions):
         yield "its functions are outdated or were changed"
-    for name in _missing_indexes(connection, schema):
+    for name in missing_indexes(connection, schema):
         yield f"its index {name} is missing or not valid"
     for grant in _grants_on_log(connection, schema):
         yield f"{grant}: REVOKE it"
 
 
-def _missing_indexes(connection: Connection, schema: str) -> list[str]:
+def missing_indexes(connection: Connection, schema: str) -> list[str]:
     """The indexes that the tables of a log should have and have not, or not valid."""
     return sorted(set(LOG_INDEXES) - set(connection.scalars(_INDEXES, {"schema": schema})))
 

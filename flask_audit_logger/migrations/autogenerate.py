@@ -42,7 +42,14 @@ from ..schema.catalog import (
     uncompiled_tables,
     unless_default,
 )
-from ..schema.declared import Declaration, declaration_of, declared_functions, tables_of, wanted_triggers
+from ..schema.declared import (
+    Declaration,
+    copied_logs,
+    declaration_of,
+    declared_functions,
+    tables_of,
+    wanted_triggers,
+)
 from ..schema.dialects import is_supported, reason
 from ..schema.names import TableName
 from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
@@ -115,6 +122,7 @@ def prepare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
             declaration.prepare()
         default = default_schema(context.connection)
         logs = {declaration.schema or default for declaration in declarations}
+        logs |= {schema or default for metadata in metadatas(context) for schema in copied_logs(metadata)}
         hide(context, {part for log in logs for part in parts_of_log(context.connection, log)}, default)
     return CONTINUE
 
@@ -134,6 +142,8 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
         return CONTINUE
     leave_alone(upgrade_ops)
     for metadata in metadatas(context):
+        if copied_logs(metadata):
+            continue
         first, last = _abandoned(connection, upgrade_ops)
         declaration = declaration_of(metadata)
         if declaration is None:

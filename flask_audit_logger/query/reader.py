@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,6 +167,9 @@ SETTINGS = (
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),
 )
+
+#: So long the main server is asked, in milliseconds: it is one step in an index.
+LAG_TIMEOUT_MS = 1000
 
 #: How long a read waits for whoever takes its rows, such as a download that was left alone.
 IDLE_TIMEOUT_MS = 300_000
@@ -320,3 +324,40 @@ class Log:
     def limit(self, timeout_ms: int) -> None:
         """Give each following statement another time limit."""
         self.scalar(select(func.set_config("statement_timeout", str(int(timeout_ms)), True)))
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far a server is behind.
+
+    :param behind: age of the first transaction that it lacks; zero if it has all; ``None`` if the main server can't be
+        asked.
+    """
+
+    behind: dt.timedelta | None
+
+    @property
+    def minutes(self) -> int:
+        """The same in minutes, rounded up."""
+        return 0 if self.behind is None else -(-self.behind // dt.timedelta(minutes=1))
+
+
+def lag_of(there: AuditReader, here: AuditReader) -> Lag:
+    """Compare the newest transactions of the log on two servers.
+
+    A transaction that got its id before the newest one there and was committed after it counts only with the next.
+
+    :param there: reads from the server that follows.
+    :param here: reads from the main one.
+    :raises ReadError: if the server that follows can't be read.
+    """
+    transaction = there.models.transaction.c
+    with there.reading() as log:
+        newest = log.scalar(select(transaction.id).order_by(transaction.id.desc()).limit(1)) or 0
+    age = select(func.clock_timestamp() - transaction.issued_at).where(transaction.id > newest)
+    try:
+        with here.reading(timeout_ms=LAG_TIMEOUT_MS) as log:
+            found = log.scalar(age.order_by(transaction.id).limit(1))
+    except ReadError:
+        return Lag(None)
+    return Lag(max(found or dt.timedelta(), dt.timedelta()))

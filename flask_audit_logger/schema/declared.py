@@ -20,6 +20,7 @@ from .table_options import TableOptions, audited_tables, audits_all, table_optio
 
 _INFO_KEY = "audit_logger"
 _COMPLETE_KEY = "audit_logger_complete"
+_COPY_KEY = "audit_logger_copy"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,25 @@ def watch(metadata: MetaData, complete: Callable[[], Any]) -> None:
 def unwatch(metadata: MetaData) -> None:
     """Stop what :func:`watch` started."""
     metadata.info.pop(_COMPLETE_KEY, None)
+
+
+def declare_copy(metadata: MetaData, schema: str | None) -> None:
+    """Let the database of ``metadata`` have a copy of a log, which is not ours to make, change or drop.
+
+    :param schema: schema of the log; ``None`` is the default schema of the connection.
+    """
+    metadata.info[_COPY_KEY] = (schema,)
+
+
+def undeclare_copy(metadata: MetaData) -> None:
+    """Stop what :func:`declare_copy` started."""
+    metadata.info.pop(_COPY_KEY, None)
+
+
+def copied_logs(metadata: MetaData) -> tuple[str | None, ...]:
+    """The schemas of the logs of which the database of ``metadata`` has a copy."""
+    found: tuple[str | None, ...] = metadata.info.get(_COPY_KEY, ())
+    return found
 
 
 def declaration_of(metadata: MetaData) -> Declaration | None:

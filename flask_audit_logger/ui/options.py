@@ -138,6 +138,14 @@ class Audited(Protocol):
         """The engine of the default database."""
 
     @property
+    def read_bind(self) -> str | None:
+        """The bind that pages read from, unless it is the default one."""
+
+    @property
+    def read_engine(self) -> Any:
+        """The engine that pages read from."""
+
+    @property
     def models(self) -> Any:
         """The tables of the log."""
 

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from ..diff.kinds import Span
 from ..diff.show import Piece, visible
-from ..i18n import SPANS, gettext, language, lazy_gettext, number, size, template_texts
+from ..i18n import SPANS, gettext, language, lazy_gettext, ngettext, number, size, template_texts
 from .shown import Crumb, MessagePage, Option, Page
 from .visit import Visit
 
@@ -147,6 +147,22 @@ class _Frame:
         if self._visit.may("help"):
             found.append((gettext("Help"), self.links.help(), here == "help"))
         return found
+
+    @property
+    def lag(self) -> str | None:
+        """How far what the page read is behind, if it was read from another server than is written to."""
+        lag = self._visit.lag
+        if lag is None:
+            return None
+        if lag.behind is None:
+            return gettext("This page is read from a copy of the log. How far that is behind is not known now.")
+        if not lag.behind:
+            return gettext("This page is read from a copy of the log, which is up to date.")
+        return ngettext(
+            "This page is read from a copy of the log. What is newer than %(number)s minute may be missing.",
+            "This page is read from a copy of the log. What is newer than %(number)s minutes may be missing.",
+            lag.minutes,
+        )
 
     @property
     def now(self) -> Any:

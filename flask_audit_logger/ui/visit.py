@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..diff.values import ABSENT, MASKED, Value
 from ..exceptions import ConfigurationError
 from ..i18n import gettext
 from ..query.criteria import actor_value
-from ..query.reader import AuditReader, checked_scope, everything
+from ..query.reader import AuditReader, Lag, checked_scope, everything, lag_of
 from ..query.records import NAMING_COLUMNS
 from ..query.refs import RecordRef, TableName
 from ..query.tables import TableCatalog
@@ -171,6 +171,8 @@ class Visit:
         self.is_answered = False
         #: The language of the texts, kept by :mod:`..i18n`.
         self.language: Any = None
+        #: How far the copy of the log is behind, if that was read.
+        self.lag: Lag | None = None
         self._request = _this_request()
         self._is_identified = False
         self._answers: dict[tuple[str, Any], Any] = {}
@@ -202,18 +204,27 @@ class Visit:
         """Addresses of the pages."""
         return Links(self.site.name, self.catalog, lambda: self.clock.name)
 
-    def reader(self) -> AuditReader:
-        """Reads the log as far as the viewer may see it."""
+    def reader(self, *, at_source: bool = False) -> AuditReader:
+        """Reads the log as far as the viewer may see it.
+
+        :param at_source: on the server that is written to, although pages read from another one.
+        """
         scope, viewer = self.ui.scope, self.viewer
         narrow: Callable[[Any], Any] = everything if scope is None else lambda statement: scope(statement, viewer)
         if scope is not None:
             narrow = checked_scope(narrow, self.audit_logger.models)
-        return AuditReader(
+        reader = AuditReader(
             engine=self.audit_logger.engine,
             models=self.audit_logger.models,
             timeout_ms=self.settings.statement_timeout_ms,
             scope=narrow,
         )
+        if at_source or self.audit_logger.read_bind is None:
+            return reader
+        follower = replace(reader, engine=self.audit_logger.read_engine)
+        # Before the page reads, so that the page has no less than it says.
+        self.lag = self.lag or lag_of(follower, reader)
+        return follower
 
     def is_anonymous(self) -> bool:
         """Whether Flask-Login is used and nobody is logged in."""
@@ -235,6 +246,8 @@ class Visit:
 
     def may(self, action: str, target: Any = None) -> bool:
         """Whether the viewer may do something. A link is shown only if its page would open."""
+        if action == "live" and self.audit_logger.read_bind is not None:
+            return False  # the row of today is on the other server, and may be newer than the log is here
         # exactly True: a callback that forgets to return, or returns something else by mistake, allows nothing
         return self.ask(action, target) is True
 

@@ -139,7 +139,8 @@ def list_page(visit: Visit) -> Any:
 def detail_page(visit: Visit, change: Cursor) -> Any:
     """One change in full."""
     presenter, links = Presenter(visit), visit.links
-    with visit.reader().reading() as log:
+    # What was put back a moment ago may not be on another server yet.
+    with visit.reader(at_source="done" in request.args).reading() as log:
         row = get_activity(log, change)
         if row is None:
             abort(404)

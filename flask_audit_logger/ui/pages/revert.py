@@ -112,7 +112,7 @@ def revert_page(visit: Visit, record: RecordRef) -> Any:
     if info is None or visit.ui.revert is None or not visit.can_revert(record) or not current_app.secret_key:
         abort(404)
     presenter = Presenter(visit)
-    with visit.reader().reading() as log:
+    with visit.reader(at_source=True).reading() as log:
         proposal = _propose(presenter, log, info, record)
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
         return _preview(presenter, proposal, _form(visit))
@@ -229,7 +229,7 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
                     info,
                     record,
                     proposal.key,
-                    reader=visit.reader(),
+                    reader=visit.reader(at_source=True),
                     digest=live.digest,
                     values=values,
                 )
@@ -249,7 +249,7 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
         except Exception:  # of a listener or a trigger of the application; it goes on to whoever handles errors
             session.rollback()
             raise
-    with visit.reader().reading() as log:
+    with visit.reader(at_source=True).reading() as log:
         newest = last_version(log, record)
     if newest is None:
         return redirect(visit.links.activities(), 303)
