@@ -20,12 +20,9 @@ from .manifest import Manifest
 from .months import DAYS_OF_GRACE, months
 from .parquet import check_rows, compare, load, require_arrow, save
 
-#: How PostgreSQL writes a bound of a part.
-_BOUNDS = re.compile(r"^FOR VALUES FROM \((MINVALUE|'?[0-9]+'?)\) TO \('?([0-9]+)'?\)$")
 _IDENTITY = re.compile(r"^flask-audit-logger, log ([0-9a-f-]{36})$")
 _FOLDER = re.compile(r"^month=([0-9]{4}_[0-9]{2})$")
 
-_PART = text("SELECT pg_catalog.pg_get_expr(relpartbound, oid) FROM pg_catalog.pg_class WHERE oid = to_regclass(:part)")
 _EXISTS = text("SELECT to_regclass(:table) IS NOT NULL")
 _OWNER = text("SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass(:table)")
 _COMMENT = text("SELECT pg_catalog.obj_description(to_regclass(:sequence), 'pg_class')")
@@ -66,25 +63,21 @@ class Archive:
 
         :raises ConfigurationError: if the log has no such month, or it is not over.
         """
-        there = [each.name for each in months(connection, self.schema)]
+        there = {each.name: each for each in months(connection, self.schema)}
         if not there:
             raise ConfigurationError(
                 'Only a log that is kept in months can be archived: AuditLogger(db, partition="month"), then '
                 "`flask db migrate`."
             )
-        if month not in there[:-1]:
+        if month not in list(there)[:-1]:
             raise ConfigurationError(
                 f"The log in schema {self.schema} has no month {month} that is over; it has {', '.join(there)}."
             )
         require_arrow()
         if not self.folder.is_dir():
             raise ArchiveError(f"The folder {self.folder} of the archive is missing. Create it, or mount it.")
-        bounds = connection.scalar(_PART, {"part": quote_ident(self.schema, f"transaction_{month}")})
-        found = _BOUNDS.match(str(bounds))
-        if found is None:
-            raise ArchiveError(f"The part transaction_{month} has the bounds {bounds}, which no month of ours has.")
-        first, after = (None if bound == "MINVALUE" else int(bound.strip("'")) for bound in found.groups())
-        manifest = Manifest(self._identity(connection), self.schema, month, first, after or 0, _now(), {})
+        low, high = there[month].low or None, there[month].high
+        manifest = Manifest(self._identity(connection), self.schema, month, low, high, _now(), {})
         tables = {log: quote_ident(self.schema, f"{log}_{month}") for log in LOG_TABLES}
         return self._write(connection, manifest, tables)
 
@@ -120,13 +113,13 @@ class Archive:
                 compare(connection, self.month_folder(month), manifest.tables[log], log, part)
         return manifest
 
-    def is_safe(self, connection: Connection, month: str) -> bool:
-        """Whether a month may be dropped from the log: each row of it is in files that are as they were written."""
+    def fault(self, connection: Connection, month: str) -> str | None:
+        """Why a month may not be dropped from the log, as its files are not what was written, or lack a row of it."""
         try:
             self.verify(connection, month)
-        except ArchiveError:
-            return False
-        return True
+        except ArchiveError as error:
+            return str(error)
+        return None
 
     def restore(self, connection: Connection, month: str) -> Manifest:
         """Make a saved month a part of the log again, with the rows it had. Nobody waits for it.

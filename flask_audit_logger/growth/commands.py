@@ -24,6 +24,7 @@ from ..schema.table_options import audited_tables
 from . import manifest as manifests
 from .archive import Archive
 from .holds import add_hold, holds, release_hold
+from .keep import before
 from .maintain import alone, has_job, maintain
 from .months import months
 from .notices import Log, check_owner, log_of
@@ -64,6 +65,7 @@ def maintain_command(dry_run: bool, as_json: bool) -> None:
     remove what is due.
 
     Run it each day. It may run on several hosts, at the same time, and again at once.
+    Exits with 1 if something is due and could not go.
     """
     reports = []
     for engine, metadata in logs():
@@ -79,6 +81,8 @@ def maintain_command(dry_run: bool, as_json: bool) -> None:
             'Nothing to do: the log is not kept in months, as AuditLogger(db, partition="month") says, and there is no '
             "keep= by which an entry would ever be due."
         )
+    if any(report.kept for report in reports):
+        raise click.exceptions.Exit(1)
 
 
 @click.group("archive")
@@ -136,18 +140,26 @@ def archive_verify_command(names: tuple[str, ...], as_json: bool) -> None:
 
 @archive_group.command("restore")
 @click.argument("month")
+@click.option(
+    "--for", "period", default="30d", show_default=True, help="How long nothing of it is removed: 90d, 6w, 2y."
+)
+@click.option("--reason", default="restored from the archive", show_default=True, help="Why, for the hold.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @with_appcontext
-def archive_restore_command(month: str, as_json: bool) -> None:
-    """Make the archived MONTH, as 2026_12, a part of the log again."""
+def archive_restore_command(month: str, period: str, reason: str, as_json: bool) -> None:
+    """Make the archived MONTH, as 2026_12, a part of the log again, and hold it, as it is due again at once."""
     restored = []
+    now = dt.datetime.now(dt.UTC)
+    with plain_errors():
+        until = (now + (now - before(period, now))).date()
     for engine, log, archive in _archives():
         with plain_errors(), _alone(engine, log), engine.begin() as connection:
             manifest = archive.restore(connection, month)
+            hold = add_hold(connection, log, month=_month(connection, log, month), until=until, reason=reason)
         rows = {name: table.rows for name, table in manifest.tables.items()}
-        restored.append({"url": engine.url.render_as_string(), "month": month, "rows": rows})
+        restored.append({"url": engine.url.render_as_string(), "month": month, "rows": rows, "hold": hold})
         if not as_json:
-            click.echo(f"month {month}: restored, {rows['activity']} changes")
+            click.echo(f"month {month}: restored, {rows['activity']} changes, hold {hold} until {until}")
     if as_json:
         click.echo(json.dumps({"months": restored}, indent=2))
 

@@ -46,6 +46,7 @@ class Report:
     :param begun: whether that was begun now.
     :param archived: the months that were archived.
     :param removed: of which table how many changes were removed, and by which rule.
+    :param kept: why months that are due were not touched: their archive is not as it was written.
     :param dropped: the months that were dropped.
     :param is_dry: whether all this would only be done.
     """
@@ -57,6 +58,7 @@ class Report:
     begun: bool = False
     archived: list[str] = field(default_factory=list)
     removed: list[Removed] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     is_dry: bool = False
 
@@ -74,6 +76,8 @@ class Report:
         for table in self.removed:
             changes = f"{table.changes} change{'' if table.changes == 1 else 's'}"
             yield f"{table.schema}.{table.table}: {changes} from before {table.until} {would}removed ({table.rule})"
+        for month, why in self.kept.items():
+            yield f"FAIL  month {month}: nothing of it is removed. {why}"
         for month in self.dropped:
             yield f"month {month}: {would}dropped"
 
@@ -146,7 +150,10 @@ def _is_safe(engine: Engine, archive: Archive, report: Report, month: str) -> bo
     if report.is_dry and month in report.archived:
         return True
     with engine.begin() as connection:
-        return archive.is_safe(connection, month)
+        fault = archive.fault(connection, month)
+    if fault is not None:
+        report.kept[month] = fault
+    return fault is None
 
 
 def _prune(pruning: Pruning, report: Report, on_step: Callable[[Report], None]) -> None:

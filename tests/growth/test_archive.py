@@ -97,6 +97,10 @@ def save(engine: Engine, archive: Archive) -> None:
         archive.save(connection, this_month())
 
 
+def is_safe(archive: Archive, connection: Connection) -> bool:
+    return archive.fault(connection, this_month()) is None
+
+
 def drop(engine: Engine) -> None:
     run(engine, *(f"DROP TABLE {log}_{this_month()}" for log in LOG_TABLES))
 
@@ -222,7 +226,7 @@ def test_a_disturbed_month_is_refused(odd: Engine, archive: Archive, tmp_path: P
         shutil.copytree(archive.folder, disturbed[said].folder)
         damage(disturbed[said].month_folder(this_month()))
         with odd.begin() as connection:
-            assert not disturbed[said].is_safe(connection, this_month()), said
+            assert not is_safe(disturbed[said], connection), said
     drop(odd)
     for said, broken in disturbed.items():
         with pytest.raises(ArchiveError, match=said):
@@ -235,10 +239,10 @@ def test_a_disturbed_month_is_refused(odd: Engine, archive: Archive, tmp_path: P
 def test_a_month_is_safe_while_the_files_have_each_row_of_it(odd: Engine, archive: Archive) -> None:
     """The log may have fewer by now; none that is another one, and none that is new."""
     with odd.begin() as connection:
-        assert not archive.is_safe(connection, this_month())
+        assert not is_safe(archive, connection)
     save(odd, archive)
     part = f"activity_{this_month()}"
-    for statement, is_safe in (
+    for statement, expected in (
         ("SELECT 1", True),
         (f"DELETE FROM {part} WHERE id IN (1, 5)", True),
         (f"UPDATE {part} SET old_data = '{{}}' WHERE id = 4", True),
@@ -251,14 +255,14 @@ def test_a_month_is_safe_while_the_files_have_each_row_of_it(odd: Engine, archiv
     ):
         run(odd, statement)
         with odd.begin() as connection:
-            assert archive.is_safe(connection, this_month()) is is_safe, statement
+            assert is_safe(archive, connection) is expected, statement
 
 
 def test_a_row_that_the_files_lack_is_noticed(odd: Engine, archive: Archive) -> None:
     save(odd, archive)
     run(odd, "INSERT INTO activity SELECT (jsonb_populate_record(a, '{\"id\": 99}')).* FROM activity AS a WHERE id = 1")
     with odd.begin() as connection:
-        assert not archive.is_safe(connection, this_month())
+        assert not is_safe(archive, connection)
 
 
 class Killed(BaseException):
@@ -308,7 +312,7 @@ def test_a_killed_save_leaves_nothing_half_done(odd: Engine, archive: Archive, m
     for _ in killed_at_each_step(monkeypatch, lambda: save(odd, archive)):
         steps += 1
         with odd.begin() as connection:
-            assert archive.is_safe(connection, this_month()) is bool(archive.months())
+            assert is_safe(archive, connection) is bool(archive.months())
             assert bool(archive.missing(connection)) is not bool(archive.months())
         save(odd, archive)
         with odd.begin() as connection:
@@ -356,9 +360,9 @@ def test_a_killed_change_of_a_month_leaves_nothing_half_done(
     assert steps >= 8
     assert labels(odd, archive) == becomes
     with odd.begin() as connection:
-        assert not archive.is_safe(connection, this_month())
+        assert not is_safe(archive, connection)
         forget(connection, "public")
-        assert archive.is_safe(connection, this_month())
+        assert is_safe(archive, connection)
     before = archive.month_folder(this_month()).stat()
     assert not rewrite()
     assert archive.month_folder(this_month()).stat() == before
@@ -430,13 +434,48 @@ def test_the_job_archives_and_commands_verify_and_restore(application: Applicati
     code, output = cli(application, "archive", "restore", "2020_01", "--json")
     assert (code, json.loads(output)["months"][0]["rows"]) == (0, {"transaction": 1, "activity": 1})
     assert cli(application, "status")[0] == 0
-    assert len(application.activities()) == 1
+    assert [entry.verb for entry in application.activities()] == ["insert", "hold"]
+    assert "the month 2020_01: restored from the archive (until" in cli(application, "hold", "ls")[1]
     with application.app.app_context(), alone(application.db.engine, Log("public", "public")):
         assert "is at this log. Run it again later." in cli(application, "archive", "verify")[1]
     (folder / "month=2020_01" / "activity.parquet").write_bytes(b"")
     for arguments in (("status",), ("archive", "ls"), ("archive", "verify")):
         code, output = cli(application, *arguments)
         assert (code, "activity.parquet has 0 bytes" in output) == (1, True), arguments
+
+
+def test_a_month_is_removed_only_if_its_archive_is_whole(server: Server, folder: Path) -> None:
+    """Else the job says why it stays; one that was restored stays until its hold is over, although it is due."""
+    folder.mkdir()
+    with server.database() as url:
+        application = make_app(url, partition="month", archive=folder, keep={"*": "1y"})
+        engine = application.outside
+        run(engine, "INSERT INTO users (name) VALUES ('x')")
+        for log in LOG_TABLES:
+            run(engine, f"UPDATE {log} SET issued_at = '2020-01-01'")
+            run(engine, f"ALTER TABLE {log}_{this_month()} RENAME TO {log}_2020_01")
+        assert rotate(engine, None, this_month())
+        file = folder / "month=2020_01" / "activity.parquet"
+        with application.app.app_context(), application.db.engine.begin() as connection:
+            Archive(folder, "public").save(connection, "2020_01")
+        written = file.read_bytes()
+        file.write_bytes(b"")
+        code, output = cli(application, "maintain")
+        assert (code, "FAIL  month 2020_01: nothing of it is removed." in output) == (1, True)
+        assert "activity.parquet has 0 bytes" in output
+        assert [entry.verb for entry in application.activities()] == ["insert"]
+        file.write_bytes(written)
+        code, output = cli(application, "maintain")
+        assert (code, "month 2020_01: dropped" in output) == (0, True)
+        assert [entry.verb for entry in application.activities()] == ["pruned"]
+        assert cli(application, "archive", "restore", "2020_01", "--for", "1 month")[0] == 1
+        assert cli(application, "archive", "restore", "2020_01", "--for", "2w")[0] == 0
+        assert cli(application, "maintain")[0] == 0
+        assert [entry.verb for entry in application.activities()] == ["insert", "pruned", "hold"]
+        (address,) = (h["address"] for h in json.loads(cli(application, "hold", "ls", "--json")[1])["holds"])
+        assert cli(application, "hold", "release", address, "--reason", "read")[0] == 0
+        assert "month 2020_01: dropped" in cli(application, "maintain")[1]
+        application.dispose()
 
 
 def test_a_log_without_an_archive_has_no_such_commands(server: Server) -> None:
