@@ -103,6 +103,7 @@ test-long: $(VENV)/.dev
 	    tests/capture/test_random_tables.py tests/ui/test_fuzz.py
 	$(VENV)/bin/python -m tests.torture --seconds 600
 	$(VENV)/bin/python -m tests.torture --seconds 60 --kill
+	AUDIT_TEST_LAYOUT=month $(VENV)/bin/python -m tests.torture --seconds 300
 
 mutants: $(VENV)/.dev
 	JOBS=$(JOBS) $(VENV)/bin/python -m tests.mutants $(MUTANTS)

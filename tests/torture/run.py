@@ -6,6 +6,7 @@ import contextlib
 import gc
 import random
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import URL
 
 from flask_audit_logger.exceptions import ConfigurationError
+from flask_audit_logger.growth.maintain import maintain
 from flask_audit_logger.growth.months import rotate
 from tests.support.apps import LAYOUT, Application, make_app
 from tests.support.cluster import Cluster
@@ -32,10 +34,18 @@ _LOG = sa.text(
     SELECT a.verb, a.table_name, a.record_key, a.old_data, a.changed_data, a.native_transaction_id, t.actor_id
     FROM activity AS a
     LEFT JOIN transaction AS t ON t.id = a.transaction_id AND t.native_transaction_id = a.native_transaction_id
-    WHERE a.id > :start
+    WHERE a.id > :start AND a.verb <> 'pruned' AND a.table_name <> 'ancient'
     ORDER BY a.id
     """
 )
+#: Entries of years ago, in a log that is kept in months: the job lets go of them.
+_ANCIENT = """
+    WITH old AS (
+        INSERT INTO transaction (native_transaction_id, issued_at) VALUES (0, now() - interval '3 years') RETURNING *
+    )
+    INSERT INTO activity (schema, table_name, relid, issued_at, native_transaction_id, verb, transaction_id)
+    SELECT 'public', 'ancient', 0, issued_at, native_transaction_id, 'insert', id FROM old, generate_series(1, 20000)
+"""
 
 
 @dataclass
@@ -49,6 +59,8 @@ class Report:
     kills: int
     altered: int
     months: int
+    jobs: int
+    ancient: int
 
     def __str__(self) -> str:
         v = self.verdict
@@ -56,7 +68,8 @@ class Report:
             [
                 f"threads {self.threads}, transactions {v.transactions} committed and {self.rolled_back} rolled back, "
                 f"{self.in_doubt} in doubt, activities {v.activities}, kills {self.kills}, "
-                f"altered by hand {self.altered}, months begun {self.months}",
+                f"altered by hand {self.altered}, months begun {self.months}, "
+                f"jobs of maintain {self.jobs}, entries left that are due {self.ancient}",
                 f"missed {v.missed}, extra {v.extra}, wrong actor {v.wrong_actor}, wrong order {v.wrong_order} "
                 f"(unknown actor {v.unknown})",
                 *v.examples,
@@ -78,12 +91,17 @@ def torture(
     :param cluster: the server, if it is to be killed; else single connections are.
     :param app_url: where the applications connect, if not directly.
     """
-    applications = _applications(url, app_url or url, seed)
+    folder = tempfile.TemporaryDirectory(prefix="audit-torture-")
+    applications = _applications(url, app_url or url, seed, folder.name)
     with plain_engine(url).begin() as connection:
         connection.exec_driver_sql(DATABASE_SIDE)
+        if LAYOUT == "month":
+            connection.exec_driver_sql(_ANCIENT)
         for id_ in SHARED_ROWS:
             connection.exec_driver_sql("INSERT INTO shared VALUES (%s, '')", (id_,))
         start = connection.scalar(sa.text("SELECT max(id) FROM activity"))
+    kills = altered = jobs = 0
+    months = _begin_month(url, 0) if LAYOUT == "month" else 0  # so that there is a month to archive
     workers = [Worker(applications, number, seed) for number in range(1, threads + 1)]
     until = time.monotonic() + seconds
     failures: list[BaseException] = []
@@ -91,7 +109,6 @@ def torture(
     for thread in running:
         thread.start()
     disturb = _kill_server(cluster) if cluster else _kill_connections(url)
-    kills = altered = months = 0
     rng = random.Random(seed)
     while time.monotonic() < until and not failures:
         time.sleep(rng.uniform(1, 3) if cluster else rng.uniform(0.05, 0.4))
@@ -99,6 +116,7 @@ def torture(
         altered += _alter_by_hand(url, rng)
         if LAYOUT == "month" and rng.random() < 0.3:
             months += _begin_month(url, months)
+            jobs += _do_the_job(url, applications[0])
         if rng.random() < 0.1:
             with (app := rng.choice(applications)).app.app_context():
                 app.db.engine.dispose()
@@ -106,6 +124,7 @@ def torture(
         thread.join()
     for app in applications:
         app.dispose()
+    folder.cleanup()
     # A connection that was in use when its engine was disposed of went back to a pool that nobody has any more.
     gc.collect()
     if failures:
@@ -118,11 +137,14 @@ def torture(
         kills=kills,
         altered=altered,
         months=months,
+        jobs=jobs,
+        ancient=_ancient(url),
     )
 
 
-def _applications(url: URL, app_url: URL, seed: int) -> list[Application]:
+def _applications(url: URL, app_url: URL, seed: int, archive: str) -> list[Application]:
     made = []
+    growth = {"keep": {"*": "1y"}, "archive": archive} if LAYOUT == "month" else {}
     for driver in DRIVERS:
         arguments: dict[str, Any] = {"application_name": APPLICATION_NAME}
         if driver == "psycopg" and app_url is not url:
@@ -134,6 +156,7 @@ def _applications(url: URL, app_url: URL, seed: int) -> list[Application]:
                 declare=partial(declare_torture, seed=seed),
                 create_all=False,
                 db_options={"engine_options": options},
+                **growth,
             )
         )
     with made[0].app.app_context():
@@ -176,10 +199,25 @@ def _alter_by_hand(url: URL, rng: random.Random) -> int:
 
 
 def _begin_month(url: URL, number: int) -> int:
-    """What ``flask audit maintain`` does, for one month after the other."""
+    """Begin months that are yet to come, one after the other."""
     with contextlib.suppress(ConfigurationError):
         return rotate(plain_engine(url), None, f"{2100 + number // 12}_{number % 12 + 1:02}", patience=1)
     return 0
+
+
+def _do_the_job(url: URL, app: Application) -> int:
+    """What ``flask audit maintain`` does: archive the months that are over, let go of what is due."""
+    with contextlib.suppress(ConfigurationError, sa.exc.DBAPIError):
+        maintain(plain_engine(url), app.db.metadata)
+        return 1
+    return 0
+
+
+def _ancient(url: URL) -> int:
+    """How many of the entries are left that the job should have let go of."""
+    with plain_engine(url).connect() as connection:
+        left = "SELECT count(*) FROM activity WHERE table_name = 'ancient' AND verb <> 'pruned'"
+        return int(connection.exec_driver_sql(left).scalar() or 0)
 
 
 def _judge(url: URL, workers: list[Worker], start: int) -> Verdict:
