@@ -322,6 +322,26 @@ VERB_NOUNS = {
         lazy_gettext("More than %(number)s snapshots"),
         lazy_gettext("Snapshots"),
     ),
+    "pruned": Noun(
+        lambda n: ngettext("%(number)s removal of old changes", "%(number)s removals of old changes", n),
+        lazy_gettext("More than %(number)s removals of old changes"),
+        lazy_gettext("Removals of old changes"),
+    ),
+    "hold": Noun(
+        lambda n: ngettext("%(number)s hold", "%(number)s holds", n),
+        lazy_gettext("More than %(number)s holds"),
+        lazy_gettext("Holds"),
+    ),
+    "release": Noun(
+        lambda n: ngettext("%(number)s released hold", "%(number)s released holds", n),
+        lazy_gettext("More than %(number)s released holds"),
+        lazy_gettext("Released holds"),
+    ),
+    "erased": Noun(
+        lambda n: ngettext("%(number)s erasure", "%(number)s erasures", n),
+        lazy_gettext("More than %(number)s erasures"),
+        lazy_gettext("Erasures"),
+    ),
 }
 VERB_NAMES = {
     "insert": lazy_gettext("Created"),
@@ -329,6 +349,10 @@ VERB_NAMES = {
     "delete": lazy_gettext("Deleted"),
     "truncate": lazy_gettext("Emptied"),
     "snapshot": lazy_gettext("Snapshot"),
+    "pruned": lazy_gettext("Old changes removed"),
+    "hold": lazy_gettext("Held"),
+    "release": lazy_gettext("Hold released"),
+    "erased": lazy_gettext("Erased"),
 }
 #: The same within a sentence.
 VERB_WORDS = {
@@ -337,6 +361,10 @@ VERB_WORDS = {
     "delete": lazy_gettext("deleted"),
     "truncate": lazy_gettext("emptied"),
     "snapshot": lazy_gettext("snapshot"),
+    "pruned": lazy_gettext("old changes removed"),
+    "hold": lazy_gettext("held"),
+    "release": lazy_gettext("hold released"),
+    "erased": lazy_gettext("erased"),
 }
 #: Kinds of actors.
 KIND_NAMES = {

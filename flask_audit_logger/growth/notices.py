@@ -14,9 +14,6 @@ from ..schema.catalog import default_schema, placed
 from ..schema.declared import Declaration
 from ..sql import quote_ident
 
-#: Verbs of these entries; the index ``activity_rare_idx`` has them.
-NOTICES = ("pruned", "hold", "release", "erased")
-
 _OWNER = text(
     """
     SELECT pg_catalog.pg_get_userbyid(c.relowner) AS name, pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_ours,

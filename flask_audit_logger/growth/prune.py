@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 
 from ..schema.names import TableName
-from ..sql import quote_ident
+from ..sql import NOTICES, quote_ident
 from .holds import HELD, as_json, holds, lock_holds, releases
 from .keep import EVERY_TABLE, before, rule_of
 from .months import Done, Month, in_a_moment, months
-from .notices import NOTICES, Log, notice
+from .notices import Log, notice
 
 #: Entries, or rows of ``transaction``, of one database transaction.
 BATCH = 5000

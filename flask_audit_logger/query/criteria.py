@@ -33,11 +33,12 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from ..diff.values import JSON_NULL_MARK, dump
 from ..models import AuditModels
 from ..schema.names import TableName
+from ..sql import NOTICES
 from .reader import Log
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
 NO_ACTOR = None
-VERBS = ("insert", "update", "delete", "truncate", "snapshot")
+VERBS = ("insert", "update", "delete", "truncate", "snapshot", *NOTICES)
 #: The kinds of change that have an index of their own: records are gone after them.
 ENDS = ("delete", "truncate")
 #: Who made a change: somebody known, a background job, a command, or nobody the application knew.
@@ -230,7 +231,7 @@ def of_activity(models: AuditModels, criteria: Criteria, bounds: IdRange | None)
 
 def is_verb(column: ColumnElement[str], *verbs: str) -> ColumnElement[bool]:
     """That a change is of some kinds; those with an index are written as the index has them, not as parameters."""
-    known: dict[str, Any] = {verb: literal_column(f"'{verb}'") for verb in ENDS}
+    known: dict[str, Any] = {verb: literal_column(f"'{verb}'") for verb in (*ENDS, *NOTICES)}
     return column.in_([known.get(verb, verb) for verb in verbs])
 
 

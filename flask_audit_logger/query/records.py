@@ -112,6 +112,28 @@ def last_version(log: Log, record: RecordRef) -> ActivityRow | None:
     return None if row is None else read_activity(row)
 
 
+@dataclass(frozen=True)
+class Removal:
+    """That older changes of a table were removed from the log.
+
+    :param on: the day.
+    :param rule: for how long its entries are kept.
+    """
+
+    on: str
+    rule: str
+
+
+def removal(log: Log, table: TableName) -> Removal | None:
+    """The last removal of older changes of a table, if there was one."""
+    a = log.models.activity.c
+    statement = log.activities(a.changed_data).where(
+        is_verb(a.verb, "pruned"), a.table_name == table.name, a.schema == table.schema
+    )
+    row = log.first(statement.order_by(a.transaction_id.desc(), a.id.desc()).limit(1))
+    return None if row is None else Removal(str(row.changed_data.get("on")), str(row.changed_data.get("rule")))
+
+
 def renamed_to(version: ActivityRow, key: Sequence[str]) -> tuple[str, ...] | None:
     """The new key if a change gave the record another one.
 

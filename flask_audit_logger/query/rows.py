@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, literal, select
 from ..diff.values import Value, load, value_of
 from ..models import AuditModels
 from ..schema.names import TableName
+from ..sql import NOTICES
 from .paging import Cursor
 from .refs import RecordRef
 
@@ -73,6 +74,11 @@ class ActivityRow:
         return None if self.record_key is None else RecordRef(self.table, self.record_key)
 
     @property
+    def is_notice(self) -> bool:
+        """Whether the log says something about itself: it is no change of a row."""
+        return self.verb in NOTICES
+
+    @property
     def cursor(self) -> Cursor:
         """The position of this row in the feed."""
         return Cursor(self.transaction_id, self.id)
@@ -80,6 +86,8 @@ class ActivityRow:
     @property
     def changed_columns(self) -> tuple[str, ...]:
         """The columns this change touched: all of them for a new or a deleted row."""
+        if self.is_notice:
+            return ()
         return tuple(self.old_data if self.verb == "delete" else self.changed_data)
 
     def before(self, column: str) -> Value:
@@ -95,7 +103,7 @@ class ActivityRow:
     @property
     def state_after(self) -> dict[str, Any] | None:
         """The row as it was after this change; ``None`` after a delete."""
-        if self.verb in ("delete", "truncate"):
+        if self.verb in ("delete", "truncate") or self.is_notice:
             return None
         return {**self.old_data, **self.changed_data}
 

@@ -64,11 +64,11 @@ def undo_script(
 
 
 def undo(row: ActivityRow, info: TableInfo | None, hidden: Callable[[TableName, str], bool]) -> str:
-    """The statement that takes one change back, if the row is still as the change left it; empty for a snapshot.
+    """The statement that takes one change back, if the row is still as the change left it; empty for what changed none.
 
     :raises CannotUndo: saying why not.
     """
-    if row.verb == "snapshot":
+    if row.verb == "snapshot" or row.is_notice:
         return ""
     if row.verb == "truncate":
         raise CannotUndo("the rows that TRUNCATE removed are not in the log")

@@ -69,6 +69,9 @@ _PLACEHOLDER = re.compile("@([a-z_]+)@")
 #: Verbs that have a trigger, in the order in which the triggers are made.
 VERBS = ("insert", "update", "delete", "truncate")
 
+#: Verbs of the entries that a log makes about itself; the index ``activity_rare_idx`` has them.
+NOTICES = ("pruned", "hold", "release", "erased")
+
 
 def quote_ident(*names: str) -> str:
     """Quote an identifier, or a qualified one: ``quote_ident("a", 'b"c')`` is ``"a"."b""c"``."""

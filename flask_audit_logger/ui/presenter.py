@@ -12,7 +12,7 @@ from ..diff import Budget, ValueKind, diff_field, show_value
 from ..diff.kinds import settled
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value, as_value
-from ..i18n import VERB_NAMES, VERB_WORDS, gettext
+from ..i18n import CHANGES, VERB_NAMES, VERB_WORDS, gettext, marked
 from ..query.reader import Log
 from ..query.records import Named, Names, names_of
 from ..query.refs import RecordRef, TableName, stored_key
@@ -196,6 +196,7 @@ class Presenter:
             description=self._described(row),
             reason=_reason(row.transaction),
             cells=cells,
+            notice=_notice(row) if row.is_notice else None,
         )
 
     def listed(self, row: ActivityRow) -> ActivityShown:
@@ -445,6 +446,33 @@ class Presenter:
         hook = self.visit.ui.describe
         said = asked("describe", lambda: hook(row), None) if hook is not None else None
         return None if said is None else visible(str(said))
+
+
+def _notice(row: ActivityRow) -> str:
+    """What an entry of the log about itself says, in words."""
+    data = {name: visible(str(value))[:LONGEST_REASON] for name, value in row.changed_data.items() if value is not None}
+    if row.verb == "pruned":
+        return gettext(
+            "%(changes)s from before %(day)s removed by the rule %(rule)s",
+            changes=CHANGES.counted(int(row.changed_data.get("changes", 0))),
+            day=data.get("until", "")[:10],
+            rule=data.get("rule", ""),
+        )
+    if row.verb == "release":
+        return gettext("Hold %(hold)s released: %(reason)s", hold=data.get("hold", ""), reason=data.get("reason", ""))
+    if row.verb == "erased":
+        return gettext("Personal values of %(what)s erased: %(reason)s", what=_of(data), reason=data.get("reason", ""))
+    what, reason = _of(data), data.get("reason", "")
+    if "until" in data:
+        return gettext("%(what)s held until %(day)s: %(reason)s", what=what, day=data["until"], reason=reason)
+    return gettext("%(what)s held: %(reason)s", what=what, reason=reason)
+
+
+def _of(data: Mapping[str, str]) -> str:
+    """What a hold or an erasure is of, in words."""
+    names = {"key": marked("record %(key)s"), "actor": marked("actor %(key)s"), "month": marked("month %(key)s")}
+    parts = [gettext(text, key=data[name]) for name, text in names.items() if name in data]
+    return ", ".join(parts) or gettext("the whole table")
 
 
 def _reason(transaction: TransactionRow | None) -> str | None:

@@ -161,6 +161,8 @@ class ActivityShown:
     description: str | None = None
     #: Why, as whoever made the change said.
     reason: str | None = None
+    #: What the log says about itself.
+    notice: str | None = None
     cells: tuple[str, ...] = ()
 
 

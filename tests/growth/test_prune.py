@@ -17,9 +17,10 @@ from sqlalchemy import Engine
 
 from flask_audit_logger.growth import prune as module
 from flask_audit_logger.growth.keep import before, rule_of
-from flask_audit_logger.growth.notices import NOTICES, Log
+from flask_audit_logger.growth.notices import Log
 from flask_audit_logger.growth.prune import Pruning
 from flask_audit_logger.schema.objects import Tables
+from flask_audit_logger.sql import NOTICES
 from tests.capture.tables import run
 from tests.growth.conftest import make_item
 from tests.support.server import Server, plain_engine

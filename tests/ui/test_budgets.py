@@ -70,7 +70,7 @@ def test_statements_of_each_page(busy):
         "/record/products/42?col=stock&period=30d": 8,
         "/record/products/43": 6,
         "/record/products/42/at": 4,
-        "/record/products/42/at?time=2001-01-01": 4,
+        "/record/products/42/at?time=2001-01-01": 5,
         "/record/products/42/compare": 4,
         "/record/products/42/compare?to=now": 4,
         f"/record/products/42/compare?from={last - 9}&to={last}": 4,

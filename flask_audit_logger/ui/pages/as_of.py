@@ -22,7 +22,7 @@ from ..times import known_zone, typed_time
 from ..urls import change_of
 from ..visit import Visit
 from .base import head, more_columns, record_name, steps_to
-from .record import Note, end_notes, find_origin, incomplete, set_by, without_history
+from .record import Note, end_notes, find_origin, incomplete, removal_notes, set_by, without_history
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,9 @@ def as_of_page(visit: Visit, record: RecordRef) -> Any:
         found, moment = asked.found, asked.moment
         newer = found.newer if found is not None else first_after(log, record, moment)
         if found is None and newer is None:
-            return without_history(visit, presenter, record, find_origin(visit, log, record))
+            gone = removal_notes(visit, log, record)
+            return without_history(visit, presenter, record, find_origin(visit, log, record), gone)
+        gone = removal_notes(visit, log, record) if found is None else []
         rows = [found.version, *found.touched.values(), *found.later.values()] if found is not None else []
         presenter.learn(log, rows, [record])
     columns = _columns(presenter, found) if found is not None else []
@@ -72,7 +74,7 @@ def as_of_page(visit: Visit, record: RecordRef) -> Any:
         **head(visit, heading, heading, *steps_to(shown, shown_table, here)),
         record=shown,
         table=shown_table,
-        notes=_notes(visit, record, found) if asked.error is None else (),
+        notes=(*_notes(visit, record, found), *gone) if asked.error is None else (),
         action=visit.links.as_of(record),
         typed=asked.typed,
         typed_zone=asked.zone,

@@ -24,7 +24,7 @@ from ..times import Moment
 from ..urls import change_of
 from ..visit import Visit
 from .base import head, more_columns, record_name, steps_to
-from .record import find_origin, incomplete, without_history
+from .record import find_origin, incomplete, removal_notes, without_history
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,8 @@ def compare_page(visit: Visit, record: RecordRef) -> Any:
     with visit.reader().reading() as log:
         sides = _sides(visit, log, record, wanted)
         if not sides:
-            return without_history(visit, presenter, record, find_origin(visit, log, record))
+            gone = removal_notes(visit, log, record)
+            return without_history(visit, presenter, record, find_origin(visit, log, record), gone)
         rows = [side.version for side in sides.values() if side.version is not None]
         presenter.learn(log, rows, [record, *_targets(presenter, record, sides.values())])
     before, after = sides["from"], sides["to"]

@@ -18,7 +18,7 @@ from ...query.feed import Count
 from ...query.paging import Slice
 from ...query.reader import Log
 from ...query.record_states import NEAREST, NEWEST, RecordState, record_states
-from ...query.records import count_versions, renamed_from, renamed_to, versions
+from ...query.records import count_versions, removal, renamed_from, renamed_to, versions
 from ...query.refs import RecordRef, stored_key
 from ...query.rows import ActivityRow
 from ...query.scope import Newest, newest_change
@@ -113,8 +113,9 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
         actors = actor_choices(visit, log)
         found = _read(presenter, log, record, parsed, link)
         origin = _origin(visit, log, record, found)
+        gone = _removed(visit, log, record, found)
     if found is None:
-        return without_history(visit, presenter, record, origin)
+        return without_history(visit, presenter, record, origin, gone)
     if origin is not None and found.drift.kind == "unlogged":  # it was not made unseen, it got this key
         found = replace(found, drift=Drift("none"))
     last, page = found.state.version, found.page
@@ -148,6 +149,7 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
         notes=(
             *end_notes(visit, record, last, page.rows if page else ()),
             *((origin_note(visit, origin),) if origin is not None else ()),
+            *gone,
             *drift_notes(visit, record, found.drift),
             *((text, None) for text in (more_columns(unshown), incomplete(found.state)) if text),
         ),
@@ -191,6 +193,14 @@ def _origin(visit: Visit, log: Log, record: RecordRef, found: History | None) ->
     if begins and found.drift.kind != "unknown":  # nothing can be read after a failure
         return find_origin(visit, log, record, after=found.state.since)
     return None
+
+
+def _removed(visit: Visit, log: Log, record: RecordRef, found: History | None) -> list[Note]:
+    """Why the history may begin late, where it ends on this page without how the record came into being."""
+    if found is None:
+        return removal_notes(visit, log, record)
+    ends = found.page is not None and not found.page.has_older and not found.is_whole
+    return removal_notes(visit, log, record) if ends and found.drift.kind != "unknown" else []
 
 
 def _status(presenter: Presenter, newest: ActivityRow) -> str:
@@ -329,8 +339,28 @@ def origin_note(visit: Visit, origin: ActivityRow) -> Note:
     return text, visit.links.record(record)
 
 
-def without_history(visit: Visit, presenter: Presenter, record: RecordRef, origin: ActivityRow | None) -> Any:
-    """The page of a key that a record has since its last change."""
+def removal_notes(visit: Visit, log: Log, record: RecordRef) -> list[Note]:
+    """That older changes of the table were removed from the log."""
+    found = removal(log, record.table)
+    if found is None:
+        return []
+    text = gettext(
+        "Older changes were removed on %(day)s by the rule %(rule)s.", day=found.on, rule=visible(found.rule)
+    )
+    return [(text, None)]
+
+
+def without_history(
+    visit: Visit, presenter: Presenter, record: RecordRef, origin: ActivityRow | None, removed: Sequence[Note] = ()
+) -> Any:
+    """The page of a key that a record has since its last change, or of which nothing is left in the log.
+
+    :param removed: why nothing may be left.
+    """
+    if origin is None and removed:
+        heading = record_name(presenter.record(record), presenter.table(record.table))
+        said = gettext("The log has no change of this record.")
+        return message(visit, 200, heading, f"{said} {removed[0][0]}")
     if origin is None:
         abort(404)
     text, href = origin_note(visit, origin)
