@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData, text
 
 from .exceptions import ConfigurationError
-from .growth.commands import archive_group, hold_group, logs, maintain_command
+from .growth.commands import archive_group, erase_command, hold_group, logs, maintain_command
 from .growth.follower import follower_faults, statements
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, missing_indexes, probe, risks
@@ -213,6 +213,7 @@ def reader_command(connection: str) -> None:
 audit_cli.add_command(maintain_command)
 audit_cli.add_command(archive_group)
 audit_cli.add_command(hold_group)
+audit_cli.add_command(erase_command)
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:

@@ -83,6 +83,17 @@ def engine_of(database: Database, bind: str) -> Engine:
     return engines[bind]
 
 
+def engine_with(database: Database, metadata: MetaData) -> Engine:
+    """The engine of the database that has some tables.
+
+    :raises ConfigurationError: if there is none.
+    """
+    for bind, found in database.metadatas.items():
+        if found is metadata and bind in database.engines():
+            return database.engines()[bind]
+    raise ConfigurationError("The log of these tables needs an engine that is not async, and there is none.")
+
+
 def database_of(
     db: Any,
     engine: Engine | None = None,

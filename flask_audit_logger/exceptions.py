@@ -8,6 +8,8 @@
     * ``ActorClassError`` – the actor model was named but can't be found, or has a name that several have
 
   * ``ArchiveError`` – a file of the archive is missing, broken or another log's
+  * ``HeldError`` – a legal hold keeps what should be erased
+
   * ``NotInitializedError`` – something needs an application or a database object that isn't there yet
 """
 
@@ -36,3 +38,7 @@ class ArchiveError(AuditLoggerError):
 
 class NotInitializedError(AuditLoggerError):
     """The extension was used before it knew its database object or application."""
+
+
+class HeldError(AuditLoggerError):
+    """A legal hold is in force on something that should be erased; the message has its reason and its end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, overload
 from weakref import WeakKeyDictionary
@@ -15,17 +15,19 @@ from sqlalchemy import Connection, Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .capture import blocks
-from .capture.actors import display_name
+from .capture.actors import display_name, identify
 from .capture.attribution import Attribution
-from .capture.listeners import EngineListener, SessionListener, has_work
+from .capture.listeners import EngineListener, SessionListener, flush
 from .capture.request import Redact
 from .capture.stamp import is_idle, is_known, memory_of, switch_on
 from .cli import audit_cli
-from .databases import Database, database_of, default_engine, engine_of, live_engines, sync_engine
+from .databases import Database, database_of, default_engine, engine_of, engine_with, live_engines, sync_engine
 from .exceptions import ConfigurationError, NotInitializedError
+from .growth.erase import Erasure, Whom, erase
 from .growth.keep import rules
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
-from .registry import Registry, Wanted, excepted
+from .query.refs import mapped_key
+from .registry import Registry, Wanted, excepted, refuse_nonsense
 from .schema.declared import patterns
 from .schema.dialects import is_supported, reason
 from .schema.table_options import audited_tables
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 logger = logging.getLogger("flask_audit_logger")
-
 
 _LOGGER_KEY = "audit_logger_extension"
 _NO_DATABASE = "This AuditLogger has no database object yet. Call init_app(app) first."
@@ -137,8 +138,9 @@ class AuditLogger:
             get_client_addr,
             redact_request,
         )
-        _refuse_nonsense(
-            ui,
+        if ui is not None and not isinstance(ui, AuditUI):
+            raise ConfigurationError(f"ui is {ui!r}; give AuditUI(…).")
+        refuse_nonsense(
             schema,
             get_actor_id=get_actor_id,
             get_client_addr=get_client_addr,
@@ -285,6 +287,27 @@ class AuditLogger:
         """The model of the actors, if there is one."""
         return self._known_registry.find_actor()
 
+    def erase(
+        self, subject: Any = None, *, actor: Any = None, reason: str, columns: Sequence[str] = (), dry_run: bool = False
+    ) -> Erasure:
+        """Forget a person in all entries of the log and in its archive, for good, with the rights of the log's owner.
+
+        :param subject: the mapped object of their record: its personal columns, and those of rows that are about it.
+            Of an actor also what ``actor`` says.
+        :param actor: who acted, or their key: name, address and user agent of their transactions.
+        :param reason: why, without the name: the log keeps it.
+        :param columns: the columns of the record instead of those that are declared personal.
+        :param dry_run: only say what would be erased.
+        :raises HeldError: if a legal hold keeps something of it.
+        """
+        who = subject if actor is None and isinstance(subject, self.actor_cls or ()) else actor
+        tables = () if subject is None else type(subject).__mapper__.tables
+        metadata = tables[0].metadata if tables else self.database.metadatas[None]
+        key = None if subject is None else mapped_key(subject)
+        names = tuple((table.schema, table.name) for table in tables)
+        whom = Whom(names, key or "", identify(who, with_label=False).id, columns or None)
+        return erase(engine_with(self.database, metadata), metadata, whom, reason=reason, dry_run=dry_run)
+
     def name_of(self, user: Any) -> str | None:
         """The name of a user in the log, unless ``get_actor_label`` gives another one.
 
@@ -337,13 +360,13 @@ class AuditLogger:
         if own is not None:
             if not isinstance(own, Session):
                 raise ConfigurationError(f"disable() takes a session, not {session!r}.")
-            _flush(own, is_async=own is not given)
+            flush(own, is_async=own is not given)
         told: list[Any] = []
         try:
             with blocks.capture_off(self._attribution.owner, own) as told:
                 yield
                 if own is not None:
-                    _flush(own, is_async=own is not given)
+                    flush(own, is_async=own is not given)
         finally:
             switch_on(told, self._attribution)
 
@@ -472,20 +495,3 @@ class AuditLogger:
         elif not self._said_unsupported and metadata is not None and any(True for _ in audited_tables(metadata)):
             self._said_unsupported = True
             logger.warning("Auditing is off: %s", reason(engine))
-
-
-def _refuse_nonsense(ui: AuditUI | None, schema: str | None, **callbacks: Any) -> None:
-    if ui is not None and not isinstance(ui, AuditUI):
-        raise ConfigurationError(f"ui is {ui!r}; give AuditUI(…).")
-    if schema == "":
-        raise ConfigurationError("schema is ''; give the name of a schema, or nothing for the default one.")
-    for name, given in callbacks.items():
-        if given is not None and not callable(given):
-            raise ConfigurationError(f"{name} is {given!r}; give a function.")
-
-
-def _flush(session: Session, *, is_async: bool) -> None:
-    if not is_async:
-        session.flush()
-    elif has_work(session):
-        raise ConfigurationError("An AsyncSession has changes: await its flush() before disable() begins and ends.")

@@ -219,6 +219,17 @@ def _refuse_neighbours(models: AuditModels) -> None:
         )
 
 
+def excepted(tables: str, names: tuple[str, ...]) -> frozenset[str] | None:
+    """The tables that are not audited; ``None`` if only those are that are marked."""
+    if tables == "all":
+        return frozenset(names)
+    if tables != "marked":
+        raise ConfigurationError(f"tables is {tables!r}; choose from 'marked', 'all'.")
+    if names:
+        raise ConfigurationError('except_tables goes with tables="all": without it a table is audited if it is marked.')
+    return None
+
+
 def class_called(mappers: Collection[Mapper[Any]], name: str) -> type[Any] | None:
     """The class with a name, if there is one.
 
@@ -259,12 +270,13 @@ def _refuse_audited(bind: str, metadata: MetaData) -> None:
         )
 
 
-def excepted(tables: str, names: tuple[str, ...]) -> frozenset[str] | None:
-    """The tables that are not audited; ``None`` if only those are that are marked."""
-    if tables == "all":
-        return frozenset(names)
-    if tables != "marked":
-        raise ConfigurationError(f"tables is {tables!r}; choose from 'marked', 'all'.")
-    if names:
-        raise ConfigurationError('except_tables goes with tables="all": without it a table is audited if it is marked.')
-    return None
+def refuse_nonsense(schema: str | None, **callbacks: Any) -> None:
+    """Refuse arguments of a logger that mean nothing.
+
+    :raises ConfigurationError: names the argument.
+    """
+    if schema == "":
+        raise ConfigurationError("schema is ''; give the name of a schema, or nothing for the default one.")
+    for name, given in callbacks.items():
+        if given is not None and not callable(given):
+            raise ConfigurationError(f"{name} is {given!r}; give a function.")

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, ExceptionContext, Result, TextClause, event
 from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session, sessionmaker
 
+from ..exceptions import ConfigurationError
 from ..settings import READS_ONLY
 from .attribution import Attribution
 from .questions import current_question
@@ -284,3 +285,14 @@ def _is_write(state: ORMExecuteState) -> bool:
         return True
     statement = state.statement
     return isinstance(statement, TextClause) and traits_of(statement.text).kind in (Kind.WRITE, Kind.CALL)
+
+
+def flush(session: Session, *, is_async: bool) -> None:
+    """Send what a session has to write.
+
+    :raises ConfigurationError: if it is async, so that only the application can.
+    """
+    if not is_async:
+        session.flush()
+    elif has_work(session):
+        raise ConfigurationError("An AsyncSession has changes: await its flush() before disable() begins and ends.")

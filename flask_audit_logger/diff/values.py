@@ -102,7 +102,7 @@ def as_value(data: Any) -> Value:
         return Value(Presence.VALUE, data)
     if data == JSON_NULL_MARK:
         return JSON_NULL
-    if mark == "masked" and len(data) == 1:
+    if mark in ("masked", "erased") and len(data) == 1:
         return MASKED
     if mark == "text" and set(data) == {_MARK, "text"}:
         return Value(Presence.VALUE, _read(str(data["text"])))
@@ -112,7 +112,7 @@ def as_value(data: Any) -> Value:
 
 
 def mark_of(data: Any) -> str | None:
-    """The kind of a mark, if what was logged is one: ``masked``, ``json null``, ``text``, ``value``, ``too large``."""
+    """The kind of a mark, if what was logged is one: ``masked``, ``erased``, ``text``, ``too large`` …"""
     if isinstance(data, dict):
         mark = data.get(_MARK)
         return mark if isinstance(mark, str) else None

@@ -1,4 +1,4 @@
-"""The commands of a growing log: ``flask audit maintain``, ``hold`` and ``archive``."""
+"""The commands of a growing log: ``flask audit maintain``, ``hold``, ``erase`` and ``archive``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import Connection, Engine, MetaData
 
 from ..databases import Database, default_engine
-from ..exceptions import ArchiveError, ConfigurationError
+from ..exceptions import ArchiveError, ConfigurationError, HeldError
 from ..schema.catalog import placed
 from ..schema.declared import declaration_of, declared_triggers
 from ..schema.dialects import is_supported
@@ -23,6 +23,7 @@ from ..schema.names import TableName
 from ..schema.table_options import audited_tables
 from . import manifest as manifests
 from .archive import Archive
+from .erase import Erasure, Whom, erase
 from .holds import add_hold, holds, release_hold
 from .keep import before
 from .maintain import alone, has_job, maintain
@@ -52,7 +53,7 @@ def plain_errors() -> Iterator[None]:
     """What can't be done is said without a traceback."""
     try:
         yield
-    except (ConfigurationError, ArchiveError) as error:
+    except (ConfigurationError, ArchiveError, HeldError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -251,8 +252,9 @@ def hold_add_command(
     if until is not None and until.date() < dt.datetime.now(dt.UTC).date():
         raise click.BadParameter("that day is over", param_hint="--until")
     made = False
-    for engine, log, names in _held_logs():
-        of = None if table is None else names.get(table)
+    for each in _tabled_logs():
+        engine, log = each.engine, each.log
+        of = None if table is None else each.tables.get(table)
         if table is not None and of is None:
             continue
         with plain_errors(), engine.begin() as connection:
@@ -271,7 +273,7 @@ def hold_add_command(
         made = True
         click.echo(f"hold {address} in schema {log.schema}")
     if not made:
-        known = sorted({name for _, _, names in _held_logs() for name in names})
+        known = sorted({name for each in _tabled_logs() for name in each.tables})
         raise click.BadParameter(f"{table!r} is no audited table; there are {', '.join(known) or 'none'}.")
 
 
@@ -282,9 +284,9 @@ def hold_ls_command(as_json: bool) -> None:
     """List the holds that were not released, those that are over, too."""
     today = dt.datetime.now(dt.UTC).date()
     found = []
-    for engine, log, _ in _held_logs():
-        with engine.connect() as connection:
-            found += [(log, hold) for hold in holds(connection, log)]
+    for each in _tabled_logs():
+        with each.engine.connect() as connection:
+            found += [(each.log, hold) for hold in holds(connection, each.log)]
     if as_json:
         shown = [{**dataclasses.asdict(h), "schema": log.schema, "in_force": h.is_in_force(today)} for log, h in found]
         click.echo(json.dumps({"holds": shown}, indent=2, default=str))
@@ -303,17 +305,61 @@ def hold_ls_command(as_json: bool) -> None:
 def hold_release_command(address: str, reason: str) -> None:
     """End the hold with an ADDRESS, as `flask audit hold ls` lists it."""
     refused: ConfigurationError | None = None
-    for engine, log, _ in _held_logs():
+    for each in _tabled_logs():
         try:
-            with engine.begin() as connection:
-                check_owner(connection, log)
-                release_hold(connection, log, address, reason=reason)
+            with each.engine.begin() as connection:
+                check_owner(connection, each.log)
+                release_hold(connection, each.log, address, reason=reason)
         except ConfigurationError as error:
             refused = error
         else:
             click.echo(f"hold {address} released")
             return
     raise click.ClickException(str(refused or "There is no log."))
+
+
+@click.command("erase")
+@click.option("--record", nargs=2, metavar="TABLE KEY", help="Whose record it is; a composite key as a JSON array.")
+@click.option("--actor", help="The key of an actor: their name, address and user agent.")
+@click.option("--columns", help="The columns of the record, by commas; by default those that are declared personal.")
+@click.option("--reason", required=True, help="Why, without the person's name: the log keeps it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@with_appcontext
+def erase_command(
+    record: tuple[str, str] | None, actor: str | None, columns: str | None, reason: str, dry_run: bool, yes: bool
+) -> None:
+    """Forget a person: erase their personal values in all entries of the log and in its archive.
+
+    It can't be taken back. What would be erased is shown before.
+    """
+    if record is None and actor is None:
+        raise click.UsageError("Whom? Give --record, --actor or both.")
+    found = [each for each in _tabled_logs() if record is None or record[0] in each.tables]
+    if not found:
+        raise click.BadParameter(f"{record[0] if record else ''!r} is no audited table.", param_hint="--record")
+    for each in found:
+        whom = Whom(
+            tables=() if record is None else ((each.tables[record[0]].schema, each.tables[record[0]].name),),
+            key="" if record is None else record[1],
+            actor=actor,
+            columns=None if columns is None else tuple(name.strip() for name in columns.split(",")),
+        )
+        with plain_errors():
+            preview = erase(each.engine, each.metadata, whom, reason=reason, dry_run=True)
+        for line in preview.lines():
+            click.echo(line)
+        if not preview.changes and not preview.transactions:
+            click.echo("The log has no personal value of them.")
+        if dry_run or not (yes or click.confirm("Erase this for good, in the archive, too?")):
+            continue
+        with plain_errors():
+            done = erase(each.engine, each.metadata, whom, reason=reason)
+        click.echo(f"erased: {done.address}")
+        for line in Erasure(months=done.months, unreached=done.unreached).lines():
+            click.echo(line)
+        if done.unreached:
+            raise click.exceptions.Exit(1)
 
 
 def record_key(parts: tuple[str, ...]) -> str | None:
@@ -323,8 +369,17 @@ def record_key(parts: tuple[str, ...]) -> str | None:
     return json.dumps(parts, ensure_ascii=False)
 
 
-def _held_logs() -> Iterator[tuple[Engine, Log, dict[str, TableName]]]:
-    """The logs, with their audited tables by the names that people write."""
+@dataclasses.dataclass(frozen=True)
+class _TabledLog:
+    """A log and the audited tables that it has, by the names that people write."""
+
+    engine: Engine
+    metadata: MetaData
+    log: Log
+    tables: dict[str, TableName]
+
+
+def _tabled_logs() -> Iterator[_TabledLog]:
     for engine, metadata in logs():
         declaration = declaration_of(metadata)
         if declaration is None or not is_supported(engine):
@@ -332,7 +387,7 @@ def _held_logs() -> Iterator[tuple[Engine, Log, dict[str, TableName]]]:
         with engine.connect() as connection:
             log = log_of(connection, declaration)
             tables = [placed(connection, table).name(log.default) for table in declared_triggers(metadata)]
-        yield engine, log, {name: table for table in tables for name in (table.name, str(table))}
+        yield _TabledLog(engine, metadata, log, {name: table for table in tables for name in (table.name, str(table))})
 
 
 def _month(connection: Connection, log: Log, name: str) -> tuple[str, int, int]:

@@ -21,11 +21,14 @@ from ..schema.catalog import (
     log_partition,
     placed,
     tables_in,
+    translated,
     triggers_of_other_logs,
     uncompiled_tables,
 )
-from ..schema.declared import declaration_of, declared_functions, wanted_triggers
+from ..schema.declared import Declaration, declaration_of, declared_functions, wanted_triggers
+from ..schema.names import TableName
 from ..schema.objects import LOG_INDEXES, LOG_TABLES, Functions, Triggers
+from ..schema.table_options import audited_tables, table_options, unclassified
 from ..sql import quote_ident
 from . import obstacles
 
@@ -212,6 +215,7 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
     uncompiled = [] if faults else uncompiled_tables(connection, functions)
     faults += obstacles.of_log(connection, log)
     found = [Finding(f"log in schema {log}", tuple(faults), note="; ".join(obstacles.limits(connection)) or None)]
+    unclassified_columns = dict(_unclassified(connection, metadata, declaration))
     for wanted in wanted_triggers(connection, metadata):
         name = wanted.name(default)
         present = existing.pop(name, None)
@@ -221,10 +225,27 @@ def check(connection: Connection, metadata: MetaData) -> list[Finding]:
         if name in elsewhere:
             differences = (f"its changes are logged in schema {elsewhere[name].audit_schema or default}",)
         missing = differences if name in there else ("the table is missing",)
-        slower = "it was altered; until `flask audit compile` its changes are logged more slowly"
-        found.append(Finding(name.short(default), missing, wanted, slower if name in uncompiled else None))
+        notes = ["it was altered; until `flask audit compile` its changes are logged more slowly"]
+        notes = notes if name in uncompiled else []
+        if name in unclassified_columns:
+            columns = ", ".join(unclassified_columns[name])
+            notes.append(f"its columns {columns} may be personal: say so, or not, by the option `personal`")
+        found.append(Finding(name.short(default), missing, wanted, "; ".join(notes) or None))
     note = "no audited model has this table, but its triggers write to the log"
     return found + [Finding(name.short(default), note=note) for name in existing]
+
+
+def _unclassified(
+    connection: Connection, metadata: MetaData, declaration: Declaration
+) -> Iterator[tuple[TableName, list[str]]]:
+    """The columns that nobody said of whether they are personal, by table."""
+    default = default_schema(connection)
+    for table in audited_tables(metadata):
+        attributes = declaration.attributes(table)
+        options = table_options(table, attributes=attributes, exclude=declaration.exclude, mask=declaration.mask)
+        columns = unclassified(metadata, table, options, attributes)
+        if columns:
+            yield TableName(translated(connection, table.schema) or default, table.name), columns
 
 
 def _faults_of_log(connection: Connection, functions: Functions, schema: str) -> Iterator[str]:

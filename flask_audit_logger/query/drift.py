@@ -71,7 +71,8 @@ def drift(log: Log, info: TableInfo, record: RecordRef, newest: ActivityRow) -> 
         return Drift(kind) if row is not logged and verb in info.verbs else Drift("none")
     if "update" not in info.verbs:
         return Drift("none")
-    compared = [n for n in info.ordered(row) if n in logged and n not in info.ignored and not _is_text(logged, n, info)]
+    known = [n for n in info.ordered(row) if n in logged and value_of(logged, n) != MASKED]  # else it was erased
+    compared = [n for n in known if n not in info.ignored and not _is_text(logged, n, info)]
     columns = tuple(n for n in compared if differs(value_of(logged, n), value_of(row, n), info.kind(n)))
     return Drift("columns", columns) if columns else Drift("none")
 

@@ -15,7 +15,7 @@ from sqlalchemy.types import Float, Numeric
 
 from ..schema.names import TableName
 
-__all__ = ["RecordRef", "TableName", "key_components", "key_text", "stored_key"]
+__all__ = ["RecordRef", "TableName", "key_components", "key_text", "mapped_key", "stored_key"]
 
 #: Bytes of the longest key that is stored as it is; what a longer one begins with instead.
 LONGEST_KEY = 1000
@@ -43,6 +43,15 @@ def stored_key(components: Sequence[str]) -> str:
     whole = components[0] if len(components) == 1 else json.dumps(list(components), ensure_ascii=False)
     data = whole.encode("utf-8", "surrogatepass")
     return whole if len(data) <= LONGEST_KEY else HASHED + hashlib.sha256(data).hexdigest()
+
+
+def mapped_key(subject: Any) -> str | None:
+    """The stored key of a mapped object; ``None`` if it has none yet."""
+    mapper = type(subject).__mapper__
+    values = mapper.primary_key_from_instance(subject)
+    if any(value is None for value in values):
+        return None
+    return stored_key([key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)])
 
 
 def key_components(key: str) -> tuple[str, ...]:

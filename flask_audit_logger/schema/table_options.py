@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
@@ -17,10 +18,12 @@ from ..sql import VERBS
 TRUNCATE_CHOICES = ("marker", "rows", "refuse")
 OLD_DATA_CHOICES = ("row", "changed")
 
+_LOOKS_PERSONAL = re.compile("mail|phone|mobile|address|street|birth|iban|passport|(first|last|full)_?name")
+
 _COLUMN_OPTIONS = ("exclude", "ignore", "mask", "only")
 _CHOICES = {"truncate": TRUNCATE_CHOICES, "old_data": OLD_DATA_CHOICES}
 REQUIRED_CHOICES = ("actor", "reason")
-_ALL = (*_COLUMN_OPTIONS, "verbs", "require", *_CHOICES)
+_ALL = (*_COLUMN_OPTIONS, "verbs", "require", *_CHOICES, "personal", "subject")
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def table_options(
         if option not in _ALL:
             raise UnknownOptionError(f"Table {table.fullname!r}: unknown option {option!r}{_nearest(option, _ALL)}")
     known = attributes or {}
+    personal_of(table, known)
     columns = {o: _columns(table, o, given[o], known) for o in _COLUMN_OPTIONS if o in given}
     excluded = _merge(columns.get("exclude", ()), _matching(table, exclude))
     masked = _merge(columns.get("mask", ()), _matching(table, mask))
@@ -170,6 +174,67 @@ def table_options(
         partitioned=bool(table.dialect_options["postgresql"].get("partition_by")),
         **{option: _choice(table, option, given[option]) for option in _CHOICES if option in given},
     )
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What of a table is about a person; nothing of it is known to the triggers.
+
+    :param columns: the columns whose values are erased.
+    :param others: those that were declared not to be personal.
+    :param subject: the column that says whom a row is about, if it is not the row itself.
+    :param of: the table that ``subject`` refers to.
+    """
+
+    columns: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    subject: str | None = None
+    of: Table | None = None
+
+
+def personal_of(table: Table, attributes: Mapping[str, str]) -> Personal:
+    """Read and check what a table declares of persons.
+
+    :param attributes: names of mapped attributes and the columns they stand for.
+    :raises UnknownOptionError: for a column that doesn't exist, is part of the key, or refers to no record.
+    """
+    marked = table.info.get("audit_logged")
+    given = marked if isinstance(marked, Mapping) else {}
+    said = given.get("personal", ())
+    declared = said if isinstance(said, Mapping) else dict.fromkeys([said] if isinstance(said, str) else said, True)
+    columns, others = (
+        _columns(table, "personal", [name for name, is_it in declared.items() if bool(is_it) is wanted], attributes)
+        for wanted in (True, False)
+    )
+    for name in columns:
+        if name in table.primary_key.columns:
+            raise UnknownOptionError(
+                f"Table {table.fullname!r}: option 'personal' names {name!r}, which is part of the key, and keys stay."
+            )
+    if "subject" not in given:
+        return Personal(columns, others)
+    (subject,) = _columns(table, "subject", [given["subject"]], attributes)
+    for key in table.columns[subject].foreign_keys:
+        if list(key.column.table.primary_key.columns) == [key.column]:
+            return Personal(columns, others, subject, key.column.table)
+    raise UnknownOptionError(
+        f"Table {table.fullname!r}: option 'subject' is {subject!r}, which is no foreign key to the key of a table."
+    )
+
+
+def unclassified(metadata: MetaData, table: Table, options: TableOptions, attributes: Mapping[str, str]) -> list[str]:
+    """The columns of a table that are named like personal ones, and nobody said whether they are.
+
+    Nothing is said where no table declares anything personal.
+    """
+    declares = [isinstance(t.info.get("audit_logged"), Mapping) and "personal" in t.info["audit_logged"]
+                for t in audited_tables(metadata)]  # fmt: skip
+    if not any(declares):
+        return []
+    said = personal_of(table, attributes)
+    known = {*said.columns, *said.others, *options.exclude, *options.mask, *(options.key or ()), said.subject}
+    names = (column.name for column in table.columns if options.only is None or column.name in options.only)
+    return [name for name in names if name not in known and _LOOKS_PERSONAL.search(name.lower())]
 
 
 def _columns(table: Table, option: str, names: Any, attributes: Mapping[str, str]) -> tuple[str, ...]:

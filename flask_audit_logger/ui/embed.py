@@ -12,7 +12,7 @@ from ..exceptions import ConfigurationError, NotInitializedError
 from ..query.paging import Paging
 from ..query.reader import LogUnsupported, ReadError
 from ..query.records import versions
-from ..query.refs import RecordRef, key_text, stored_key
+from ..query.refs import RecordRef, key_text, mapped_key, stored_key
 from .presenter import Presenter
 from .templating import NOT_POSTGRESQL, file_hash, fragment
 from .visit import Visit, find_site, visit_to
@@ -52,14 +52,12 @@ def record_of(visit: Visit, subject: Any, key: Any = None) -> RecordRef:
         parts = key if isinstance(key, (tuple, list)) else (key,)
         columns = list(info.table.primary_key.columns) if info is not None else []
         return RecordRef(ref, stored_key([key_text(*pair) for pair in zip_longest(parts, columns[: len(parts)])]))
-    mapper = type(subject).__mapper__
-    values = mapper.primary_key_from_instance(subject)
-    if any(value is None for value in values):
+    found = mapped_key(subject)
+    if found is None:
         raise ConfigurationError(f"{subject!r} has no key yet; flush it before linking to its history")
-    table = mapper.local_table
+    table = type(subject).__mapper__.local_table
     name = table.name if table.schema is None else f"{table.schema}.{table.name}"
-    parts = [key_text(*pair) for pair in zip(values, mapper.primary_key, strict=True)]
-    return RecordRef(visit.catalog.named(name), stored_key(parts))
+    return RecordRef(visit.catalog.named(name), found)
 
 
 def this_visit() -> Visit:
