@@ -166,6 +166,8 @@ def _whole(digits: str) -> Any:
     return int(digits) if len(digits) < LONGEST_INTEGER else Decimal(digits)
 
 
+#: A text, a number, true, false or null as JSON.
+scalar = json.JSONEncoder(ensure_ascii=False).encode
 # made once: json.loads() with options makes one for each text
 _decoder = json.JSONDecoder(parse_float=Decimal)
 _careful_decoder = json.JSONDecoder(parse_float=Decimal, parse_int=_whole)
@@ -208,7 +210,7 @@ def _write(data: Any, put: Callable[[str], None], left: int) -> int:
         comma = ""
         put("{")
         for name, value in data.items():
-            text = f"{comma}{json.dumps(name, ensure_ascii=False)}: "
+            text = f"{comma}{scalar(name)}: "
             put(text)
             left = _write(value, put, left - len(text))
             comma = ", "
@@ -224,6 +226,6 @@ def _write(data: Any, put: Callable[[str], None], left: int) -> int:
     elif isinstance(data, Decimal):
         text = format(data, "f") if data.is_finite() and abs(data.adjusted()) < 400 else str(data)
     else:
-        text = json.dumps(data, ensure_ascii=False)
+        text = scalar(data)
     put(text)
     return left - len(text)

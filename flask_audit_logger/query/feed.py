@@ -360,8 +360,12 @@ def list_activities(
     return slice_of(read_activities(rows), paging, reach.edge)
 
 
+#: Rows of a file that are held at once.
+BATCH = 1000
+
+
 def batches(
-    log: Log, search: Search, paging: Paging, *, most: int, size: int = 1000
+    log: Log, search: Search, paging: Paging, *, most: int, size: int = BATCH
 ) -> Iterator[tuple[ActivityRow, ...]]:
     """All matching activities in the order of the feed, read in keyset pages.
 

@@ -374,4 +374,4 @@ def _part(is_version: ColumnElement[bool], name: ColumnElement[Any], data: Colum
 
 def _without_absent(activity: ActivityRow) -> ActivityRow:
     # an insert has no old value; jsonb_build_object wrote null for it
-    return activity if activity.verb == "update" else replace(activity, old_data={})
+    return activity if activity.verb == "update" else replace(activity, old_text=None)

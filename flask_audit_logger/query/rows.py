@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, case, cast, func, literal, select
@@ -53,7 +54,10 @@ class TransactionRow:
 
 @dataclass(frozen=True)
 class ActivityRow:
-    """One change. On lists ``old_data`` holds only the columns that are shown there."""
+    """One change. On lists ``old_data`` holds only the columns that are shown there.
+
+    :param old_text: as PostgreSQL writes it; read where somebody looks into it, as not every row of a file is.
+    """
 
     id: int
     table: TableName
@@ -61,14 +65,21 @@ class ActivityRow:
     verb: str
     issued_at: dt.datetime
     transaction_id: int
-    old_data: dict[str, Any]
-    changed_data: dict[str, Any]
+    old_text: str | None
+    changed_text: str | None
     transaction: TransactionRow | None
-    #: Both as the database writes them.
-    old_text: str | None = field(default=None, compare=False, repr=False)
-    changed_text: str | None = field(default=None, compare=False, repr=False)
 
-    @property
+    @cached_property
+    def old_data(self) -> dict[str, Any]:
+        """The values before."""
+        return load(self.old_text)
+
+    @cached_property
+    def changed_data(self) -> dict[str, Any]:
+        """The values after."""
+        return load(self.changed_text)
+
+    @cached_property
     def record(self) -> RecordRef | None:
         """The record, unless the table has no key or the whole table was emptied."""
         return None if self.record_key is None else RecordRef(self.table, self.record_key)
@@ -194,11 +205,9 @@ def _read(row: Any, transaction: TransactionRow | None) -> ActivityRow:
         verb=row.verb,
         issued_at=row.issued_at,
         transaction_id=row.transaction_id,
-        old_data=load(row.old_text),
-        changed_data=load(row.changed_text),
-        transaction=transaction,
         old_text=row.old_text,
         changed_text=row.changed_text,
+        transaction=transaction,
     )
 
 

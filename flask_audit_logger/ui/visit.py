@@ -279,10 +279,14 @@ class Visit:
         return gettext("%(column)s (not in the application today)", column=label) if is_gone else label
 
     def naming_columns(self, table: TableName) -> Sequence[str]:
-        """The columns that name a record of a table, if the viewer may see them."""
+        """The columns that name a record of a table, if it has one today and the viewer may see them.
+
+        Looking for names is most of what a file costs; a table without any has none in vain.
+        """
         if table not in self._naming:
-            given = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS)
-            self._naming[table] = [column for column in given if self.sight.can_see(table, column)]
+            given, info = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS), self.catalog.get(table)
+            has_name = info is None or any(column in info.columns for column in given)
+            self._naming[table] = [c for c in given if self.sight.can_see(table, c)] if has_name else []
         return self._naming[table]
 
     def check_actor(self, actor: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import datetime as dt
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from flask import Response, request, stream_with_context
 
 from ...diff import as_text
-from ...diff.values import ABSENT, Value, dump
+from ...diff.values import ABSENT, Value, dump, scalar
 from ...i18n import gettext, marked, number
 from ...query.feed import Count, Search, batches, count_activities, count_nearby
 from ...query.paging import Paging
 from ...query.reader import Log
+from ...query.refs import TableName
 from ...query.rows import ActivityRow, TransactionRow
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed
@@ -207,7 +208,7 @@ def cell(text: str | None) -> str:
 
 
 def csv_lines(
-    presenter: Presenter, batches: Iterable[Iterable[ActivityRow]], *, by_field: bool, bom: bool
+    presenter: Presenter, batches: Iterable[Sequence[ActivityRow]], *, by_field: bool, bom: bool
 ) -> Iterator[str]:
     """RFC 4180: CRLF, quotes where needed, a header first.
 
@@ -219,23 +220,35 @@ def csv_lines(
     extra = [column.name for column in presenter.visit.ui.extra_columns if column.export is not None]
     writer.writerow([*(BY_FIELD if by_field else BY_ACTIVITY), *map(cell, extra)])
     yield ("\ufeff" if bom else "") + _taken(buffer)
+    tables: dict[TableName, str] = {}
     for rows in batches:
+        makers: dict[int, list[str]] = {}  # those of one batch: a file has as many as it has transactions
         for row in rows:
-            common, maker = _common(presenter, row), (*_maker(presenter, row), *presenter.exported(row).values())
-            middle = _fields(presenter, row) if by_field else [_data(presenter, row)]
-            writer.writerows([cell(text) for text in (*common, *part, *maker)] for part in middle)
+            if row.table not in tables:
+                tables[row.table] = cell(presenter.visit.catalog.text(row.table))
+            maker = makers.get(row.transaction_id)
+            if maker is None:
+                maker = makers[row.transaction_id] = [cell(text) for text in _maker(presenter, row)]
+            key, label = _key(row), _label(presenter, row)
+            common = (row.id, _time(row.issued_at), tables[row.table], cell(key), cell(label), row.verb)
+            own = [cell(text) for text in presenter.exported(row).values()] if extra else ()
+            for part in _fields(presenter, row) if by_field else (_data(presenter, row),):
+                writer.writerow((*common, *map(cell, part), *maker, *own))
         yield _taken(buffer)
 
 
 def json_lines(
-    presenter: Presenter, batches: Iterable[Iterable[ActivityRow]], meta: dict[str, Any], *, complete: bool
+    presenter: Presenter, batches: Iterable[Sequence[ActivityRow]], meta: dict[str, Any], *, complete: bool
 ) -> Iterator[str]:
     """One object a line, values as they were logged. A file without its last line, ``_meta``, is incomplete."""
     number = 0
     for rows in batches:
-        lines = [_line(presenter, row) for row in rows]
-        number += len(lines)
-        yield "\n".join(lines) + "\n"
+        makers: dict[int, str] = {}
+        for row in rows:
+            if row.transaction_id not in makers:
+                makers[row.transaction_id] = _made(presenter, row)
+        number += len(rows)
+        yield "".join(_line(presenter, row, makers[row.transaction_id]) for row in rows)
     yield dump({"_meta": {"rows": number, "complete": complete, **meta}}) + "\n"
 
 
@@ -250,11 +263,13 @@ def _time(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _common(presenter: Presenter, row: ActivityRow) -> tuple[str, ...]:
-    table = presenter.visit.catalog.text(row.table)
+def _key(row: ActivityRow) -> str:
+    return ",".join(row.record.components) if row.record else ""
+
+
+def _label(presenter: Presenter, row: ActivityRow) -> str | None:
     label = presenter.records.get(row.record, row.id) if row.record else None
-    key = ",".join(row.record.components) if row.record else ""
-    return (str(row.id), _time(row.issued_at), table, key, label.text if label else "", row.verb)
+    return label.text if label else None
 
 
 def _maker(presenter: Presenter, row: ActivityRow) -> tuple[str | None, ...]:
@@ -304,29 +319,20 @@ def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
     return dump(sight.row(row.table, row.old_data)), dump(sight.row(row.table, row.changed_data))
 
 
-def _line(presenter: Presenter, row: ActivityRow) -> str:
+def _line(presenter: Presenter, row: ActivityRow, made: str) -> str:
     """A change as an object: its values are texts of JSON already, as far as nothing of them is hidden."""
-    head, end = (dump(part) for part in _object(presenter, row))
     old, changed = _data(presenter, row)
-    return f'{head[:-1]}, "old_data": {old}, "changed_data": {changed}, {end[1:]}'
-
-
-def _object(presenter: Presenter, row: ActivityRow) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What comes before the values, and after them."""
-    maker = dict(zip(_MAKER, _maker(presenter, row), strict=True))
-    label = presenter.records.get(row.record, row.id) if row.record else None
+    key = dump(row.record.components) if row.record else "null"
     extra = presenter.exported(row)
-    head = {
-        "id": row.id,
-        "time": _time(row.issued_at),
-        "schema": row.table.schema,
-        "table": row.table.name,
-        "key": list(row.record.components) if row.record else None,
-        "label": label.text if label else None,
-        "verb": row.verb,
-    }
-    return head, {
-        **{name: value or None for name, value in maker.items()},
-        "transaction": row.transaction_id,
-        **({"extra": extra} if extra else {}),
-    }
+    end = f', "extra": {dump(extra)}' if extra else ""
+    return (
+        f'{{"id": {row.id}, "time": {scalar(_time(row.issued_at))}, "schema": {scalar(row.table.schema)},'
+        f' "table": {scalar(row.table.name)}, "key": {key}, "label": {scalar(_label(presenter, row))},'
+        f' "verb": {scalar(row.verb)}, "old_data": {old}, "changed_data": {changed}, {made}{end}}}\n'
+    )
+
+
+def _made(presenter: Presenter, row: ActivityRow) -> str:
+    """The members of an object that say who made the change: the same for all changes of a transaction."""
+    maker = {name: value or None for name, value in zip(_MAKER, _maker(presenter, row), strict=True)}
+    return dump({**maker, "transaction": row.transaction_id})[1:-1]
