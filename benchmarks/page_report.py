@@ -10,6 +10,9 @@ from typing import Any
 
 #: Milliseconds of the server that a page may take, and growth from the smallest log to the largest.
 MOST_MS, MOST_GROWTH = 50.0, 1.3
+#: Milliseconds of Python that a page of 50 rows may take, by the first word of its name; longer ones are left out.
+MOST_PYTHON = {"list": 20.0, "record": 12.0}
+LONGER = ("list, 200 rows", "list with breakdown")
 #: Below so many milliseconds a ratio says nothing: the clock of the kernel and the machine's neighbours decide.
 NOISE_MS = 4.0
 
@@ -54,6 +57,35 @@ class Measured:
 
 
 @dataclass
+class File:
+    """A file that was streamed.
+
+    :param python_s: processor time of the application; that of the server's process is beside it, as is the clock's.
+    :param memory_mb: what the process had more of than before.
+    """
+
+    name: str
+    lines: int
+    python_s: float
+    server_s: float
+    clock_s: float
+    memory_mb: float
+
+    def __str__(self) -> str:
+        return f"{self.name:30} {' '.join(self.cells[1:])}"
+
+    @property
+    def cells(self) -> list[str]:
+        rates = (self.python_s, self.python_s + self.server_s, self.clock_s)
+        return [
+            self.name,
+            f"{self.lines:,}",
+            *(f"{self.lines / max(seconds, 1e-6):,.0f}" for seconds in rates),
+            f"{self.memory_mb:+.1f} MB",
+        ]
+
+
+@dataclass
 class Report:
     """All figures of a run: by page and size of the log."""
 
@@ -63,6 +95,7 @@ class Report:
     rounds: int
     logs: list[str]
     figures: dict[str, dict[int, Measured]]
+    files: list[File] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         data = asdict(self)
@@ -87,11 +120,17 @@ class Report:
         small, large = (self.figures[name][size].server for size in (self.sizes[0], self.sizes[-1]))
         return large / small if small else 1.0
 
+    def python(self, name: str) -> float:
+        """Milliseconds of the application, on whichever log they were least."""
+        return min(measured.python for measured in self.figures[name].values())
+
     def misses(self, name: str) -> list[str]:
         """What a page takes more of than it may."""
         found = [f"{m.status}" for m in self.figures[name].values() if m.status >= 500]
         largest = self.figures[name][self.sizes[-1]].server
         found += ["time"] if largest > MOST_MS and "rows" not in name.partition(",")[2] else []
+        python = MOST_PYTHON.get(name.replace(",", " ").partition(" ")[0]) if name not in LONGER else None
+        found += ["Python"] if python is not None and self.python(name) > python else []
         return found + (["growth"] if self.growth(name) > MOST_GROWTH and largest > NOISE_MS else [])
 
     def markdown(self) -> str:
@@ -110,13 +149,20 @@ class Report:
                 [
                     name, *(f"{m.server:,.1f} ms" for m in found), f"{self.growth(name):.2f}",
                     *(f"{m.blocks:,}" for m in found), *(f"{m.rows:,}" for m in found), f"{found[-1].statements}",
-                    f"{min(m.python for m in found):,.1f} ms", *cold, ", ".join(self.misses(name)),
+                    f"{self.python(name):,.1f} ms", *cold, ", ".join(self.misses(name)),
                 ]
             )  # fmt: skip
         lines = [head, ["---", *["---:"] * (len(head) - 2), "---"], *rows]
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
         about = f"{self.date}, {self.machine}; best of {self.rounds} rounds, load {self.load[0]} to {self.load[1]}."
-        return f"{about}\n\n" + "\n".join(f"- {text}" for text in self.logs) + f"\n\n{table}\n"
+        files = f"\n{self.table_of_files()}" if self.files else ""
+        return f"{about}\n\n" + "\n".join(f"- {text}" for text in self.logs) + f"\n\n{table}\n{files}"
+
+    def table_of_files(self) -> str:
+        """Files that were streamed: lines a second by each clock, and memory."""
+        head = ["file", "lines", "lines/s of Python", "with the server's time", "by the clock", "memory"]
+        rows = [head, ["---", *["---:"] * (len(head) - 1)], *(found.cells for found in self.files)]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
 
     def plot(self) -> str:
         """Bars of the server's milliseconds on each log, from zero, cut at twice the target."""

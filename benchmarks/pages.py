@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from benchmarks import page_report
 from benchmarks.page_log import BUSIEST, DELETED, ORDINARY, RARE_ADDRESS, LargeLog, open_log
-from benchmarks.page_report import Measured
+from benchmarks.page_report import File, Measured
 from benchmarks.workloads import computed
 from flask_audit_logger.query.paging import END
 from tests.support.apps import Application
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     load = [os.getloadavg()[0]]
     figures: dict[str, dict[int, Measured]] = {}
+    files: list[File] = []
     texts = []
     for size in options.sizes:
         with Cluster(settings=SETTINGS, in_memory=False, kept=options.data) as cluster:
@@ -48,9 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     figures.setdefault(name, {})[size] = measured
                     print(f"{name:55} {measured}", flush=True)
                     load.append(os.getloadavg()[0])
+            if size == options.sizes[0] and (not options.only or "files" in options.only):
+                files = list(measured_files(log, options.lines))
             log.application.dispose()
     report = page_report.Report(
-        time.strftime("%Y-%m-%d"), machine, [round(min(load), 1), round(max(load), 1)], options.rounds, texts, figures
+        date=time.strftime("%Y-%m-%d"),
+        machine=machine,
+        load=[round(min(load), 1), round(max(load), 1)],
+        rounds=options.rounds,
+        logs=texts,
+        figures=figures,
+        files=files,
     )
     print(report.markdown())
     if options.save:
@@ -61,7 +70,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000_000, 10_000_000], help="changes of each log")
     parser.add_argument("--rounds", type=int, default=5, help="how often each page is asked for (default: 5)")
-    parser.add_argument("--only", nargs="+", help="parts of the names of pages")
+    parser.add_argument("--only", nargs="+", help="parts of the names of pages; 'files' for long files")
+    parser.add_argument(
+        "--lines", type=int, nargs="+", default=[100_000, 1_000_000], help="how long files of the smallest log get"
+    )
     parser.add_argument(
         "--cold", action="store_true", help="also once after the server was started, files not in memory"
     )
@@ -233,6 +245,51 @@ def measure(cluster: Cluster, log: LargeLog, path: str, options: argparse.Namesp
     measured.executed_ms = round(reads.milliseconds, 2)
     measured.plans = [(statement, plan) for statement, plan in reads.plans if plan["Execution Time"] > 10]
     return measured
+
+
+#: Long files: all values, a line for each column, records that have names.
+FILES = {
+    "CSV": "csv?period=all",
+    "CSV, a line for each column": "csv?period=all&shape=field",
+    "CSV of records with names": "csv?period=all&table=products",
+    "JSON Lines": "jsonl?period=all",
+}
+
+
+def measured_files(log: LargeLog, lengths: Sequence[int]) -> Iterator[File]:
+    """Files of which so many lines are read, with the memory that the process has more than before them."""
+    app = log.application
+    with app.app.app_context():
+        engine = app.db.engine
+    for name, path in FILES.items():
+        stream(app, path, 5000)
+        before = resident()
+        for most in lengths:
+            with engine.connect() as connection:
+                pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            server, client, wall = computed(pid), time.thread_time(), time.perf_counter()
+            lines, peak = stream(app, path, most)
+            client, wall = time.thread_time() - client, time.perf_counter() - wall
+            found = File(name, lines, client, computed(pid) - server, wall, round((peak - before) / 1e6, 1))
+            print(found, flush=True)
+            yield found
+
+
+def stream(app: Application, path: str, most: int) -> tuple[int, int]:
+    """Read so many lines of a file, or all; how many it had, and the most memory meanwhile."""
+    lines = peak = 0
+    with app.app.test_client().get(f"/audit/export.{path}", buffered=False) as response:
+        for part in response.response:
+            lines += bytes(part).count(b"\n")
+            peak = max(peak, resident())
+            if lines >= most:
+                break
+    return lines, peak
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def ask(app: Application, path: str) -> int:
