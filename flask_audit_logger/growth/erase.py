@@ -107,15 +107,15 @@ _ERASE_SUBJECT = _update(
 
 # Who acted in the name of this actor did it from their own address, which leads to them.
 _OF_ACTOR = """(
-        t.actor_id = CAST(:actor AS {type})
-        OR t.context OPERATOR(pg_catalog.?) 'impersonator' AND t.context #>> CAST(:impersonator AS text[]) = :actor
+        t.actor_id = CAST(CAST(:actor AS text) AS {type})
+        OR t.context OPERATOR(pg_catalog.?) 'impersonator' AND t.context #>> CAST(:impersonator AS text[]) = CAST(:actor AS text)
     )"""
 _ERASE_ACTOR = """
     UPDATE {{transaction}} AS t
-    SET actor_label = CASE WHEN t.actor_id = CAST(:actor AS {type}) THEN NULL ELSE t.actor_label END,
+    SET actor_label = CASE WHEN t.actor_id = CAST(CAST(:actor AS text) AS {type}) THEN NULL ELSE t.actor_label END,
         client_addr = NULL,
         context = CASE
-            WHEN t.context #>> CAST(:impersonator AS text[]) = :actor
+            WHEN t.context #>> CAST(:impersonator AS text[]) = CAST(:actor AS text)
                 THEN (t.context - 'user_agent') #- CAST(:impersonator_label AS text[])
             ELSE t.context - 'user_agent'
         END
