@@ -157,13 +157,14 @@ class Archive:
         """
         manifest = self.check(connection, month)
         tables = {log: f"pg_temp.{quote_ident(log)}" for log in LOG_TABLES}
-        for log, table in tables.items():
-            _run(connection, f"CREATE TEMPORARY TABLE {quote_ident(log)} (LIKE {quote_ident(self.schema, log)})")
-            load(connection, self.month_folder(month) / manifest.tables[log].file, table)
-        changed = change(connection, "pg_temp")
-        if changed:
-            self._write(connection, manifest, tables)
-        _run(connection, f"DROP TABLE {', '.join(tables.values())}")
+        with connection.begin_nested() as temporary:
+            for log, table in tables.items():
+                _run(connection, f"CREATE TEMPORARY TABLE {quote_ident(log)} (LIKE {quote_ident(self.schema, log)})")
+                load(connection, self.month_folder(month) / manifest.tables[log].file, table)
+            changed = change(connection, "pg_temp")
+            if changed:
+                self._write(connection, manifest, tables)
+            temporary.rollback()
         return changed > 0
 
     def _identity(self, connection: Connection) -> str:

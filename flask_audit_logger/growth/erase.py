@@ -108,7 +108,8 @@ _ERASE_SUBJECT = _update(
 # Who acted in the name of this actor did it from their own address, which leads to them.
 _OF_ACTOR = """(
         t.actor_id = CAST(CAST(:actor AS text) AS {type})
-        OR t.context OPERATOR(pg_catalog.?) 'impersonator' AND t.context #>> CAST(:impersonator AS text[]) = CAST(:actor AS text)
+        OR t.context OPERATOR(pg_catalog.?) 'impersonator'
+            AND t.context #>> CAST(:impersonator AS text[]) = CAST(:actor AS text)
     )"""
 _ERASE_ACTOR = """
     UPDATE {{transaction}} AS t

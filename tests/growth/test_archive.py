@@ -363,6 +363,11 @@ def test_a_killed_change_of_a_month_leaves_nothing_half_done(
         assert not is_safe(archive, connection)
         forget(connection, "public")
         assert is_safe(archive, connection)
+    with odd.begin() as connection, monkeypatch.context() as patch:
+        patch.setattr(manifests, "swap", lambda folder: raises(OSError("No space left on device")))
+        with pytest.raises(ArchiveError, match=r"can't be written: No space left on device"):
+            archive.rewrite(connection, this_month(), lambda *_: 1)
+        assert not archive.rewrite(connection, this_month(), forget)
     before = archive.month_folder(this_month()).stat()
     assert not rewrite()
     assert archive.month_folder(this_month()).stat() == before
