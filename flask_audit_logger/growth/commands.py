@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from .archive import Archive
 from .erase import Erasure, Whom, erase
 from .holds import add_hold, holds, release_hold
 from .keep import before
-from .maintain import alone, has_job, maintain
+from .maintain import Report, alone, has_job, maintain
 from .months import months
 from .notices import Log, check_owner, log_of
 from .parquet import require_arrow
@@ -72,7 +73,7 @@ def maintain_command(dry_run: bool, as_json: bool) -> None:
     for engine, metadata in logs():
         if is_supported(engine) and has_job(metadata):
             with plain_errors():
-                reports.append(maintain(engine, metadata, dry_run=dry_run))
+                reports.append(maintain(engine, metadata, dry_run=dry_run, on_step=_show_progress))
             for line in reports[-1].lines() if not as_json else ():
                 click.echo(line)
     if as_json:
@@ -225,6 +226,12 @@ def _alone(engine: Engine, log: Log) -> Iterator[None]:
         if not is_alone:
             raise ConfigurationError("`flask audit maintain` or another command is at this log. Run it again later.")
         yield
+
+
+def _show_progress(report: Report) -> None:
+    """How much was removed so far, for who watches."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{sum(table.changes for table in report.removed):,} changes removed", nl=False, err=True)
 
 
 @click.group("hold")

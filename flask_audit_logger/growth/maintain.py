@@ -161,13 +161,13 @@ def _prune(pruning: Pruning, report: Report, on_step: Callable[[Report], None]) 
     changes: dict[TableName, int] = {}
     if report.is_dry:
         found, report.dropped = pruning.preview()
-        changes.update(found)
+        report.removed = [pruning.describe(table, number) for table, number in sorted(found.items())]
     for gone in () if report.is_dry else pruning.run():
         for table, number in gone.changes.items():
             changes[table] = changes.get(table, 0) + number
         report.dropped += gone.months
+        report.removed = [pruning.describe(table, number) for table, number in sorted(changes.items())]
         on_step(report)
-    report.removed = [pruning.describe(table, number) for table, number in sorted(changes.items())]
 
 
 def overdue(connection: Connection, declaration: Declaration, now: dt.datetime) -> Iterator[str]:

@@ -114,7 +114,28 @@ def test_a_month_goes_as_a_whole(engine: Engine) -> None:
     run(engine, AGE.format("2 years"))
     list(Pruning(engine, Log("public", "public"), {"*": "1y"}, dt.datetime.now(dt.UTC)).run())
     assert names(engine) == ["2098_03"]
+    said = [data for data, verb in entries(engine, "changed_data, verb") if verb == "pruned"]
+    run(engine, AGE.format("2 years"))
+    list(Pruning(engine, Log("public", "public"), {"*": "1y"}, dt.datetime.now(dt.UTC)).run())
+    assert names(engine) == ["2098_03"]  # the newest one is written to
     assert entries(engine, "verb, changed_data, tableoid::regclass::text") == [("pruned", said[-1], "activity_2098_03")]
+
+
+def test_a_log_whose_schema_is_translated(server: Server) -> None:
+    """Tenants: what is said of the schema that the models name is done where the engine says it is."""
+    with server.database() as url:
+        make_app(url).dispose()
+        engine = plain_engine(url)
+        run(engine, "INSERT INTO tags (name) VALUES ('x'), ('y')", AGE.format("3 years"))
+        moved = {"engine_options": {"execution_options": {"schema_translate_map": {"audit": "public"}}}}
+        application = make_app(url, create_all=False, schema="audit", db_options=moved, keep={"tags": "2y"})
+        assert cli(application, "hold", "add", "--table", "tags", "--key", "2", "--reason", "case")[0] == 0
+        assert cli(application, "maintain")[0] == 0
+        assert [(verb, key) for verb, key in entries(engine, "verb, record_key")] == [
+            ("insert", "2"), ("hold", None), ("pruned", None)
+        ]  # fmt: skip
+        assert cli(application, "erase", "--record", "tags", "2", "--columns", "name", "--reason", "x", "--yes")[0] == 1
+        application.dispose()
 
 
 def test_a_rule_for_no_table_is_refused(server: Server) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -241,6 +241,23 @@ def engines(server: Server) -> Iterator[list[Engine]]:
             engine.dispose()
 
 
+def held(until: str | None, *entries: Entry, days: int = 1000) -> list[Transaction]:
+    """A hold of the record 1 of item, and old entries in two months."""
+    data = {"key": "1", "reason": "case", **({"until": until} if until else {})}
+    hold = Entry("public", "item", None, "hold", data)
+    return [
+        Transaction(days, None, False, entries),
+        Transaction(1, None, False, (hold,)),
+        Transaction(0, None, False, ()),
+    ]
+
+
+OLD = Entry("public", "item", "1", "update", {})
+
+
+@example(held(None, Entry("public", "item", None, "truncate", {})), {"*": "90d"}, 0)
+@example(held("2026-11-26", OLD), {"*": "90d"}, 0)
+@example(held("2026-11-25", OLD), {"*": "90d"}, 0)
 @settings(max_examples=6, deadline=None)
 @given(logs(), KEEPS, st.integers(0, 6))
 def test_what_is_due_goes_and_nothing_else(
