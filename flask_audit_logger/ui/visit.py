@@ -279,14 +279,17 @@ class Visit:
         return gettext("%(column)s (not in the application today)", column=label) if is_gone else label
 
     def naming_columns(self, table: TableName) -> Sequence[str]:
-        """The columns that name a record of a table, if it has one today and the viewer may see them.
+        """The columns that name a record of a table, if the viewer may see them.
 
-        Looking for names is most of what a file costs; a table without any has none in vain.
+        Without a setting none for a table that has none of the usual ones today: to look for names in vain is most of
+        what a file costs.
         """
         if table not in self._naming:
-            given, info = self.ui.naming_columns.get(self.catalog.text(table), NAMING_COLUMNS), self.catalog.get(table)
-            has_name = info is None or any(column in info.columns for column in given)
-            self._naming[table] = [c for c in given if self.sight.can_see(table, c)] if has_name else []
+            given, info = self.ui.naming_columns.get(self.catalog.text(table)), self.catalog.get(table)
+            if given is None:
+                is_nameless = info is not None and not any(column in info.columns for column in NAMING_COLUMNS)
+                given = () if is_nameless else NAMING_COLUMNS
+            self._naming[table] = [column for column in given if self.sight.can_see(table, column)]
         return self._naming[table]
 
     def check_actor(self, actor: str) -> None:

@@ -11,7 +11,7 @@ from werkzeug.routing import MapAdapter
 from benchmarks.page_log import declare, fill, planned
 from benchmarks.pages import ask, pages
 from flask_audit_logger.query import facets, feed, records, rows, sightings, summaries
-from flask_audit_logger.ui import AuditUI, RevertPolicy, Viewer
+from flask_audit_logger.ui import AuditUI, RevertPolicy, Viewer, presenter
 from tests.support.reads import explained
 from tests.ui.shop import with_own_shop
 
@@ -48,6 +48,23 @@ def test_what_a_request_makes_anew(shop, monkeypatch):
         assert not compiled, page
         assert built.total() <= ADDRESSES, (page, built)
         assert read.total() <= 25, (page, read)
+
+
+def test_names_are_looked_for_where_there_can_be_some(shop, monkeypatch):
+    """Not in a table that has no column for them today, unless the application names one."""
+    asked, original = set(), presenter.names_of
+
+    def names_of(log, wanted, naming_columns, key):
+        asked.update(ref.table.name for ref in wanted if naming_columns(ref.table))
+        return original(log, wanted, naming_columns, key)
+
+    monkeypatch.setattr(presenter, "names_of", names_of)
+    shop.page("/?period=all&limit=200")
+    assert "products" in asked and "order_items" not in asked
+    ui = shop.application.app.extensions["audit_logger_ui"]["audit"].ui
+    monkeypatch.setitem(ui.naming_columns, "order_items", ["quantity"])
+    shop.page("/?period=all&limit=200")
+    assert "order_items" in asked
 
 
 def count(monkeypatch, found, owner, name):
