@@ -116,7 +116,7 @@ def maintain(
         kept = dict(declaration.keep)
         audited = (placed(connection, table) for table in declared_triggers(metadata))
         check_names(kept, (table.name(log.default) for table in audited), logged_tables(connection, log))
-        begins = this_month() not in [month.name for month in months(connection, log.schema)]
+        begins = all(month.name < this_month() for month in months(connection, log.schema))
     report = Report(engine.url.render_as_string(), log.schema, is_dry=dry_run)
     with alone(engine, log) as is_alone:
         if not is_alone:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from ..exceptions import ConfigurationError
 from ..schema.catalog import default_schema, translated
 from ..schema.objects import LOG_TABLES
-from ..sql import quote_ident
+from ..sql import quote_ident, quote_literal
 
 #: How long a job tries to get a moment in which nobody holds the log, in seconds, and how long it rests in between.
 #: Each try waits 400 ms for each table at most (``sql/v1/rotate.sql``), and writers wait behind it.
@@ -93,18 +93,42 @@ def faults(connection: Connection, schema: str, today: dt.date) -> list[str]:
     :param schema: schema of the log.
     :param today: in UTC.
     """
-    there = months(connection, schema)
-    if not there:
+    parts = {log: _parts(connection, schema, log) for log in LOG_TABLES}
+    if not any(parts.values()):
         return []
     found = []
+    there = months(connection, schema)
     due = today - dt.timedelta(days=DAYS_OF_GRACE)
-    if there[-1].name < due.strftime("%Y_%m"):
+    if there and there[-1].name < due.strftime("%Y_%m"):
         found.append(
             f"its newest month is {there[-1].name}: let cron or another scheduler run `flask audit maintain` each day"
         )
-    spares = {part.relname for log in LOG_TABLES for part in connection.execute(_PARTS, {"schema": schema, "log": log})}
-    found += [f"its part {log}_spare is missing" for log in LOG_TABLES if f"{log}_spare" not in spares]
+    names = sorted({"spare"}.union(*parts.values()))
+    found += [f"its part {log}_{name} is missing" for log in LOG_TABLES for name in names if name not in parts[log]]
+    if any("spare" in bounds and not _is_written(connection, schema, bounds) for bounds in parts.values()):
+        spare = max(low for bounds in parts.values() for low, _ in bounds.values())
+        sequence = quote_literal(f"{quote_ident(schema)}.transaction_id_seq")
+        found.append(
+            "no part of the log takes the next entries, so audited tables can't be written; this lets them: "
+            f"SELECT setval({sequence}, {spare}, false)"
+        )
     return found
+
+
+def _parts(connection: Connection, schema: str, log: str) -> dict[str, tuple[int, int]]:
+    """The bounds of each part of one of the tables, by month or ``spare``."""
+    found = connection.execute(_PARTS, {"schema": schema, "log": log})
+    return {part.relname.removeprefix(f"{log}_"): _ends(part.bounds) for part in found}
+
+
+def _is_written(connection: Connection, schema: str, bounds: dict[str, tuple[int, int]]) -> bool:
+    """Whether there is the newest month, which has the next id; or the ids have got to the spare part by themselves."""
+    spare, _ = bounds["spare"]
+    if any(high == spare for _, high in bounds.values()):
+        return True
+    log = quote_ident(schema).replace(":", "\\:")
+    ahead = text(f"SELECT EXISTS (SELECT FROM {log}.transaction WHERE id >= :spare)")  # noqa: S608 - quoted
+    return bool(connection.scalar(ahead, {"spare": spare}))
 
 
 def this_month() -> str:

@@ -304,9 +304,26 @@ def test_status_looks_at_each_part(partitioned: Engine, damage: str, said: str) 
     assert said.format("activity_2099_01") in found[0]
 
 
-def test_a_month_has_a_name_of_digits(partitioned: Engine) -> None:
+@pytest.mark.parametrize("name", ["next month", "2099_13", "2099_00", None])
+def test_a_month_has_a_name_of_digits(partitioned: Engine, name: Any) -> None:
     with pytest.raises(sa.exc.DBAPIError, match="is no month; give one like 2026_12"):
-        rotate(partitioned, None, "next month")
+        rotate(partitioned, None, name)
+
+
+def test_no_month_begins_after_a_later_one(partitioned: Engine) -> None:
+    """The job of a host whose clock is late does nothing: its month would count as over while it is written."""
+    assert rotate(partitioned, None, "2099_02")
+    assert not rotate(partitioned, None, "2099_01")
+    assert names(partitioned) == [this_month(), "2099_02"]
+
+
+def test_a_month_that_was_detached_has_not_begun(partitioned: Engine) -> None:
+    """Its table is in the way; that is said, rather than that there is nothing to do."""
+    assert rotate(partitioned, None, "2099_01")
+    for log in ("activity", "transaction"):
+        run(partitioned, f"ALTER TABLE {log} DETACH PARTITION {log}_2099_01")
+    with pytest.raises(sa.exc.DBAPIError, match='relation "transaction_2099_01" already exists'):
+        rotate(partitioned, None, "2099_01")
 
 
 def cli(application: Application, *arguments: str) -> tuple[int, str]:
@@ -334,6 +351,30 @@ def test_the_job_and_what_status_says_of_it(server: Server) -> None:
             assert cli(application, "status")[0] == 0
             run(engine, "DROP TABLE activity_spare")
             assert "its part activity_spare is missing" in cli(application, "status")[1]
+        finally:
+            application.dispose()
+
+
+def test_status_says_that_no_part_takes_the_next_entries(server: Server) -> None:
+    """Who drops or detaches the newest month stops all audited writes; the statement that is named lets them go on."""
+    with server.database() as url:
+        application = make_app(url, partition="month")
+        engine = plain_engine(url)
+        try:
+            run(engine, f"DROP TABLE activity_{this_month()}")
+            code, output = cli(application, "status")
+            assert code == 1
+            assert f"its part activity_{this_month()} is missing" in output
+            run(engine, f"ALTER TABLE transaction DETACH PARTITION transaction_{this_month()}")
+            with pytest.raises(Exception, match="no partition of relation"):
+                run(engine, "INSERT INTO users (name) VALUES ('Ann')")
+            code, output = cli(application, "status")
+            assert code == 1
+            assert "no part of the log takes the next entries, so audited tables can't be written" in output
+            remedy = next(line for line in output.splitlines() if "SELECT setval" in line)
+            run(engine, remedy[remedy.index("SELECT") :])
+            run(engine, "INSERT INTO users (name) VALUES ('Ann')")
+            assert cli(application, "status")[0] == 0
         finally:
             application.dispose()
 

@@ -1,4 +1,4 @@
--- audit_logger_rotate: begins the partition of a month, as 2026_12, if the log has months and it has not begun; gives it.
+-- audit_logger_rotate: begins the partition of a month, as 2026_12, if neither it nor a later one has begun; gives it.
 -- version: 1
 -- An empty partition without an upper bound is always there, its lower bound far ahead of the ids that are drawn. It gets an
 -- upper bound and the name of the month, a new spare one follows, and the ids go on in it. No write fails: if this never
@@ -20,14 +20,23 @@ DECLARE
     bound bigint;
     next_bound bigint;
 BEGIN
-    IF month !~ '^[0-9]{4}_[0-9]{2}$' THEN
-        RAISE EXCEPTION '(audit_logger) % is no month; give one like 2026_12', quote_literal(month)
+    IF month IS NULL OR month !~ '^[0-9]{4}_(0[1-9]|1[0-2])$' THEN
+        RAISE EXCEPTION '(audit_logger) % is no month; give one like 2026_12', quote_nullable(month)
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- Two hosts may run this at the same time.
     PERFORM pg_advisory_xact_lock(hashtext('flask_audit_logger'), sequence::oid::integer);
     IF to_regclass(format('%I.transaction_spare', @schema_name@)) IS NULL
-        OR to_regclass(format('%I.%I', @schema_name@, 'transaction_' || month)) IS NOT NULL
+        -- An earlier month of a host whose clock is late would look as if it were over while entries are written to it.
+        OR EXISTS (
+            SELECT
+            FROM pg_inherits AS i
+            JOIN pg_class AS c
+                ON c.oid = i.inhrelid
+            WHERE i.inhparent = format('%I.transaction', @schema_name@)::regclass
+                AND c.relname ~ '^transaction_[0-9]{4}_[0-9]{2}$'
+                AND c.relname >= 'transaction_' || month
+        )
     THEN
         RETURN NULL;
     END IF;
