@@ -6,7 +6,8 @@
 #                      ones, and on the release of Alembic between them that calls us differently those of what
 #                      Alembic decides; docs/decisions/test_runs.md says how long each takes
 #   make test-long     what takes longer than it is often worth: rows of a gigabyte, very many random tables and
-#                      addresses, servers that are killed again and again, ten minutes of torture; docs/decisions/torture.md has the last result
+#                      addresses, servers that are killed again and again, ten minutes of torture,
+#                      and three years of a log; docs/decisions/torture.md has the last result
 #   make mutants       small wrong changes of the package, each of which a test must notice
 #   make lint          ruff and mypy only
 #   make bench         compare the cost of auditing with no audit, with the floor and with other packages
@@ -104,6 +105,7 @@ test-long: $(VENV)/.dev
 	$(VENV)/bin/python -m tests.torture --seconds 600
 	$(VENV)/bin/python -m tests.torture --seconds 60 --kill
 	AUDIT_TEST_LAYOUT=month $(VENV)/bin/python -m tests.torture --seconds 300
+	$(VENV)/bin/python -m tests.growth.years
 
 mutants: $(VENV)/.dev
 	JOBS=$(JOBS) $(VENV)/bin/python -m tests.mutants $(MUTANTS)
