@@ -256,6 +256,7 @@ OLD = Entry("public", "item", "1", "update", {})
 
 
 @example(held(None, Entry("public", "item", None, "truncate", {})), {"*": "90d"}, 0)
+@example(held(None, Entry("crm", "orders", "1", "update", {})), {"crm.orders": "3y", "orders": "90d"}, 0)
 @example(held(None, Entry("crm", "item", "1", "update", {}), OLD), {"*": "90d"}, 0)
 @example(held("2026-11-26", OLD), {"*": "90d"}, 0)
 @example(held("2026-11-25", OLD), {"*": "90d"}, 0)
