@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import Engine
@@ -34,3 +36,32 @@ def engine(server: Server, item_database: str) -> Iterator[Engine]:
         engine = plain_engine(url)
         yield engine
         engine.dispose()
+
+
+@contextmanager
+def writers(engine: Engine, number: int) -> Iterator[list[int]]:
+    """So many threads insert into ``item`` while the block runs; afterwards gives how often each did. None may fail."""
+    ended = threading.Event()
+    failed: list[BaseException] = []
+    written = [0] * number
+
+    def write(place: int) -> None:
+        try:
+            with engine.connect() as connection:
+                while not ended.is_set():
+                    connection.exec_driver_sql("INSERT INTO item (name) VALUES ('x')")
+                    connection.commit()
+                    written[place] += 1
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(place,)) for place in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield written
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []

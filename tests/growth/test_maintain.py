@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from flask_audit_logger.growth.prune import Pruning
 from flask_audit_logger.schema.names import TableName
 from flask_audit_logger.schema.objects import Tables
 from tests.capture.tables import run
+from tests.growth.conftest import writers
 from tests.growth.test_months import INSERT, cli, names
 from tests.support.apps import make_app
 from tests.support.server import Server, plain_engine
@@ -169,30 +169,8 @@ def test_no_write_fails_while_entries_go(engine: Engine, in_months: bool, monkey
     for month in ("2098_01", "2098_02", "2098_03"):
         run(engine, *[INSERT] * 20, AGE.format("1 year"))
         rotate(engine, None, month)
-    ended = threading.Event()
-    failed: list[BaseException] = []
-    written = [0] * 3
-
-    def write(number: int) -> None:
-        try:
-            with engine.connect() as connection:
-                while not ended.is_set():
-                    connection.exec_driver_sql(INSERT)
-                    connection.commit()
-                    written[number] += 1
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    with writers(engine, 3) as written:
         steps = list(Pruning(engine, Log("public", "public"), {"*": "90d"}, dt.datetime.now(dt.UTC)).run())
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
-    assert failed == []
     assert sum(sum(step.changes.values()) for step in steps) == 60
     assert len(entries(engine)) == sum(written) + 1
     assert len(names(engine)) == (1 if in_months else 0)

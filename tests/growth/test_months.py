@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from flask_audit_logger.schema.catalog import is_append_only
 from flask_audit_logger.schema.declared import Declaration
 from flask_audit_logger.schema.objects import Tables
 from tests.capture.tables import run
+from tests.growth.conftest import writers
 from tests.migrations.catalog import catalog
 from tests.migrations.project import Project
 from tests.support.apps import Application, make_app
@@ -208,31 +208,9 @@ def test_a_plain_log_has_no_months(engine: Engine) -> None:
 
 def test_no_write_fails_while_months_begin(partitioned: Engine) -> None:
     """Four threads write while five months begin: each write is logged once, and none fails."""
-    ended = threading.Event()
-    failed: list[BaseException] = []
-    written = [0] * 4
-
-    def write(number: int) -> None:
-        try:
-            with partitioned.connect() as connection:
-                while not ended.is_set():
-                    connection.exec_driver_sql(INSERT)
-                    connection.commit()
-                    written[number] += 1
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with writers(partitioned, 4) as written:
         for month in ("2099_01", "2099_02", "2099_03", "2099_04", "2099_05"):
             assert rotate(partitioned, None, month)
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
-    assert failed == []
     found = entries(partitioned)
     assert len(found) == sum(written)
     assert len({row[0] for row in found}) == len(found)
