@@ -25,6 +25,7 @@ from .databases import Database, database_of, default_engine, engine_of, engine_
 from .exceptions import ConfigurationError, NotInitializedError
 from .growth.erase import Erasure, Whom, erase
 from .growth.keep import rules
+from .history.api import LogInCode
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .query.refs import mapped_key
 from .registry import Registry, Wanted, excepted, refuse_nonsense
@@ -47,7 +48,7 @@ _LOGGER_KEY = "audit_logger_extension"
 _NO_DATABASE = "This AuditLogger has no database object yet. Call init_app(app) first."
 
 
-class AuditLogger:
+class AuditLogger(LogInCode):
     """Logs every change of the audited tables of one application's databases.
 
     A table is audited if its ``info`` has ``{"audit_logged": True}`` or a dictionary of options there; with

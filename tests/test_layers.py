@@ -37,18 +37,22 @@ LAYERS = {
     "diff": Layer("i18n"),
     "query": Layer("exceptions i18n diff settings sql models schema", "sqlalchemy"),
     "migrations": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
-    # Pages and exports see the database only through the query layer.
-    "ui": Layer("exceptions i18n diff settings query", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     "databases": Layer("exceptions", "flask sqlalchemy"),
+    # Code outside a request has it, too; its commands alone need an application.
+    "history": Layer("exceptions i18n diff settings sql models schema databases query", "click flask sqlalchemy"),
+    # Pages and exports see the database only through the layers of query and history.
+    "ui": Layer("exceptions i18n diff settings query history", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     # All but commands.py works where there is no application: a job may have a database and nothing else.
     "growth": Layer("exceptions sql models schema databases query", "click flask sqlalchemy pyarrow"),
     "health": Layer("exceptions sql schema growth", "sqlalchemy"),
-    "cli": Layer("exceptions settings schema databases health growth", "click flask sqlalchemy"),
+    "cli": Layer("exceptions settings schema databases health growth history", "click flask sqlalchemy"),
     "registry": Layer("exceptions models schema databases", "sqlalchemy"),
     "extension": Layer(
-        "exceptions settings models databases registry schema capture query migrations ui growth health cli",
+        "exceptions settings models databases registry schema capture query migrations ui growth history health cli",
         "flask sqlalchemy",
     ),
+    # The plugin of pytest, which no application loads.
+    "testing": Layer("exceptions diff sql models schema databases query history extension", "flask pytest sqlalchemy"),
 }
 
 
@@ -180,13 +184,13 @@ def test_the_layers_themselves_have_an_order():
 
 #: `__init__` aside. Whoever follows a change through the package should open few of them.
 MOST_FILES = 80
-#: Rooms of what the first version did not do; they are not counted.
-LATER_ROOMS = ("growth",)
+#: Rooms and files of what the first version did not do; they are not counted.
+LATER_ROOMS = ("growth", "history", "testing.py")
 FILES = [path for path in MODULES.values() if path.name != "__init__.py"]
 
 
 def test_files_are_few_and_of_fair_size():
-    without = [path for path in FILES if path.parent.name not in LATER_ROOMS]
+    without = [path for path in FILES if not {path.parent.name, path.name} & set(LATER_ROOMS)]
     assert len(without) <= MOST_FILES
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES.values()}
     assert {name: number for name, number in lines.items() if number > 500} == {}

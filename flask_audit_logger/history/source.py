@@ -1,0 +1,165 @@
+"""Where code finds what it asks about: the log of a database, and the record or tables of a mapped object or class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, MetaData, Table, inspect
+from sqlalchemy.exc import NoInspectionAvailable
+from sqlalchemy.orm import Mapper
+
+from ..databases import Database, engine_with
+from ..exceptions import ConfigurationError
+from ..models import AuditModels
+from ..query.reader import AuditReader
+from ..query.refs import RecordRef, key_text, mapped_key, stored_key
+from ..query.tables import TableCatalog, TableInfo
+
+#: Longest time for one statement of code that reads the log; a page has less.
+TIMEOUT_MS = 30_000
+
+
+class Logger(Protocol):
+    """The part of an ``AuditLogger`` that is needed to find a log."""
+
+    @property
+    def database(self) -> Database:
+        """The way to the application's databases."""
+
+    @property
+    def actor_cls(self) -> type[Any] | None:
+        """The model of the actors, if there is one."""
+
+    def models_of(self, bind_key: str | None) -> AuditModels:
+        """Tables and classes of the log in the database of one bind."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The log of one database, read where it is written.
+
+    :param actor_cls: the model of the actors, if there is one.
+    """
+
+    database: Database
+    metadata: MetaData
+    reader: AuditReader
+    catalog: TableCatalog
+    actor_cls: type[Any] | None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the database."""
+        return self.reader.engine
+
+    def info(self, table: Table) -> TableInfo:
+        """What the models say about one of the tables."""
+        return next(info for info in map(self.catalog.get, self.catalog.names) if info and info.table is table)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a call is about.
+
+    :param mapper: of the class, if a class or object was given.
+    :param tables: the audited tables of the class; of joined inheritance several.
+    :param key: of the record as the log writes it; ``None`` for all records.
+    """
+
+    source: Source
+    mapper: Mapper[Any]
+    tables: tuple[TableInfo, ...]
+    key: str | None
+
+    @property
+    def records(self) -> tuple[RecordRef, ...]:
+        """The rows of the record, one in each table of its class; none if all records are meant."""
+        return () if self.key is None else tuple(RecordRef(table.name, self.key) for table in self.tables)
+
+
+def source_of(logger: Logger, bind_key: str | None = None) -> Source:
+    """The log in the database of a bind.
+
+    :raises ConfigurationError: if it has no audited table, or no engine that is not async.
+    """
+    database, models = logger.database, logger.models_of(bind_key)
+    metadata = database.metadatas[bind_key]
+    engine = engine_with(database, metadata)
+    catalog = _catalog(models, metadata, engine)
+    return Source(database, metadata, AuditReader(engine, models, TIMEOUT_MS), catalog, logger.actor_cls)
+
+
+def target_of(logger: Logger, subject: Any, key: Any = None) -> Target:
+    """The table and record of a mapped object, or of a class and a key.
+
+    :param key: of the record as in ``session.get()``: a value, or several as a tuple or dictionary.
+    :raises ConfigurationError: if it is not mapped, not audited or has no key yet.
+    """
+    mapper = _mapper(subject)
+    tables = [table for table in mapper.tables if isinstance(table, Table)]
+    metadatas = logger.database.metadatas
+    bind = next((bind for bind, metadata in metadatas.items() if tables and metadata is tables[0].metadata), _NO_BIND)
+    if bind is _NO_BIND:
+        raise ConfigurationError(f"{mapper.class_.__name__} has no table in the databases of this AuditLogger.")
+    source = source_of(logger, bind)
+    audited = tuple(info for info in map(source.info, tables) if info.is_audited)
+    if not audited:
+        names = ", ".join(repr(table.fullname) for table in tables)
+        raise ConfigurationError(
+            f"{mapper.class_.__name__} is not audited: {names} lacks info={{'audit_logged': True}}, so the log has "
+            "nothing about it."
+        )
+    return Target(source, mapper, audited, _key(mapper, subject, key))
+
+
+_NO_BIND: Any = object()
+
+
+def _mapper(subject: Any) -> Mapper[Any]:
+    cls = subject if isinstance(subject, type) else type(subject)
+    found: Any
+    try:
+        found = inspect(cls)
+    except NoInspectionAvailable:
+        found = None
+    if not isinstance(found, Mapper):
+        raise ConfigurationError(f"{subject!r} is neither a mapped class nor an object of one.")
+    return found
+
+
+def _key(mapper: Mapper[Any], subject: Any, key: Any) -> str | None:
+    if not isinstance(subject, type):
+        if key is not None:
+            raise ConfigurationError("Give an object, or a class and a key, not both.")
+        found = mapped_key(subject)
+        if found is None:
+            raise ConfigurationError(f"This {mapper.class_.__name__} has no key yet: it was not flushed.")
+        return found
+    if key is None:
+        return None
+    columns: Any = mapper.primary_key
+    if isinstance(key, Mapping):
+        names = [mapper.get_property_by_column(column).key for column in columns]
+        values = [key[name] for name in names] if key.keys() == set(names) else []
+    else:
+        values = list(key) if isinstance(key, (tuple, list)) else [key]
+    if len(values) != len(columns) or any(value is None for value in values):
+        names = [mapper.get_property_by_column(column).key for column in columns]
+        raise ConfigurationError(f"The key of {mapper.class_.__name__} is {', '.join(names)}, not {key!r}.")
+    return stored_key([key_text(*pair) for pair in zip(values, columns, strict=True)])
+
+
+def _catalog(models: AuditModels, metadata: MetaData, engine: Engine) -> TableCatalog:
+    """The tables beside a log, read again when there are more of them."""
+    if engine.dialect.default_schema_name is None:
+        with engine.connect():  # the driver knows the default schema only after its first connection
+            pass
+    default = engine.dialect.default_schema_name or "public"
+    known = (len(metadata.tables), default)
+    kept = models.activity.info.get("audit_catalog")
+    if kept is None or kept[0] != known:
+        kept = models.activity.info["audit_catalog"] = (known, TableCatalog([metadata], default))
+    catalog: TableCatalog = kept[1]
+    return catalog
