@@ -16,6 +16,7 @@ Environment variables:
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ _cluster_key = pytest.StashKey[Cluster]()
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start one server for all processes of the run; the workers of xdist get its URL."""
     compile_once()
+    # Each collection looks at what a process keeps; with Python's own limits that is a fifth of its time.
+    gc.set_threshold(20_000, 10, 10)
     config = session.config
     if hasattr(config, "workerinput"):
         config.stash[_url_key] = config.workerinput["audit_test_url"]
