@@ -95,11 +95,13 @@ class AuditModels:
     """The classes and tables of one log.
 
     :param beside: the metadata of the application's tables in the same database.
+    :param is_partitioned: whether the tables have a partition for each month.
     """
 
     activity_cls: type[AuditLogActivity]
     transaction_cls: type[AuditLogTransaction]
     beside: MetaData
+    is_partitioned: bool = False
 
     @property
     def activity(self) -> Table:
@@ -118,11 +120,12 @@ class AuditModels:
         return self.transaction.c.actor_id.type.compile(dialect=dialect)
 
 
-def make_models(beside: MetaData, schema: str | None) -> AuditModels:
+def make_models(beside: MetaData, schema: str | None, *, is_partitioned: bool = False) -> AuditModels:
     """Make the tables, and classes mapped to them.
 
     :param beside: the metadata of the application's tables in the same database.
     :param schema: schema of the log; ``None`` is the one of ``beside``, or else the default schema of the connection.
+    :param is_partitioned: whether they have a partition for each month.
     """
     # Flask-SQLAlchemy finds the engine of a table by the key of its bind.
     metadata = MetaData(schema=beside.schema, info={"bind_key": beside.info.get("bind_key")})
@@ -154,7 +157,7 @@ def make_models(beside: MetaData, schema: str | None) -> AuditModels:
             )
         },
     )
-    return AuditModels(activity_cls=activity_cls, transaction_cls=transaction_cls, beside=beside)
+    return AuditModels(activity_cls, transaction_cls, beside, is_partitioned)
 
 
 def bind_actor(models: AuditModels, actor_cls: type[Any]) -> None:

@@ -157,7 +157,7 @@ class Registry:
         self._bound_actor = None
 
     def _make_models(self, metadata: MetaData) -> AuditModels:
-        models = make_models(metadata, self._wanted.schema)
+        models = make_models(metadata, self._wanted.schema, is_partitioned=self._wanted.partition is not None)
         _refuse_neighbours(models)
         return models
 

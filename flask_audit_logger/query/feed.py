@@ -70,10 +70,12 @@ class Reach:
         """That a transaction, or a change if its id is given, too, is not beyond."""
         if self.edge is None:
             return []
-        left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
-        end = self.edge
-        right: Any = tuple_(end.transaction_id, end.activity_id) if len(columns) > 1 else end.transaction_id
-        return [left >= right if paging.reads_down else left <= right]
+        transaction_id, number, is_down = columns[0], self.edge.transaction_id, paging.reads_down
+        ends: list[ColumnElement[bool]] = [transaction_id >= number if is_down else transaction_id <= number]
+        if len(columns) > 1:
+            whole, end = tuple_(*columns), tuple_(number, self.edge.activity_id)
+            ends.append(whole >= end if is_down else whole <= end)
+        return ends
 
 
 #: To the end of the log.
@@ -300,7 +302,8 @@ def find_activities(
         search = Search(criteria)
         return list_activities(log, search, paging), search
     ends = id_range_lookup(log.models, criteria)
-    if len(ends.columns) > 1:
+    # of months that it can't see the planner plans all
+    if len(ends.columns) > 1 or log.models.is_partitioned:
         search = Search.prepare(log, criteria)
         return list_activities(log, search, paging), search
     rows = log.all(feed(log, criteria, paging, ends).add_columns(*ends.columns))

@@ -117,12 +117,27 @@ def started(
 ) -> Select[Any]:
     """Start a select at the cursor; the parameters are those of :func:`paged`."""
     cursor = paging.before or paging.after
-    if cursor is not None and paging.before != END and paging.after != ORIGIN:
-        values = [getattr(cursor, end) for end in ends]
-        left: Any = tuple_(*columns) if len(columns) > 1 else columns[0]
-        right: Any = tuple_(*values) if len(columns) > 1 else values[0]
-        select = select.where(left < right if paging.before is not None else left > right)
-    return select
+    if cursor is None or paging.before == END or paging.after == ORIGIN:
+        return select
+    if len(columns) > 1:
+        return select.where(*beyond(columns[0], columns[1], cursor, is_below=paging.before is not None))
+    value = getattr(cursor, ends[0])
+    return select.where(columns[0] < value if paging.before is not None else columns[0] > value)
+
+
+def beyond(
+    transaction_id: ColumnElement[int], activity_id: ColumnElement[int], cursor: Cursor, *, is_below: bool
+) -> list[ColumnElement[bool]]:
+    """That a position is before or after a cursor, and for itself its transaction: others' months are not planned.
+
+    A scan of the index begins at one of the two conditions. PostgreSQL takes ``<=`` before ``<`` and ``>`` before
+    ``>=``, so the one of the whole position is written such that it is taken: it is the nearer one.
+    """
+    whole, number = tuple_(transaction_id, activity_id), cursor.transaction_id
+    if not is_below:
+        return [whole > tuple_(number, cursor.activity_id), transaction_id >= number]
+    conditions: list[ColumnElement[bool]] = [whole <= tuple_(number, cursor.activity_id - 1)]
+    return conditions if number == MAX_ID else [*conditions, transaction_id < number + 1]
 
 
 def ordered(select: Select[Any], paging: Paging, *columns: ColumnElement[Any]) -> Select[Any]:

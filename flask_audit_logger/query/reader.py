@@ -21,9 +21,21 @@ import datetime as dt
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Engine, FromClause, Select, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.util import find_tables
@@ -174,6 +186,22 @@ LAG_TIMEOUT_MS = 1000
 #: How long a read waits for whoever takes its rows, such as a download that was left alone.
 IDLE_TIMEOUT_MS = 300_000
 
+#: Seconds for which the bounds of months are kept.
+MONTHS_KEPT = 600.0
+
+_MONTHS = text(
+    r"""
+    SELECT month.first
+    FROM pg_catalog.pg_inherits AS i
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (
+        SELECT substring(pg_catalog.pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''?([0-9]+)')::bigint AS first
+    ) AS month
+    WHERE i.inhparent = pg_catalog.to_regclass(:log) AND month.first > 0
+    ORDER BY month.first DESC
+    """
+)
+
 
 def everything(statement: Select[Any]) -> Select[Any]:
     """The scope of a reader who may see all activities."""
@@ -304,6 +332,28 @@ class Log:
             known[name] = make()
         return known[name]
 
+    def months(self) -> tuple[int, ...]:
+        """The first transaction id of each month, newest first; of plain tables the one that all are after.
+
+        A month begins while nobody writes, so that the changes of an older one have smaller ids, too; not where
+        a billion transactions without the job went over its end by themselves. Bounds that are known stay true: if
+        there are more by now, a read looks at more than it needs.
+        """
+        if not self.models.is_partitioned:
+            return (0,)
+        known = self.models.activity.info.get("audit_months")
+        if known is None or known[0] < monotonic():
+            name = self.connection.dialect.identifier_preparer.format_table(self.models.transaction)
+            found = self.connection.execute(_MONTHS, {"log": name}).scalars().all()
+            known = self.models.activity.info["audit_months"] = (monotonic() + MONTHS_KEPT, (*found, 0))
+        months: tuple[int, ...] = known[1]
+        return months
+
+    def months_from(self, transaction_id: int) -> tuple[int, ...]:
+        """The same from the month of a transaction on, oldest first."""
+        later = [first for first in self.months() if first > transaction_id]
+        return tuple(reversed(self.months()[: len(later) + 1]))
+
     def all(
         self, statement: Select[Any] | CompoundSelect[Any], values: Mapping[str, Any] | None = None
     ) -> Sequence[Any]:
@@ -320,6 +370,19 @@ class Log:
     def scalar(self, statement: Select[Any]) -> Any:
         """The first column of the first row."""
         return self.connection.execute(statement).scalar()
+
+    @contextmanager
+    def without_sorting(self) -> Iterator[None]:
+        """Plan what is read meanwhile so that it follows an index.
+
+        Of a log in months the planner can't see which record is meant, takes its changes for few and would sort all.
+        """
+        if not self.models.is_partitioned:
+            yield
+            return
+        self.scalar(select(func.set_config("enable_sort", "off", True)))
+        yield
+        self.scalar(select(func.set_config("enable_sort", "on", True)))
 
     def limit(self, timeout_ms: int) -> None:
         """Give each following statement another time limit."""

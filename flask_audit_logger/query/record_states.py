@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     DateTime,
     FromClause,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    bindparam,
     case,
     cast,
     false,
@@ -37,9 +39,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from ..diff import differs
 from ..diff.values import Value, value_of
 from .criteria import is_verb
+from .feed import ALL
 from .paging import Cursor, position
 from .reader import Log
-from .records import ANY_RECORD, is_emptied, is_end, is_record, values_of
+from .records import ANY_RECORD, is_emptied, is_end, is_record, lived_in, values_of
 from .refs import RecordRef
 from .rows import ActivityRow, activity_columns, read_activity, transaction_columns
 
@@ -161,7 +164,10 @@ def record_states(
     is_newest = len(changes) == 1 and changes[0] is NEWEST
     statement = log.kept(("state", tuple(key)), make) if is_newest else make()
     found: list[RecordState | None] = [None] * len(changes)
-    for row in log.all(statement, values_of(record)):
+    values = values_of(record)
+    if log.models.is_partitioned:
+        values["first_month"], values["end_of_months"] = lived_in(log, record)
+    for row in log.all(statement, values):
         activity, state = read_activity(row), found[row.place]
         if row.column is None:
             older, newer = (None if at is None else Cursor(at[1], at[0]) for at in (row.older, row.newer))
@@ -244,7 +250,7 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
         is_partial.label("is_partial"),
         source=until.join(a, and_(a.c.transaction_id == until.c.at[2], a.c.id == until.c.at[1])),
     ).cte("version")
-    own, whole = log.activities(a.c.id).where(*is_record(log, record)), _emptied(log, record)
+    own, whole = log.activities(a.c.id).where(*_is_own(log, record)), _emptied(log, record)
     is_before, is_after = a.c.id < version.c.id, a.c.id > version.c.id
     first, last = a.c.id, a.c.id.desc()
 
@@ -253,7 +259,7 @@ def _wanted(log: Log, record: RecordRef, changes: Sequence[ChangePoint], key: Se
 
     # the index alone tells how far; deletions have one of their own, changes of the key are looked for that far
     w = a if log.is_scoped else a.alias("near")
-    near = select(w.c.id).where(w.c.table_name == record.table.name, w.c.record_key == record.key)
+    near = select(w.c.id).where(w.c.table_name == record.table.name, w.c.record_key == record.key, *_within(log, w))
     near = own if log.is_scoped else near
     window = select(
         version.c.place,
@@ -299,7 +305,7 @@ def _place(a: FromClause) -> Any:
 def _place_of(log: Log, record: RecordRef, which: ChangePoint, key: Sequence[str]) -> Select[Any]:
     a = log.models.activity
     if which.is_oldest:
-        return log.activities(_place(a)).where(*is_record(log, record)).order_by(a.c.id).limit(1)
+        return log.activities(_place(a)).where(*_is_own(log, record)).order_by(a.c.id).limit(1)
     reached = _reached(log, record, key, *which.conditions)
     if which.exactly is None:
         return reached
@@ -317,7 +323,7 @@ def _reached(
     """
     a = log.models.activity
     ended = is_end(a.c, _names(key)).label("is_end")
-    own = log.activities(a.c.id, _place(a).label("at"), ended).where(*is_record(log, record), *conditions)
+    own = log.activities(a.c.id, _place(a).label("at"), ended).where(*_is_own(log, record), *conditions)
     own = own.order_by(a.c.id.desc()).limit(1)
     last = (own if of is None else own.correlate(of)).subquery("last")
     emptied = _emptied(log, record).with_only_columns(_place(a))
@@ -329,7 +335,21 @@ def _reached(
 
 def _emptied(log: Log, record: RecordRef) -> Select[Any]:
     """Ids of the changes that removed all rows of the record's table at once."""
-    return log.activities(log.models.activity.c.id).where(*is_emptied(log, record.table.schema, record.table.name))
+    a = log.models.activity
+    is_its = is_emptied(log, record.table.schema, record.table.name)
+    return log.activities(a.c.id).where(*is_its, *_within(log, a)[:1])
+
+
+def _is_own(log: Log, record: RecordRef) -> list[ColumnElement[bool]]:
+    return [*is_record(log, record), *_within(log, log.models.activity)]
+
+
+def _within(log: Log, a: FromClause) -> list[ColumnElement[bool]]:
+    """The first and the last month with changes of the record: others are not planned."""
+    if not log.models.is_partitioned:
+        return []
+    first, end = (bindparam(name, type_=BigInteger) for name in ("first_month", "end_of_months"))
+    return [a.c.transaction_id >= first, a.c.transaction_id < end]
 
 
 def _names(key: Sequence[str]) -> ColumnElement[Any]:
@@ -346,23 +366,27 @@ def _is_partial(a: FromClause) -> ColumnElement[bool]:
 def _entries(log: Log, record: RecordRef, wanted: CTE) -> FromClause:
     """What is read for each place: the version, what touched its columns, and what tells the others."""
     a = log.models.activity
-    touched, told = (
-        func.jsonb_object_keys(data).table_valued("name").render_derived().lateral()
-        for data in (a.c.changed_data, a.c.old_data)
-    )
-    is_near = and_(a.c.id > wanted.c.since, a.c.id > wanted.c.floor, a.c.id <= wanted.c.id)
-    lived = wanted.join(a, is_near).join(touched, true())
+
+    def of_each(data: ColumnElement[Any], *near: ColumnElement[bool]) -> Any:
+        # planned apart: a range of the index of records for each place, not all changes of the record for all
+        own = log.activities(a.c.id, a.c.transaction_id, data.label("data")).where(*_is_own(log, record), *near)
+        return own.limit(ALL).correlate(wanted).lateral()
+
+    lived = of_each(a.c.changed_data, a.c.id > wanted.c.since, a.c.id > wanted.c.floor, a.c.id <= wanted.c.id)
     # there is an end only where columns are missing
-    later = wanted.join(a, and_(a.c.id > wanted.c.id, a.c.id <= wanted.c.end)).join(told, true())
-    place, at = wanted.c.place, _place(a)
+    later = of_each(a.c.old_data, a.c.id > wanted.c.id, a.c.id <= wanted.c.end)
+    touched, told = (
+        func.jsonb_object_keys(own.c.data).table_valued("name").render_derived().lateral() for own in (lived, later)
+    )
+    place = wanted.c.place
     version = array([wanted.c.id, wanted.c.transaction_id])
     return union_all(
         select(place, cast(null(), Text).label("name"), version.label("at"), false().label("is_later")),
-        log.activities(place, touched.c.name, func.max(at), false(), source=lived)
-        .where(*is_record(log, record))
+        select(place, touched.c.name, func.max(_place(lived)), false())
+        .select_from(wanted.join(lived, true()).join(touched, true()))
         .group_by(place, touched.c.name),
-        log.activities(place, told.c.name, func.min(at), true(), source=later)
-        .where(*is_record(log, record))
+        select(place, told.c.name, func.min(_place(later)), true())
+        .select_from(wanted.join(later, true()).join(told, true()))
         .group_by(place, told.c.name),
     ).subquery("entry")
 

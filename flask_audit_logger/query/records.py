@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
+    ScalarSelect,
     Select,
     Text,
     and_,
@@ -249,7 +251,7 @@ class Names:
 
 def names_of(
     log: Log,
-    records: Mapping[RecordRef, int | None],
+    records: Mapping[RecordRef, Cursor | None],
     naming_columns: Callable[[TableName], Sequence[str]],
     key: Callable[[TableName], Sequence[str]],
 ) -> dict[RecordRef, Names]:
@@ -266,11 +268,17 @@ def names_of(
         return {}
     names = tuple(dict.fromkeys(name for *_, columns in wanted for name in columns))
     statement = log.kept(("names", names), lambda: _names(log, names))
-    values = asked_values([(ref, since) for ref, since, _ in wanted], key)
+    since = [None if oldest is None else oldest.activity_id for _, oldest, _ in wanted]
+    values = asked_values([(ref, since) for (ref, *_), since in zip(wanted, since, strict=True)], key)
+    if log.models.is_partitioned:
+        oldest = min((at.transaction_id for _, at, _ in wanted if at is not None), default=MAX_ID)
+        values |= _month_values(log, oldest)
     found: dict[RecordRef, Names] = {}
     ids: dict[RecordRef, int] = {}
     places = {ref.table: [names.index(name) for name in columns] for ref, _, columns in wanted}
-    for row in log.all(statement, values):
+    with log.without_sorting():
+        rows = log.all(statement, values)
+    for row in rows:
         ref, texts = wanted[row.place - 1][0], row[NAMES_AT:-1]
         named = Named(next((texts[place] for place in places[ref.table] if texts[place]), None), row.is_deleted)
         if row.end is None:
@@ -286,12 +294,12 @@ NAMES_AT = 4
 
 def _names(log: Log, names: Sequence[str]) -> Select[Any]:
     """Of each record that is asked for the values that name it, in each of its lives."""
-    asked = asked_records()
-    end = _ends(log, asked)
+    asked, emptied = asked_records(), _emptied(log)
+    is_its = and_(emptied.c.schema == asked.c.schema, emptied.c.table_name == asked.c.table_name)
+    emptied_at = select(emptied.c.id).where(is_its).correlate(asked).scalar_subquery()
+    end = _ends(log, asked, emptied_at)
     last = _last(log, asked, end, names)
-    a = log.models.activity.c
-    emptied = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id > last.c.id)
-    is_deleted = or_(last.c.verb == "delete", emptied.correlate(asked, last).exists())
+    is_deleted = or_(last.c.verb == "delete", func.coalesce(emptied_at, 0) > last.c.id)
     statement = select(asked.c.place, end.c.id.label("end"), last, is_deleted.label("is_deleted"))
     statement = statement.select_from(asked.join(end, true()).join(last, true()))
     return statement.order_by(asked.c.place, end.c.id.nulls_first())
@@ -344,20 +352,33 @@ def _is_own(log: Log, asked: Any) -> list[ColumnElement[bool]]:
     return [a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema]
 
 
-def _ends(log: Log, asked: Any) -> Any:
-    """The ids by which lives of a key had ended, as far as they are asked for; and nothing, for the newest life."""
+def _emptied(log: Log) -> CTE:
+    """When the tables of the records that are asked for were last emptied at once, by its id."""
+    asked = asked_records()
+    table = select(asked.c.schema, asked.c.table_name).distinct().subquery("table")
+    newest = log.activities(log.models.activity.c.id).where(*is_emptied(log, table.c.schema, table.c.table_name))
+    newest = newest.order_by(log.models.activity.c.id.desc()).limit(1).correlate(table)
+    return select(table.c.schema, table.c.table_name, newest.scalar_subquery().label("id")).cte("emptied")
+
+
+def _ends(log: Log, asked: Any, emptied_at: ScalarSelect[int]) -> Any:
+    """The ids by which lives of a key had ended, as far as they are asked for; and nothing, for the newest life.
+
+    :param emptied_at: the id by which the table was last emptied.
+    """
     a = log.models.activity.c
     key = func.array(key_columns(asked), type_=ARRAY(Text))
     own = log.activities(a.id, a.verb, is_end(a, key).label("is_end")).where(*_is_own(log, asked))
-    own = own.where(a.id >= asked.c.since)
-    change = own.order_by(a.id).limit(MOST_CHANGES).correlate(asked).subquery("change")
+    own = own.where(a.id >= asked.c.since).order_by(a.id)
+    change = _by_month(log, own, MOST_CHANGES, "since", asked).subquery("change")
     # whatever had the key before an insert was gone by then, even if nobody saw that
     is_new = and_(change.c.verb == "insert", change.c.id > asked.c.since)
     ended = select(case((is_new, change.c.id - 1), else_=change.c.id)).where(or_(change.c.is_end, is_new))
     # one for each change at most: between two of them, all times that the table was emptied mean the same
     start = union_all(select(asked.c.since.label("id")).correlate(asked), select(change.c.id + 1)).subquery("start")
-    later = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name), a.id >= start.c.id)
-    emptied = later.order_by(a.id).limit(1).correlate(asked, start).lateral("emptied")
+    later = log.activities(a.id).where(*is_emptied(log, asked.c.schema, asked.c.table_name))
+    later = later.where(a.id >= start.c.id, start.c.id <= emptied_at)
+    emptied = later.order_by(a.id).limit(1).correlate(asked, start).lateral("first_emptied")
     gone = select(emptied.c.id).distinct().select_from(start.join(emptied, true()))
     ends = (func.array(part.correlate(asked).scalar_subquery()) for part in (ended, gone))
     every = func.pg_catalog.array_append(func.pg_catalog.array_cat(*ends), cast(null(), BigInteger))
@@ -371,7 +392,61 @@ def _last(log: Log, asked: Any, end: Any, names: Sequence[str]) -> Any:
     row = case((a.verb == "delete", a.old_data), else_=a.old_data.op("||", return_type=JSONB)(a.changed_data))
     texts = (_text(row, name).label(f"name_{place}") for place, name in enumerate(names))
     own = log.activities(a.id, a.verb, *texts).where(*_is_own(log, asked), a.id <= func.coalesce(end.c.id, MAX_ID))
-    return own.order_by(a.id.desc()).limit(1).correlate(asked, end).lateral("last")
+    return _by_month(log, own.order_by(a.id.desc()), 1, "all", asked, end).lateral("last")
+
+
+def _by_month(log: Log, own: Select[Any], most: int, which: str, *outside: Any) -> Select[Any]:
+    """The first rows of a select of activities in the order of their ids, month by month: each has its own indexes.
+
+    :param which: ``since``: oldest first, from the oldest month that was asked for; ``all``: newest first.
+    :param outside: what it refers to.
+    """
+    own = own.limit(most)
+    if not log.models.is_partitioned:
+        return own.correlate(*outside)
+    month, is_in_month = _months(log, which)
+    within = own.where(*is_in_month).correlate(*outside, month).lateral("within")
+    # the function gives its rows in this order, so that reading ends with the month that fills the limit
+    found = select(within).select_from(month.join(within, true())).order_by(month.c.number)
+    return found.limit(most).correlate(*outside)
+
+
+#: The bounds of a month: its first transaction id, and the next month's.
+MONTH = ("low", "high")
+
+
+def _months(log: Log, which: str) -> tuple[Any, list[ColumnElement[bool]]]:
+    """The months as the rows of a statement, numbered from 1, and that a change is in one."""
+    bounds = [cast(bindparam(f"{which}_{name}", type_=ARRAY(BigInteger)), ARRAY(BigInteger)) for name in MONTH]
+    columns = [column(name, BigInteger) for name in MONTH]
+    month = func.unnest(*bounds).table_valued(*columns, with_ordinality="number", name="month").render_derived()
+    a = log.models.activity.c
+    return month, [a.transaction_id >= month.c.low, a.transaction_id < month.c.high]
+
+
+def lived_in(log: Log, record: RecordRef) -> tuple[int, int]:
+    """Between which transaction ids all changes of a record are, by whole months."""
+    month, is_in_month = _months(log, "all")
+    a = log.models.activity.c
+    change = select(a.id).where(*is_record(log, record), *is_in_month).order_by(a.id).limit(1)
+    source = month.join(change.correlate(month).lateral("change"), true())
+    statement = select(func.min(month.c.low), func.max(month.c.high)).select_from(source)
+    low, high = log.all(statement, _month_values(log, 0))[0]
+    return low or 0, high or 0
+
+
+def _month_values(log: Log, oldest: int) -> dict[str, list[int]]:
+    """The months as parameters of a statement.
+
+    :param oldest: the oldest transaction that matters where not all do.
+    """
+    every, since = log.months(), log.months_from(oldest)
+    return {
+        "all_low": list(every),
+        "all_high": [MAX_ID, *every[:-1]],
+        "since_low": list(since),
+        "since_high": [*since[1:], MAX_ID],
+    }
 
 
 def _text(row: ColumnElement[Any], name: str) -> ColumnElement[Any]:

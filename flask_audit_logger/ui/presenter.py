@@ -13,6 +13,7 @@ from ..diff.kinds import settled
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value, as_value
 from ..i18n import CHANGES, VERB_NAMES, VERB_WORDS, gettext, marked
+from ..query.paging import Cursor
 from ..query.reader import Log
 from ..query.records import Named, Names, names_of
 from ..query.refs import RecordRef, TableName, stored_key
@@ -35,14 +36,14 @@ class RecordNames:
     _labels: dict[RecordRef, Label] = field(default_factory=dict)
     _logged: dict[RecordRef, Names] = field(default_factory=dict)
 
-    def learn(self, log: Log, records: Iterable[RecordRef], then: Iterable[tuple[RecordRef, int]]) -> None:
+    def learn(self, log: Log, records: Iterable[RecordRef], then: Iterable[tuple[RecordRef, Cursor]]) -> None:
         """Find the names of records.
 
-        :param then: those that are meant as they were at a change, each with its id.
+        :param then: those that are meant as they were at a change, each with its position.
         """
-        since: dict[RecordRef, int | None] = {}
-        for record, activity_id in then:
-            since[record] = min(activity_id, since.get(record) or activity_id)
+        since: dict[RecordRef, Cursor] = {}
+        for record, change in then:
+            since[record] = min(change, since.get(record, change), key=lambda at: at.activity_id)
         wanted = (set(records) | since.keys()) - self._labels.keys()
         hook = self.visit.ui.record_labels
         if hook is not None and wanted:  # it names the rows of today
@@ -134,11 +135,11 @@ class Presenter:
     def learn(self, log: Log, rows: Iterable[ActivityRow], records: Iterable[RecordRef] = ()) -> None:
         """Find the names of everything that rows mention."""
         known = list(rows)
-        then = [(row.record, row.id) for row in known if row.record is not None]
+        then = [(row.record, row.cursor) for row in known if row.record is not None]
         for row in known:
             columns = row.changed_columns
             values = [(c, side(c)) for c in columns for side in (row.before, row.after)]
-            then += [(ref, row.id) for ref in self.targets(row.table, values)]
+            then += [(ref, row.cursor) for ref in self.targets(row.table, values)]
         self.records.learn(log, records, then)
         self.learn_actors({row.transaction.actor_id for row in known if row.transaction})
         self.learn_unnamed(log, [row.transaction for row in known if row.transaction])

@@ -146,7 +146,7 @@ def test_a_key_that_was_taken_from_another_record_does_not_bring_the_name_of_an_
     emptied = shop.sql("SELECT id FROM activity WHERE table_name = 'categories' AND verb = 'truncate'")[0][0]
     for change in (first, emptied):  # the entry that ended a life is about this life
         with reading(shop) as log:
-            found = names(log, {record: change})[record]
+            found = names(log, {record: Cursor(0, change)})[record]
         assert (found.newest.name, found.before(change).name) == ("present!", "emptied")
 
 
@@ -166,14 +166,14 @@ def test_each_life_of_a_key_has_its_own_name(shop):
     live("unseen", "SET LOCAL session_replication_role = replica; DELETE FROM categories WHERE id = 5")
     live("present", "SELECT 1")
     with reading(shop) as log:
-        found = names(log, {record: min(lives.values())})[record]
+        found = names(log, {record: Cursor(0, min(lives.values()))})[record]
     assert found.newest == Named("present", is_deleted=False)
     told = {name: found.before(change) or found.newest for name, change in lives.items()}
     assert {name: named.name for name, named in told.items()} == {name: name for name in lives}
     assert found.before(lives["deleted"]).is_deleted
     (end,) = own(shop, "categories", 5, "verb = 'delete'")
     with reading(shop) as log:  # the change that ended a life is about this life
-        assert names(log, {record: end})[record].before(end) == Named("deleted", is_deleted=True)
+        assert names(log, {record: Cursor(0, end)})[record].before(end) == Named("deleted", is_deleted=True)
 
 
 def test_a_page_of_a_record_starts_at_any_position(shop):

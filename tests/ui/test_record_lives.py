@@ -7,6 +7,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
+from flask_audit_logger.query.paging import Cursor
 from flask_audit_logger.query.reader import AuditReader
 from flask_audit_logger.query.records import names_of
 from flask_audit_logger.query.refs import RecordRef
@@ -402,7 +403,7 @@ def test_a_table_that_is_emptied_all_the_time_costs_no_more(more):
     )
     more.sql("ANALYZE activity")
     first, table = ids_of(more, "categories")[0], TableName("public", "categories")
-    records = {RecordRef(table, str(number)): first for number in range(1, 51)}
+    records = {RecordRef(table, str(number)): Cursor(0, first) for number in range(1, 51)}
     with more.application.app.app_context():
         reader = AuditReader(more.db.engine, more.application.audit_logger.models)
         with reader.reading() as log:

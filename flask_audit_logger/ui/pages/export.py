@@ -159,7 +159,7 @@ def _named(
     for rows in batches(log, search, paging, most=cap):
         presenter.forget()
         # no names of what values point to: they are not exported
-        presenter.records.learn(log, (), [(row.record, row.id) for row in rows if row.record is not None])
+        presenter.records.learn(log, (), [(row.record, row.cursor) for row in rows if row.record is not None])
         presenter.learn_actors({row.transaction.actor_id for row in rows if row.transaction})
         yield rows
 
