@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,20 +13,22 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    column,
     func,
     literal,
     literal_column,
     null,
     or_,
     select,
+    tuple_,
 )
 from sqlalchemy import types as sa_types
-from sqlalchemy.dialects.postgresql import ARRAY, HSTORE, OID
+from sqlalchemy.dialects.postgresql import ARRAY, HSTORE, JSONB, OID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from ..diff import ValueKind, as_text, differs
-from ..diff.values import MASKED, as_logged, load, mark_of, value_of
+from ..diff.values import MASKED, as_logged, dump, load, mark_of, value_of
 from ..sql import quote_ident
 from .reader import Log, everything
 from .record_states import NEWEST, record_states
@@ -148,13 +150,34 @@ def select_live(
     :param without: columns that are not even read.
     :raises LookupError: if the table has another key.
     """
+    return _select_rows(info, lambda table: is_key(table, info, key), without, lock=lock)
+
+
+def select_live_rows(info: TableInfo, keys: Sequence[Sequence[str]], *, lock: bool = False) -> Select[Any]:
+    """Read many rows for :func:`read_live_row`: the same for all keys at once."""
+    data = dump([dict(zip(info.key, key, strict=True)) for key in keys])
+    columns = [column(part.name, part.type) for part in info.table.primary_key.columns]
+    source = func.pg_catalog.jsonb_populate_recordset(
+        literal_column(f"NULL::{info.name.quoted}"), cast(literal(data, Text), JSONB)
+    ).table_valued(*columns, name="wanted")
+
+    def is_wanted(table: Any) -> list[ColumnElement[bool]]:
+        parts = [table.c[part.key] for part in info.table.primary_key.columns]
+        return [tuple_(*parts).in_(select(*(source.c[part.name] for part in columns)))]
+
+    return _select_rows(info, is_wanted, (), lock=lock)
+
+
+def _select_rows(
+    info: TableInfo, which: Callable[[Any], list[ColumnElement[bool]]], without: Collection[str], *, lock: bool
+) -> Select[Any]:
     table = info.table.alias("live")
     # always live.*, as "live" alone would be a column of that name
     whole: ColumnElement[Any] = literal_column("live.*")
     # By name: SQLAlchemy warns of a type of the application's that doesn't say whether it can be cached.
     named = [_live(column.name) for column in table.columns if column.name not in without]
     read = named if without else [whole]
-    rows = select(*read).select_from(table).where(*is_key(table, info, key))
+    rows = select(*read).select_from(table).where(*which(table))
     live = (rows.with_for_update() if lock else rows).subquery("live")
     # row_to_json takes a json as it is written; to_jsonb fails for one with \u0000. Neither tells JSON null from NULL.
     columns: list[ColumnElement[Any]] = [cast(func.pg_catalog.row_to_json(whole), Text)]

@@ -150,14 +150,14 @@ def plan(
     :param hidden: columns the reader may not see: they are left as they are, and not named if there is a row.
     """
     unknown = {name for name in target if name in hidden or value_of(target, name) == MASKED}
-    counted = _counted(mappers, info)
+    counted = counted_column(mappers, info)
     if live.row is None:
         missing = unknown | {name for name, column in info.columns.items() if not column.is_generated} - target.keys()
         return [
             _missing(info, name, name in hidden, is_counted=name == counted)
             if name in missing
             else PlannedColumn(
-                name, ABSENT, value_of(target, name), target[name], _obstacle(info, name, target[name], live, counted)
+                name, ABSENT, value_of(target, name), target[name], obstacle_of(info, name, target[name], live, counted)
             )
             for name in info.ordered(missing | target.keys())
         ]
@@ -165,7 +165,7 @@ def plan(
     for name in info.ordered(target.keys() - unknown):
         now, then = value_of(live.row, name), value_of(target, name)
         if differs(now, then, info.kind(name)):
-            obstacle = _obstacle(info, name, target[name], live, counted)
+            obstacle = obstacle_of(info, name, target[name], live, counted)
             planned.append(PlannedColumn(name, now, then, target[name], obstacle))
     return planned
 
@@ -222,7 +222,7 @@ def put_back(
             session.flush()
     # psycopg2 raises the plain errors for dates and numbers that Python has no value for
     except (SQLAlchemyError, ValueError, OverflowError) as error:
-        objection = _objection(error)
+        objection = objection_of(error)
         raise Refused(f"the database refused it: {objection}", objection) from error
 
 
@@ -235,7 +235,11 @@ def _missing(info: TableInfo, name: str, is_hidden: bool, *, is_counted: bool) -
     return PlannedColumn(name, ABSENT, ABSENT, obstacle=reason, is_lacking=is_lacking)
 
 
-def _obstacle(info: TableInfo, name: str, value: Any, live: LiveRow, counted: str | None) -> str | None:
+def obstacle_of(info: TableInfo, name: str, value: Any, live: LiveRow, counted: str | None) -> str | None:
+    """Why a column can't get a logged value; :data:`MADE` takes nothing from it.
+
+    :param counted: the column that SQLAlchemy counts changes in, if it is left alone.
+    """
     declared = info.columns.get(name)
     if declared is None or (live.row is not None and name not in live.row):
         return marked("the column is gone")
@@ -258,7 +262,7 @@ def _mapper(mappers: Mappers, info: TableInfo) -> Mapper[Any] | None:
     return next((m for m in mappers if m.local_table is info.table and not m.inherits), None)
 
 
-def _counted(mappers: Mappers, info: TableInfo) -> str | None:
+def counted_column(mappers: Mappers, info: TableInfo) -> str | None:
     """The column that tells SQLAlchemy whether somebody else changed the row; it writes it itself."""
     mapper = _mapper(mappers, info)
     return None if mapper is None or mapper.version_id_col is None else mapper.version_id_col.name
@@ -320,7 +324,7 @@ def _class_of(mapper: Mapper[Any], info: TableInfo, values: Mapping[str, Any]) -
     return found if found.local_table is info.table else mapper
 
 
-def _objection(error: Exception) -> str:
+def objection_of(error: Exception) -> str:
     """The constraint that the database reports, without the values."""
     diagnosis = getattr(getattr(error, "orig", None), "diag", None)
     constraint = getattr(diagnosis, "constraint_name", None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, ForeignKey, MetaData, Table
 from sqlalchemy.types import (
     ARRAY,
     JSON,
@@ -66,6 +66,8 @@ class TableInfo:
     ignored: frozenset[str] = frozenset()
     #: What is logged.
     verbs: frozenset[str] = frozenset(VERBS)
+    #: Tables that foreign keys lead to.
+    targets: frozenset[TableName] = frozenset()
 
     def kind(self, column: str) -> ValueKind | None:
         """The kind of a column, if the models know it."""
@@ -176,6 +178,7 @@ def _table_info(table: Table, default_schema: str, declaration: Declaration | No
         | frozenset(options.exclude),
         ignored=frozenset(options.ignore),
         verbs=frozenset(options.verbs),
+        targets=frozenset(found[0] for key in table.foreign_keys if (found := _pointed(key, default_schema))),
     )
 
 
@@ -207,11 +210,15 @@ def _target(column: Column[Any], default_schema: str) -> tuple[TableName, str] |
     for key in column.foreign_keys:
         if key.constraint is not None and len(key.constraint.elements) > 1:
             continue
-        parts = key.target_fullname.split(".")
-        if len(parts) >= 2:
-            schema = ".".join(parts[:-2]) or default_schema
-            return TableName(schema, parts[-2]), parts[-1]
+        found = _pointed(key, default_schema)
+        if found is not None:
+            return found
     return None
+
+
+def _pointed(key: ForeignKey, default_schema: str) -> tuple[TableName, str] | None:
+    parts = key.target_fullname.split(".")
+    return (TableName(".".join(parts[:-2]) or default_schema, parts[-2]), parts[-1]) if len(parts) >= 2 else None
 
 
 def kind_of_type(column_type: TypeEngine[Any]) -> ValueKind:

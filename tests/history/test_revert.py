@@ -1,0 +1,447 @@
+"""Promise: what is taken back is as it was before, exactly; who came later keeps theirs; one write, or none."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import JSONB
+
+from flask_audit_logger.exceptions import ConfigurationError
+from flask_audit_logger.history import reverts
+from flask_audit_logger.query.reader import Conflict, Refused
+from tests.support.models import AUDITED
+from tests.support.server import both_drivers, plain_engine
+from tests.ui.shop import ANN, declare_shop, make_shop
+
+TABLES = ("leaves", "pairs", "trees", "spots", "ranks", "pages", "categories", "orders", "lines")
+
+
+def declare(db):
+    """Tables that are hard to bring back: trees, unique values, keys that change, numbered and generated columns."""
+    models = declare_shop(db)
+    audited = {"audit_logged": True}
+    sa.Table(
+        "leaves",
+        db.metadata,
+        sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+        sa.Column("text", sa.Text),
+        sa.Column("price", sa.Numeric),
+        sa.Column("double", sa.Numeric, sa.Computed("price * 2")),
+        sa.Column("at", sa.DateTime(timezone=True)),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("parts", sa.ARRAY(sa.Text)),
+        sa.Column("json", JSONB),
+        info=audited,
+    )
+    sa.Table(
+        "pairs",
+        db.metadata,
+        sa.Column("group", sa.Text, primary_key=True),
+        sa.Column("n", sa.Integer, primary_key=True),
+        sa.Column("it's %s", sa.Text),
+        info=audited,
+    )
+    sa.Table(
+        "trees",
+        db.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("parent", sa.ForeignKey("trees.id", ondelete="CASCADE")),
+        info=audited,
+    )
+    sa.Table(
+        "spots", db.metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer, unique=True),
+        info=audited,
+    )  # fmt: skip
+    sa.Table(
+        "ranks",
+        db.metadata,
+        sa.Column("n", sa.Integer),
+        sa.Column("name", sa.Text),
+        sa.PrimaryKeyConstraint("n", deferrable=True, initially="IMMEDIATE"),
+        info=audited,
+    )
+    sa.Table(
+        "orders",
+        db.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("note", sa.Text),
+        info={"audit_logged": {"old_data": "changed"}},
+    )
+    sa.Table(
+        "lines",
+        db.metadata,
+        sa.Column("order_id", sa.ForeignKey("orders.id", ondelete="CASCADE", onupdate="CASCADE"), primary_key=True),
+        sa.Column("n", sa.Integer, primary_key=True),
+        sa.Column("category_id", sa.ForeignKey("categories.id", ondelete="SET NULL")),
+        info=audited,
+    )
+
+    class Sheet(db.Model):
+        __tablename__ = "pages"
+        __table_args__ = (AUDITED,)
+        id = sa.Column(sa.Integer, primary_key=True)
+        text = sa.Column(sa.Text)
+        version = sa.Column(sa.Integer, nullable=False)
+        __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - as SQLAlchemy documents it
+
+    models.Sheet = Sheet
+    return models
+
+
+FILL = r"""
+INSERT INTO leaves (text, price, at, data, parts, json)
+  SELECT 'it''s ' || n, n * 1.50, now(), '\x00ff', ARRAY['a', NULL, ''], '{"a": [1, null]}'
+  FROM generate_series(1, 4) n;
+INSERT INTO pairs ("group", n, "it's %s") SELECT 'a"b, ü', n, 'x' FROM generate_series(1, 4) n;
+INSERT INTO trees SELECT n, nullif(n / 2, 0) FROM generate_series(1, 7) n;
+INSERT INTO spots SELECT n, n FROM generate_series(1, 5) n;
+INSERT INTO ranks SELECT n, 'r' || n FROM generate_series(1, 5) n;
+INSERT INTO pages SELECT n, 'p', 1 FROM generate_series(1, 2) n;
+INSERT INTO categories SELECT n, 'c' || n FROM generate_series(1, 3) n;
+INSERT INTO orders SELECT n, 'o' FROM generate_series(1, 3) n;
+INSERT INTO lines SELECT o, n, n FROM generate_series(1, 3) o, generate_series(1, 2) n;
+"""
+
+
+@pytest.fixture
+def shop(create_app):
+    shop = make_shop(create_app, declare=declare)
+    engine = plain_engine(shop.application.app.config["SQLALCHEMY_DATABASE_URI"])
+    with engine.begin() as connection:
+        connection.exec_driver_sql(FILL.replace("%", "%%"))
+    shop.engine = engine
+    with shop.application.app.app_context():
+        yield shop
+
+
+def content(shop, tables=TABLES):
+    with shop.engine.connect() as connection:
+        return {
+            table: connection.exec_driver_sql(f"SELECT to_jsonb(r)::text FROM {table} r ORDER BY 1").scalars().all()
+            for table in tables
+        }
+
+
+def write(shop, *statements):
+    """Make changes in one transaction; its id."""
+    with shop.engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement.replace("%", "%%"))
+    return newest(shop)
+
+
+def newest(shop):
+    return shop.sql("SELECT max(id) FROM transaction")[0][0]
+
+
+def revert(shop, target, **options):
+    return shop.application.audit_logger.revert(target, **options)
+
+
+def taken_back(shop, target, **options):
+    conflicts = options.pop("conflicts", "refuse")
+    with shop.acting(ANN):
+        return revert(shop, target, reason="A slip", **options).apply(conflicts=conflicts)
+
+
+TEXTS = st.sampled_from(["plain", "it's", 'a "b" \\ c', "line\nline", "\u202eback", "-- ROLLBACK;", "$$", "%s :x {}"])
+SMALL = st.integers(1, 7)
+TEMPLATES = (
+    "UPDATE leaves SET text = :text WHERE id >= :n",
+    "UPDATE leaves SET price = NULL, data = NULL, json = 'null' WHERE id = :n",
+    "UPDATE leaves SET price = price + :n, at = at - interval '1 h', json = to_jsonb(CAST(:text AS text))",
+    "UPDATE leaves SET json = NULL WHERE id > :n",
+    "DELETE FROM leaves WHERE id = :n",
+    "INSERT INTO leaves (text, price) VALUES (:text, :n)",
+    'INSERT INTO pairs ("group", n) VALUES (:text, 100 + :n)',
+    'UPDATE pairs SET "group" = :text, "it\'s %s" = :text WHERE n = :n',
+    "DELETE FROM pairs WHERE n = :n",
+    "DELETE FROM trees WHERE id = :n",
+    "INSERT INTO trees VALUES (:n + 10, NULL), (:n + 20, :n + 10)",
+    "UPDATE trees SET parent = NULL WHERE id = :n",
+    "UPDATE spots SET n = n + 100 WHERE id = :n",
+    "UPDATE spots SET n = n - 100 WHERE n > 100",
+    "INSERT INTO spots VALUES (:n + 10, :n)",
+    "DELETE FROM spots WHERE id = :n",
+    "SET CONSTRAINTS ALL DEFERRED; UPDATE ranks SET n = n + 1",
+    "UPDATE ranks SET n = 50 + :n WHERE n = :n",
+    "DELETE FROM ranks WHERE n = :n",
+    "INSERT INTO ranks VALUES (:n, :text)",
+    "UPDATE pages SET text = :text",
+    "DELETE FROM categories WHERE id = :n",
+    "UPDATE orders SET id = id + 10 WHERE id = :n",
+    "UPDATE orders SET note = :text WHERE id < :n",
+    "DELETE FROM orders WHERE id = :n",
+    "UPDATE lines SET category_id = (SELECT max(id) FROM categories) WHERE n = :n",
+)
+STEPS = st.tuples(st.sampled_from(TEMPLATES), TEXTS, SMALL)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, min_size=1, max_size=8))
+def test_a_transaction_is_taken_back(shop, steps):
+    before, last = content(shop), newest(shop)
+    with shop.engine.begin() as connection:
+        for step, text, n in steps:
+            try:
+                with connection.begin_nested():
+                    connection.execute(sa.text(step), {"text": text, "n": n})
+                    connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            except sa.exc.IntegrityError:
+                pass  # a key that is taken: the statement is undone, and the log of it
+    transaction_id = newest(shop)
+    if transaction_id == last:
+        return
+    script = "".join(revert(shop, transaction_id).sql())
+    preview = revert(shop, transaction_id).preview()
+    assert preview.conflicts == preview.impossible == ()
+    after = content(shop)
+    run(shop, script)
+    assert content(shop) == after, "as it is, the script changes nothing"
+    run(shop, script.removesuffix("ROLLBACK;\n") + "COMMIT;\n")
+    assert without_versions(content(shop)) == without_versions(before)
+    # the script's own transaction is taken back, and that one, too
+    assert newest(shop) > transaction_id
+    taken_back(shop, newest(shop))
+    assert without_versions(content(shop)) == without_versions(after)
+    taken_back(shop, newest(shop))
+    assert without_versions(content(shop)) == without_versions(before)
+
+
+def without_versions(found):
+    return found | {"pages": [row.rpartition(', "version"')[0] for row in found["pages"]]}
+
+
+def run(shop, script):
+    """Run a script as psql does, which begins and ends its own transaction."""
+    with shop.engine.connect() as connection, connection.connection.cursor() as cursor:
+        cursor.execute(script)
+        connection.rollback()
+
+
+def reasons(problems):
+    return [(problem.table.name, problem.reason, problem.number) for problem in problems]
+
+
+def test_who_changed_a_row_later_keeps_it(shop):
+    """Rows that nobody touched since go back. No row is half taken back."""
+    transaction_id = write(
+        shop,
+        "UPDATE pairs SET \"it's %s\" = 'mine' WHERE n < 4",
+        "INSERT INTO leaves (text) VALUES ('mine')",
+        "UPDATE spots SET n = 77 WHERE id = 1",
+        "DELETE FROM trees WHERE id = 7",
+    )
+    write(
+        shop,
+        "UPDATE pairs SET \"it's %s\" = 'theirs' WHERE n = 1",
+        "DELETE FROM pairs WHERE n = 2",
+        "UPDATE leaves SET price = 7 WHERE text = 'mine'",
+        "INSERT INTO trees VALUES (7, NULL)",
+    )
+    found = revert(shop, transaction_id).preview()
+    assert reasons(found.conflicts) == [
+        ("trees", "there is such a record again", 1),
+        ("leaves", "changed since", 1),
+        ("pairs", "gone", 1),
+        ("pairs", "changed since", 1),
+    ]
+    assert [(g.table.name, g.verb, g.columns, g.number) for g in found.groups] == [
+        ("spots", "update", ("n",), 1),
+        ("pairs", "update", ("it's %s",), 1),
+    ]
+    before = content(shop)
+    with pytest.raises(Conflict):
+        taken_back(shop, transaction_id)
+    assert content(shop) == before
+    done = taken_back(shop, transaction_id, conflicts="skip")
+    assert shop.sql('SELECT n, "it\'s %s" FROM pairs ORDER BY n') == [(1, "theirs"), (3, "x"), (4, "x")]
+    assert shop.sql("SELECT n FROM spots WHERE id = 1") == [(1,)]
+    assert shop.sql("SELECT price FROM leaves WHERE text = 'mine'") == [(7,)]
+    said = shop.sql(f"SELECT context, actor_id FROM transaction WHERE id = {done.transaction_id}")[0]
+    assert (said[0]["undoes"], said[0]["reason"], said[1]) == (transaction_id, "A slip", ANN)
+
+
+def test_a_row_to_which_others_point_by_now_stays(shop):
+    """Deleting it would delete what came later, by a cascade that nobody previewed."""
+    transaction_id = write(shop, "INSERT INTO trees VALUES (20, NULL), (21, 20), (30, NULL)")
+    write(shop, "INSERT INTO trees VALUES (22, 21)")
+    found = revert(shop, transaction_id).preview()
+    assert reasons(found.conflicts) == [("trees", "other records point to it", 2)] and found.number == 1
+    taken_back(shop, transaction_id, conflicts="skip")
+    assert shop.sql("SELECT id FROM trees WHERE id > 10 ORDER BY id") == [(20,), (21,), (22,)]
+
+
+def test_a_row_whose_parent_is_gone_is_not_made_again(shop):
+    transaction_id = write(shop, "DELETE FROM trees WHERE id IN (4, 6)")
+    write(shop, "DELETE FROM trees WHERE id = 2")
+    found = revert(shop, transaction_id).preview()
+    assert reasons(found.impossible) == [("trees", "the referenced record no longer exists", 1)] and found.number == 1
+    taken_back(shop, transaction_id)
+    assert shop.sql("SELECT id FROM trees ORDER BY id") == [(1,), (3,), (6,), (7,)]
+
+
+def test_what_can_not_be_taken_back_says_why(shop):
+    transaction_id = write(
+        shop,
+        "INSERT INTO products (id, name, secret) VALUES (1, 'a', 's')",
+        "UPDATE products SET name = 'b', secret = 't'",
+        "UPDATE order_items SET quantity = 1",
+        "TRUNCATE order_items",
+        "UPDATE leaves SET price = 0 WHERE id = 1",
+    )
+    found = revert(shop, transaction_id).preview()
+    assert reasons(found.impossible) == [
+        ("order_items", "the rows that TRUNCATE removed are not in the log", 1),
+        ("products", "some of its values are masked or hidden from you", 1),
+    ]
+    assert taken_back(shop, transaction_id).preview.number == found.number == 1
+    assert shop.sql("SELECT price FROM leaves WHERE id = 1") == [(1.5,)]
+    assert shop.sql("SELECT name FROM products") == [("b",)]
+
+
+def test_a_masked_value_that_was_set_later_keeps_its_row(shop):
+    """It can't be compared, so the log is asked; a row that is made again says what it lacks."""
+    made = write(shop, "INSERT INTO products (id, name, secret) VALUES (1, 'a', 's'), (2, 'b', 's')")
+    write(shop, "UPDATE products SET secret = 'other' WHERE id = 1")
+    assert reasons(revert(shop, made).preview().conflicts) == [("products", "changed since", 1)]
+    gone = write(shop, "DELETE FROM products WHERE id = 2")
+    (group,) = revert(shop, gone).preview().groups
+    assert (group.verb, group.lacking, group.number) == ("insert", ("secret",), 1)
+    taken_back(shop, gone)
+    assert shop.sql("SELECT name, secret FROM products WHERE id = 2") == [("b", None)]
+
+
+def test_only_some_columns_go_back(shop):
+    transaction_id = write(
+        shop, "UPDATE leaves SET price = 0, text = 'mine' WHERE id = 1", "DELETE FROM leaves WHERE id = 2"
+    )
+    taken_back(shop, transaction_id, only=["price"])
+    assert shop.sql("SELECT id, price, text FROM leaves WHERE id < 3") == [(1, 1.5, "mine")]
+
+
+def test_one_change_is_taken_back(shop):
+    write(shop, "UPDATE leaves SET price = 0 WHERE id < 3")
+    cursor = shop.application.audit_logger.activity_cls
+    with shop.db.session() as session:
+        row = session.scalars(sa.select(cursor).where(cursor.record_key == "2").order_by(cursor.id.desc())).first()
+        taken_back(shop, row)
+    assert shop.sql("SELECT id, price FROM leaves WHERE id < 3 ORDER BY id") == [(1, 0), (2, 3)]
+
+
+def now(shop):
+    return shop.sql("SELECT clock_timestamp()")[0][0]
+
+
+def test_a_record_goes_back_to_a_time(shop):
+    """Through a change of its key, a deletion, and made again."""
+    sheet = shop.models.Sheet
+    shop.add(ANN, "Category", id=50, name="then")
+    then = now(shop)
+    shop.change(ANN, "Category", 50, name="later")
+    write(shop, "UPDATE categories SET id = 51 WHERE id = 50")
+    later = now(shop)
+    shop.remove(ANN, "Category", 51)
+    taken_back(shop, (shop.models.Category, 51), to=later)
+    assert shop.sql("SELECT id, name FROM categories WHERE id > 9") == [(51, "later")]
+    with shop.db.session() as session:
+        taken_back(shop, session.get(shop.models.Category, 51), to=then)
+    assert shop.sql("SELECT id, name FROM categories WHERE id > 9") == [(50, "then")]
+    with pytest.raises(Refused, match="another key"):
+        write(shop, "UPDATE categories SET id = 52 WHERE id = 50")
+        taken_back(shop, (shop.models.Category, 50), to=then)
+    for target, options in (
+        ((sheet, 1), {}),
+        (1, {"to": then}),
+        ("1", {"to": then}),
+        ((sheet, 1), {"to": dt.datetime(2026, 1, 1)}),
+    ):
+        with pytest.raises(ConfigurationError):
+            revert(shop, target, **options)
+
+
+def test_a_record_that_somebody_has_open_is_not_saved_over(shop):
+    """SQLAlchemy's counter goes on, so that an object loaded before is found to be stale."""
+    sheet = shop.models.Sheet
+    shop.change(ANN, "Sheet", 1, text="mine")
+    with shop.acting(ANN) as session:
+        found = session.get(sheet, 1)
+        assert found.version == 2
+        session.commit()
+        taken_back(shop, newest(shop))
+        assert (found.text, found.version) == ("p", 3)
+
+
+def test_what_a_trigger_or_constraint_refuses_changes_nothing(shop):
+    transaction_id = write(shop, "UPDATE leaves SET price = price + 1", "UPDATE spots SET n = n + 100")
+    shop.sql("ALTER TABLE leaves ADD CONSTRAINT high CHECK (price > 2) NOT VALID")
+    before = content(shop)
+    with pytest.raises(Refused, match="high"):
+        taken_back(shop, transaction_id)
+    shop.sql(
+        "ALTER TABLE leaves DROP CONSTRAINT high;"
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER keep BEFORE UPDATE ON leaves FOR EACH ROW WHEN (old.id = 2) EXECUTE FUNCTION keep()"
+    )
+    with pytest.raises(Refused, match="trigger"):
+        taken_back(shop, transaction_id)
+    assert content(shop) == before
+    shop.sql("DROP TRIGGER keep ON leaves")
+    assert taken_back(shop, transaction_id).preview.number == 9
+
+
+def test_unique_values_that_were_swapped_are_swapped_back(shop):
+    before = content(shop)
+    transaction_id = write(
+        shop,
+        "UPDATE spots SET n = -1 WHERE id = 1",
+        "UPDATE spots SET n = 1 WHERE id = 2",
+        "UPDATE spots SET n = 2 WHERE id = 1",
+    )
+    taken_back(shop, transaction_id)
+    assert content(shop) == before
+
+
+def test_what_was_previewed_is_applied_or_nothing(shop):
+    transaction_id = write(shop, "UPDATE leaves SET price = 0 WHERE id < 3")
+    wanted = revert(shop, transaction_id, reason="x")
+    seen = wanted.preview()
+    write(shop, "UPDATE leaves SET text = 'another column' WHERE id = 1")
+    assert wanted.preview() == seen
+    write(shop, "UPDATE leaves SET price = 5 WHERE id = 1")
+    with shop.acting(ANN), pytest.raises(Conflict, match="preview"):
+        wanted.apply(conflicts="skip", expected=seen.digest)
+    with pytest.raises(ValueError, match="conflicts"):
+        wanted.apply(conflicts="ignore")
+
+
+def test_in_a_session_of_the_caller_nothing_is_committed(shop):
+    transaction_id = write(shop, "UPDATE leaves SET price = 0 WHERE id = 1")
+    with shop.acting(ANN) as session:
+        revert(shop, transaction_id).apply(session=session)
+        assert session.execute(sa.text("SELECT price FROM leaves WHERE id = 1")).scalar() == 1.5
+        session.rollback()
+    assert shop.sql("SELECT price FROM leaves WHERE id = 1") == [(0,)]
+    assert newest(shop) == transaction_id
+
+
+@both_drivers
+def test_many_rows_go_back_in_few_statements(shop, monkeypatch):
+    """20,000 rows: ten reads of the log and ten of the rows, twice, and ten writes."""
+    write(shop, "INSERT INTO leaves (text, price) SELECT 'x', n FROM generate_series(1, 20000) n")
+    before = content(shop, ["leaves"])
+    transaction_id = write(shop, "UPDATE leaves SET price = price * 2 WHERE text = 'x'")
+    statements = []
+    engine = shop.db.engine
+    sa.event.listen(engine, "before_cursor_execute", lambda c, cursor, text, *rest: statements.append(text))
+    assert taken_back(shop, transaction_id).preview.number == 20_000
+    assert content(shop, ["leaves"]) == before
+    assert sum(text.startswith("UPDATE") for text in statements) == 10
+    assert len(statements) < 110
+    monkeypatch.setattr(reverts, "MOST_CHANGES", 19_999)
+    with pytest.raises(reverts.TooManyChanges, match="19,999"):
+        revert(shop, transaction_id).preview()
