@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from sqlalchemy import Select
+
+from ..exceptions import ConfigurationError
+from .changes import Change, History, Transaction, blame_of, history_of, transaction_of
+from .past import checked_moment, row_as_of, rows_as_of, selected, unknown
 from .reverts import Revert
+from .source import source_of, target_of
 from .targets import revert_of
 
 if TYPE_CHECKING:
     from ..databases import Database
     from ..models import AuditModels
+
+T = TypeVar("T")
 
 
 class LogInCode:
@@ -48,3 +56,83 @@ class LogInCode:
         :raises ConfigurationError: if the target is none of these.
         """
         return revert_of(self, target, to=to, only=only, reason=reason)
+
+    def history(self, what: Any, key: Any = None) -> History:
+        """The changes of a record, or of all records of a class, newest first.
+
+        Nothing is read before they are asked for: ``for change in audit_logger.history(order).touching("price")``.
+
+        :param what: a mapped object, or a mapped class.
+        :param key: with a class: of one record, as in ``session.get()``.
+        :raises ConfigurationError: if it is not mapped, not audited or has no key yet.
+        """
+        return history_of(target_of(self, what, key))
+
+    def feed(self, bind_key: str | None = None) -> History:
+        """The changes of all tables of a database, newest first.
+
+        :param bind_key: a key of ``SQLALCHEMY_BINDS``, or ``None`` for the default database.
+        """
+        return History(source_of(self, bind_key))
+
+    def blame(self, what: Any, key: Any = None) -> dict[str, Change | None]:
+        """For each attribute of a record the change that gave it its value; ``None`` if the log doesn't tell.
+
+        :param what: a mapped object, or a class and its ``key``.
+        """
+        target = target_of(self, what, key)
+        if target.key is None:
+            raise ConfigurationError("blame() takes an object, or a class and a key.")
+        return blame_of(target)
+
+    def transaction(self, number: int, bind_key: str | None = None) -> Transaction | None:
+        """One unit of work by its id, with its ``changes``; ``None`` if the log has none.
+
+        :param bind_key: a key of ``SQLALCHEMY_BINDS``, or ``None`` for the default database.
+        """
+        return transaction_of(source_of(self, bind_key), number)
+
+    @overload
+    def as_of(self, what: type[T], key: Any, when: dt.datetime) -> T | None: ...
+
+    # SQLAlchemy 2.0 has Select[tuple[Order]], 2.1 Select[Order]
+    @overload
+    def as_of(self, what: Select[tuple[T]], key: dt.datetime, /) -> list[T]: ...
+
+    @overload
+    def as_of(self, what: Select[tuple[T]], *, when: dt.datetime) -> list[T]: ...
+
+    @overload
+    def as_of(self, what: Select[T], key: dt.datetime, /) -> list[T]: ...
+
+    @overload
+    def as_of(self, what: Select[T], *, when: dt.datetime) -> list[T]: ...
+
+    def as_of(self, what: Any, key: Any = None, when: Any = None) -> Any:
+        """A record, or the rows of a select, as they were at a time: detached objects that nothing writes.
+
+        ``as_of(Order, 42, when)`` gives the order or ``None``; ``as_of(select(Order).where(…), when)`` gives a list.
+        A column of which nothing is logged is not loaded, so reading it is an error; :meth:`unknown` names it.
+        So are relationships, which would lead to rows of today.
+
+        :param what: a mapped class, or a select of one class with WHERE, ORDER BY, LIMIT and OFFSET on its columns.
+        :param key: with a class: of the record, as in ``session.get()``.
+        :param when: a time with a time zone, not in the future.
+        :raises UnknownPast: if the log can't tell: it begins later, or entries of then were removed.
+        :raises ConfigurationError: if it is not audited, or another kind of select.
+        """
+        if isinstance(what, Select):
+            moment = checked_moment(key if when is None else when)
+            return rows_as_of(target_of(self, selected(what)), what, moment)
+        moment = checked_moment(when)
+        if not isinstance(what, type) or key is None:
+            raise ConfigurationError("as_of() takes a mapped class, a key and a time, or a select and a time.")
+        return row_as_of(target_of(self, what, key), what, moment)
+
+    def unknown(self, instance: Any) -> dict[str, str]:
+        """The attributes of an object of :meth:`as_of` that are not known, each with the reason.
+
+        :returns: ``not logged``, ``masked``, ``erased``, ``too large`` (for the log), or ``absent``: there was no such
+            column.
+        """
+        return unknown(instance)

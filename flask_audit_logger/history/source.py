@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, MetaData, Table, inspect
@@ -14,8 +14,10 @@ from ..databases import Database, engine_with
 from ..exceptions import ConfigurationError
 from ..models import AuditModels
 from ..query.reader import AuditReader
-from ..query.refs import RecordRef, key_text, mapped_key, stored_key
+from ..query.refs import RecordRef, key_text, stored_key
 from ..query.tables import TableCatalog, TableInfo
+from ..schema.declared import declaration_of
+from ..schema.table_options import TableOptions, table_options
 
 #: Longest time for one statement of code that reads the log; a page has less.
 TIMEOUT_MS = 30_000
@@ -58,6 +60,15 @@ class Source:
         """What the models say about one of the tables."""
         return next(info for info in map(self.catalog.get, self.catalog.names) if info and info.table is table)
 
+    def options(self, info: TableInfo) -> TableOptions:
+        """How one of the tables is logged."""
+        declared = declaration_of(self.metadata)
+        if declared is None:
+            return TableOptions()
+        return table_options(
+            info.table, attributes=declared.attributes(info.table), exclude=declared.exclude, mask=declared.mask
+        )
+
 
 @dataclass(frozen=True)
 class Target:
@@ -66,12 +77,20 @@ class Target:
     :param mapper: of the class, if a class or object was given.
     :param tables: the audited tables of the class; of joined inheritance several.
     :param key: of the record as the log writes it; ``None`` for all records.
+    :param identity: the values of its key as the models have them.
     """
 
     source: Source
     mapper: Mapper[Any]
     tables: tuple[TableInfo, ...]
     key: str | None
+    identity: tuple[Any, ...] = ()
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The values of the key as texts of the database."""
+        columns: Any = self.mapper.primary_key
+        return tuple(key_text(*pair) for pair in zip(self.identity, columns, strict=True))
 
     @property
     def records(self) -> tuple[RecordRef, ...]:
@@ -111,7 +130,9 @@ def target_of(logger: Logger, subject: Any, key: Any = None) -> Target:
             f"{mapper.class_.__name__} is not audited: {names} lacks info={{'audit_logged': True}}, so the log has "
             "nothing about it."
         )
-    return Target(source, mapper, audited, _key(mapper, subject, key))
+    identity = _identity(mapper, subject, key)
+    found = Target(source, mapper, audited, None, identity)
+    return replace(found, key=stored_key(found.components)) if identity else found
 
 
 _NO_BIND: Any = object()
@@ -129,26 +150,26 @@ def _mapper(subject: Any) -> Mapper[Any]:
     return found
 
 
-def _key(mapper: Mapper[Any], subject: Any, key: Any) -> str | None:
+def _identity(mapper: Mapper[Any], subject: Any, key: Any) -> tuple[Any, ...]:
+    columns = mapper.primary_key
+    names = [mapper.get_property_by_column(column).key for column in columns]
     if not isinstance(subject, type):
         if key is not None:
             raise ConfigurationError("Give an object, or a class and a key, not both.")
-        found = mapped_key(subject)
-        if found is None:
+        # not by its attributes: those of a deleted or expired object would be loaded
+        values: Sequence[Any] = inspect(subject).identity or mapper.primary_key_from_instance(subject)
+        if any(value is None for value in values):
             raise ConfigurationError(f"This {mapper.class_.__name__} has no key yet: it was not flushed.")
-        return found
+        return tuple(values)
     if key is None:
-        return None
-    columns: Any = mapper.primary_key
+        return ()
     if isinstance(key, Mapping):
-        names = [mapper.get_property_by_column(column).key for column in columns]
         values = [key[name] for name in names] if key.keys() == set(names) else []
     else:
         values = list(key) if isinstance(key, (tuple, list)) else [key]
     if len(values) != len(columns) or any(value is None for value in values):
-        names = [mapper.get_property_by_column(column).key for column in columns]
         raise ConfigurationError(f"The key of {mapper.class_.__name__} is {', '.join(names)}, not {key!r}.")
-    return stored_key([key_text(*pair) for pair in zip(values, columns, strict=True)])
+    return tuple(values)
 
 
 def _catalog(models: AuditModels, metadata: MetaData, engine: Engine) -> TableCatalog:

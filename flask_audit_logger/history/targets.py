@@ -22,6 +22,7 @@ from ..query.refs import RecordRef
 from ..query.rows import ActivityRow, TransactionRow, activity_columns, read_activity, transaction_columns
 from ..query.tables import TableCatalog, TableInfo
 from ..schema.names import TableName
+from .changes import Transaction
 from .reverts import MOST_CHANGES, Changes, Revert
 from .runs import StepRules
 from .source import TIMEOUT_MS, source_of, target_of
@@ -100,7 +101,7 @@ def revert_of(
         changes, undoes = of_change(change), change.transaction_id
     elif isinstance(target, int) and not isinstance(target, bool):
         changes, undoes = of_transaction(target), target
-    elif isinstance(target, TransactionRow | AuditLogTransaction):
+    elif isinstance(target, Transaction | TransactionRow | AuditLogTransaction):
         changes, undoes = of_transaction(target.id), target.id
     elif to is None or to.tzinfo is None:
         raise ConfigurationError("A record goes back to a time: to= with a time zone.")
