@@ -342,6 +342,11 @@ VERB_NOUNS = {
         lazy_gettext("More than %(number)s erasures"),
         lazy_gettext("Erasures"),
     ),
+    "event": Noun(
+        lambda n: ngettext("%(number)s event", "%(number)s events", n),
+        lazy_gettext("More than %(number)s events"),
+        lazy_gettext("Events"),
+    ),
 }
 VERB_NAMES = {
     "insert": lazy_gettext("Created"),
@@ -353,6 +358,7 @@ VERB_NAMES = {
     "hold": lazy_gettext("Held"),
     "release": lazy_gettext("Hold released"),
     "erased": lazy_gettext("Erased"),
+    "event": lazy_gettext("Event"),
 }
 #: The same within a sentence.
 VERB_WORDS = {
@@ -365,6 +371,7 @@ VERB_WORDS = {
     "hold": lazy_gettext("held"),
     "release": lazy_gettext("hold released"),
     "erased": lazy_gettext("erased"),
+    "event": lazy_gettext("event"),
 }
 #: Kinds of actors.
 KIND_NAMES = {

@@ -15,13 +15,13 @@ from ..schema.catalog import actor_type, translated
 from ..schema.declared import Declaration, declaration_of
 from ..schema.names import TableName
 from ..schema.table_options import audited_tables, personal_of
-from ..sql import NOTICES
+from ..sql import EVENT, OF_ITSELF
 from .archive import Archive
 from .holds import HELD, as_json, holds, lock_holds
 from .maintain import alone
 from .notices import Log, check_owner, log_of, notice
 
-_OF_TABLE = f"a.table_name = :table AND a.schema = :schema AND a.verb NOT IN ({', '.join(map(repr, NOTICES))})"
+_OF_TABLE = f"a.table_name = :table AND a.schema = :schema AND a.verb NOT IN ({', '.join(map(repr, OF_ITSELF))})"
 _OF_RECORD = f"{_OF_TABLE} AND a.record_key = ANY (CAST(:keys AS text[]))"
 
 # Whom a row was about before and after an entry. One that does not say it, as it has the changed columns only, is about
@@ -84,12 +84,18 @@ def _erased(row: str, whose: str) -> str:
 
 
 def _update(condition: str, before: str, after: str) -> str:
+    data = _erased("(a.changed_data -> 'data')", after)
+    of_event = f"pg_catalog.jsonb_build_object('data', {data})"
+    changed = f"""CASE
+                WHEN a.verb = '{EVENT}' THEN a.changed_data || {of_event}
+                ELSE {_erased("a.changed_data", after)}
+            END"""
     return f"""
         UPDATE {{activity}} AS a
         SET old_data = n.old_data, changed_data = n.changed_data
         FROM (
             SELECT a.transaction_id, a.id, {_erased("a.old_data", before)} AS old_data,
-                {_erased("a.changed_data", after)} AS changed_data
+                {changed} AS changed_data
             FROM {{activity}} AS a
             WHERE {condition}
         ) AS n

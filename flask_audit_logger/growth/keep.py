@@ -10,6 +10,7 @@ from typing import Any
 
 from ..exceptions import ConfigurationError
 from ..schema.names import TableName
+from ..sql import EVENT
 
 #: Stands for every table that no rule names.
 EVERY_TABLE = "*"
@@ -68,7 +69,7 @@ def check_names(kept: Mapping[str, str], audited: Iterable[TableName], logged: I
     :raises ConfigurationError: if a rule names none of them.
     """
     audited = list(audited)
-    known = {name for table in audited for name in (table.name, str(table))} | set(logged)
+    known = {name for table in audited for name in (table.name, str(table))} | {EVENT, *logged}
     for table in kept:
         if table != EVERY_TABLE and table not in known and table.rpartition(".")[2] not in logged:
             raise ConfigurationError(

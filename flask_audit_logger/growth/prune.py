@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 
 from ..schema.names import TableName
-from ..sql import NOTICES, quote_ident
+from ..sql import OF_ITSELF, quote_ident
 from .holds import HELD, as_json, holds, lock_holds, releases
 from .keep import EVERY_TABLE, before, rule_of
 from .months import Done, Month, in_a_moment, months
@@ -20,7 +20,7 @@ from .notices import Log, notice
 #: Entries, or rows of ``transaction``, of one database transaction.
 BATCH = 5000
 
-_NOTICES = ", ".join(f"'{verb}'" for verb in NOTICES)
+_NOTICES = ", ".join(f"'{verb}'" for verb in OF_ITSELF)
 
 _BEFORE = """coalesce(
         CAST(:before AS jsonb) ->> pg_catalog.concat_ws('.', a.schema, a.table_name),

@@ -89,6 +89,7 @@ _GRANTS = text(
         JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
         WHERE n.nspname = :schema
             AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'flask-audit-logger, version %'
+            AND p.proname <> 'audit_logger_record_event'
         UNION ALL
         SELECT CASE c.relkind WHEN 'S' THEN 'sequence ' ELSE 'table ' END || c.relname, c.relowner, acls.acl
         FROM pg_catalog.pg_class AS c

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from sqlalchemy import Select
+from sqlalchemy import Connection, Select
+from sqlalchemy.orm import Session, object_session, scoped_session
 
+from ..databases import engine_with
 from ..exceptions import ConfigurationError
 from .changes import Change, History, Transaction, blame_of, history_of, transaction_of
+from .events import Event, connection_for, metadata_of, write
 from .past import checked_moment, row_as_of, rows_as_of, selected, unknown
 from .reverts import Revert
 from .source import source_of, target_of
 from .targets import revert_of
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
     from ..databases import Database
     from ..models import AuditModels
 
@@ -31,6 +36,8 @@ class LogInCode:
 
     if TYPE_CHECKING:
         # what AuditLogger has for it
+        _attribution: Any
+
         @property
         def database(self) -> Database: ...
 
@@ -136,3 +143,56 @@ class LogInCode:
             column.
         """
         return unknown(instance)
+
+    @overload
+    def record(
+        self, name: str, /, *, session: AsyncSession | AsyncConnection, target: Any = None, outcome: str = "success",
+        **data: Any,
+    ) -> Awaitable[None]: ...  # fmt: skip
+
+    @overload
+    def record(
+        self, name: str, /, *, session: Session | scoped_session[Any] | Connection | None = None, target: Any = None,
+        outcome: str = "success", **data: Any,
+    ) -> None: ...  # fmt: skip
+
+    def record(
+        self, name: str, /, *, session: Any = None, target: Any = None, outcome: str = "success", **data: Any
+    ) -> Awaitable[None] | None:
+        """Record something that is no change of a row, in the transaction of a session: a rollback takes it back.
+
+        It is attributed as a change would be, and recorded inside ``disable()``, too. What is pending in the session is
+        flushed first. On a database that can't have a log nothing happens.
+
+        :param name: what happened, up to 100 letters, digits and ``_ . : / -``: ``"invoice.exported"``.
+        :param session: a session or connection. Default: that of the target, else the application's; where there is
+            none, a transaction of its own. With an ``AsyncSession`` or ``AsyncConnection`` the call is to be awaited.
+        :param target: the mapped object it is about, of an audited table.
+        :param outcome: ``"success"``, ``"failure"`` or ``"unknown"``.
+        :param data: anything else that JSON can hold, up to 100,000 characters; times, UUIDs and Decimals as text.
+            Masks and excluded names of the log count at any depth, those of the target's table on the first level.
+        :raises ConfigurationError: if any of it can't be recorded.
+        """
+        event = Event.checked(name, outcome, data)
+        metadata = metadata_of(self.database, target)
+        if hasattr(session, "run_sync"):
+            recorded: Awaitable[None] = session.run_sync(lambda own: self._record(own, event, target))
+            return recorded
+        own = session or (None if target is None else object_session(target)) or self.database.current_session()
+        own = own or self.database.sessions()
+        if isinstance(own, scoped_session | Session | Connection):
+            self._record(own() if isinstance(own, scoped_session) else own, event, target)
+        elif session is not None:
+            raise ConfigurationError(f"record() takes a session or a connection, not {session!r}.")
+        else:
+            with engine_with(self.database, metadata).begin() as connection:
+                write(connection, metadata, event, target)
+        return None
+
+    def _record(self, own: Session | Connection, event: Event, target: Any) -> None:
+        metadata = metadata_of(self.database, target)
+        if isinstance(own, Connection):
+            write(own, metadata, event, target)
+            return
+        with self._attribution.asked(own):
+            write(connection_for(own, target), metadata, event, target)

@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from ..diff.values import JSON_NULL_MARK, dump
 from ..models import AuditModels
 from ..schema.names import TableName
-from ..sql import NOTICES
+from ..sql import EVENT, NOTICES
 from .reader import Log
 
 #: How an actor that was not recorded is written in :attr:`Criteria.actors`.
@@ -235,6 +235,11 @@ def is_verb(column: ColumnElement[str], *verbs: str) -> ColumnElement[bool]:
     return column.in_([known.get(verb, verb) for verb in verbs])
 
 
+def is_change(column: ColumnElement[str]) -> ColumnElement[bool]:
+    """That an entry of a record is a change of it: an event is none, so it says nothing of how the record was."""
+    return column != literal_column(f"'{EVENT}'")
+
+
 def tables_of(models: AuditModels, tables: Sequence[TableName]) -> ColumnElement[bool]:
     """That an activity is of one of some tables."""
     a = models.activity.c
@@ -268,7 +273,8 @@ def _column_value(models: AuditModels, wanted: ColumnValue, criteria: Criteria) 
 
 def _visible(models: AuditModels, criteria: Criteria, column: str) -> ColumnElement[bool]:
     tables = [table for table, name in criteria.hidden if name == column]
-    found = [~tables_of(models, tables)] if tables else []
+    found = [is_change(models.activity.c.verb)]  # what an event has are no columns
+    found += [~tables_of(models, tables)] if tables else []
     if criteria.searchable:
         found.append(tables_of(models, criteria.searchable))
     return and_(True, *found)

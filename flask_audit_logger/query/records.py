@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ..diff import as_text
 from ..schema.names import TableName
-from .criteria import Criteria, conditions, is_verb
+from .criteria import Criteria, conditions, is_change, is_verb
 from .feed import APART, Count, Search, capped, nearby, reached
 from .paging import MAX_ID, Cursor, Paging, Slice, ordered, paged, position, slice_of, started
 from .reader import Log
@@ -110,7 +110,8 @@ def _looked_at(log: Log, record: RecordRef, paging: Paging, number: int) -> Curs
 
 def last_version(log: Log, record: RecordRef) -> ActivityRow | None:
     """The newest change of the record, with its whole old row."""
-    row = log.first(_versions(log, record, whole=True).order_by(log.models.activity.c.id.desc()).limit(1))
+    a = log.models.activity.c
+    row = log.first(_versions(log, record, whole=True).where(is_change(a.verb)).order_by(a.id.desc()).limit(1))
     return None if row is None else read_activity(row)
 
 
@@ -194,9 +195,10 @@ def _of_table(log: Log, record: RecordRef, *, whole: bool = False) -> Select[Any
 
 
 def is_record(log: Log, record: RecordRef) -> list[ColumnElement[bool]]:
-    """What makes an activity one of the record."""
+    """What makes an activity a change of the record."""
     a = log.models.activity.c
-    return [a.table_name == record.table.name, a.record_key == record.key, a.schema == record.table.schema]
+    own = (a.table_name == record.table.name, a.record_key == record.key, a.schema == record.table.schema)
+    return [*own, is_change(a.verb)]
 
 
 def is_emptied(log: Log, schema: Any, table_name: Any) -> list[ColumnElement[bool]]:
@@ -349,7 +351,8 @@ def key_columns(asked: Any) -> Any:
 
 def _is_own(log: Log, asked: Any) -> list[ColumnElement[bool]]:
     a = log.models.activity.c
-    return [a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema]
+    own = (a.table_name == asked.c.table_name, a.record_key == asked.c.record_key, a.schema == asked.c.schema)
+    return [*own, is_change(a.verb)]
 
 
 def _emptied(log: Log) -> CTE:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Text, case, cast, func, literal, select
 from ..diff.values import Value, load, value_of
 from ..models import AuditModels
 from ..schema.names import TableName
-from ..sql import NOTICES
+from ..sql import EVENT, NOTICES
 from .paging import Cursor
 from .refs import RecordRef
 
@@ -86,8 +86,13 @@ class ActivityRow:
 
     @property
     def is_notice(self) -> bool:
-        """Whether the log says something about itself: it is no change of a row."""
+        """Whether it is no change of a row, but what the log says about itself, or an event."""
         return self.verb in NOTICES
+
+    @property
+    def is_event(self) -> bool:
+        """Whether the application recorded it."""
+        return self.verb == EVENT
 
     @property
     def cursor(self) -> Cursor:

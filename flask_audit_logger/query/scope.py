@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from ..schema.names import TableName
-from .criteria import is_verb
+from .criteria import is_change, is_verb
 from .reader import Log
 from .records import asked_records, asked_values, is_end, key_columns, renamed_to
 from .refs import RecordRef, stored_key
@@ -61,7 +61,8 @@ def newest_changes(log: Log, records: Collection[RecordRef], key: KeyOf) -> dict
     n = log.models.activity.alias("newest_change")
     own = (n.c.table_name == asked.c.table_name, n.c.record_key == asked.c.record_key, n.c.schema == asked.c.schema)
     ended = is_end(n.c, func.array(key_columns(asked), type_=ARRAY(Text)))
-    newest = select(n.c.id, n.c.transaction_id, ended.label("is_end")).where(*own).order_by(n.c.id.desc()).limit(1)
+    newest = select(n.c.id, n.c.transaction_id, ended.label("is_end")).where(*own, is_change(n.c.verb))
+    newest = newest.order_by(n.c.id.desc()).limit(1)
     last = newest.correlate(asked).lateral("last")
     e = log.models.activity.alias("emptied")
     whole = (e.c.table_name == asked.c.table_name, e.c.record_key.is_(None), e.c.schema == asked.c.schema)

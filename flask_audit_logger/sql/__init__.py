@@ -20,6 +20,7 @@ GUARD = "import_flask_audit_logger_and_migrate_again"
 FUNCTIONS = (
     ("current_transaction", ""),
     ("note", "text, text, text"),
+    ("record_event", "text, text, text, jsonb"),
     ("missing", "jsonb"),
     ("refuse", "text, text, text"),
     ("referential", "oid"),
@@ -53,6 +54,9 @@ FUNCTIONS = (
     (GUARD, ""),
 )
 
+#: The one that the application calls itself: default privileges, or GRANT and REVOKE, say who may.
+CALLABLE = "record_event"
+
 #: Those that triggers of audited tables call.
 TRIGGER_FUNCTIONS = ("capture", "truncate")
 
@@ -69,8 +73,12 @@ _PLACEHOLDER = re.compile("@([a-z_]+)@")
 #: Verbs that have a trigger, in the order in which the triggers are made.
 VERBS = ("insert", "update", "delete", "truncate")
 
-#: Verbs of the entries that a log makes about itself; the index ``activity_rare_idx`` has them.
-NOTICES = ("pruned", "hold", "release", "erased")
+#: The verb of what the application records beside the changes of rows.
+EVENT = "event"
+#: Verbs of what a log says about itself.
+OF_ITSELF = ("pruned", "hold", "release", "erased")
+#: Verbs of the entries that are no change of a row; the index ``activity_rare_idx`` has them.
+NOTICES = (*OF_ITSELF, EVENT)
 
 
 def quote_ident(*names: str) -> str:

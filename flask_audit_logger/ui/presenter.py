@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from ..diff import Budget, ValueKind, diff_field, show_value
+from ..diff import Budget, ValueKind, as_text, diff_field, show_value
 from ..diff.kinds import settled
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value, as_value
@@ -197,8 +197,20 @@ class Presenter:
             description=self._described(row),
             reason=_reason(row.transaction),
             cells=cells,
-            notice=_notice(row) if row.is_notice else None,
+            notice=self.event(row, whole=whole) if row.is_event else _notice(row) if row.is_notice else None,
         )
+
+    def event(self, row: ActivityRow, *, whole: bool) -> str:
+        """What the application recorded, in words; values that the viewer may not see are hidden."""
+        event = self.visit.sight.logged(row, row.changed_data)
+        name, outcome, data = (event.get(part) for part in ("name", "outcome", "data"))
+        known = {"success": marked("%(name)s"), "failure": marked("%(name)s, failed")}
+        said = gettext(known.get(str(outcome), marked("%(name)s, outcome unknown")), name=as_text(name))
+        parts = [
+            f"{key}: {gettext('hidden') if as_value(value) == MASKED else as_text(value)}"
+            for key, value in (data if isinstance(data, dict) else {}).items()
+        ]
+        return visible(" · ".join([said, *parts])[: None if whole else LONGEST_REASON])
 
     def listed(self, row: ActivityRow) -> ActivityShown:
         """One activity as a row of the list, with the application's own columns."""

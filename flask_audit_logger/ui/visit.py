@@ -20,6 +20,7 @@ from ..query.criteria import actor_value
 from ..query.reader import AuditReader, Lag, checked_scope, everything, lag_of
 from ..query.records import NAMING_COLUMNS
 from ..query.refs import RecordRef, TableName
+from ..query.rows import ActivityRow
 from ..query.tables import TableCatalog
 from ..settings import PageSettings
 from .options import Audited, AuditUI, Viewer, asked
@@ -68,6 +69,13 @@ class Sight:
         """A whole row for machines, with the same marks that the trigger writes for masked columns."""
         marked = {"audit_logger": "masked"}
         return {column: value if self.can_see(table, column) else marked for column, value in row.items()}
+
+    def logged(self, row: ActivityRow, data: dict[str, Any]) -> dict[str, Any]:
+        """What an entry has of a row, for machines; what an event has is hidden as columns of its table are."""
+        seen = self.row(row.table, data)
+        if row.is_event and isinstance(data.get("data"), dict):
+            seen["data"] = self.row(row.table, data["data"])
+        return seen
 
     def can_see_fact(self, name: str) -> bool:
         """Whether a column of the transaction table, such as ``client_addr``, is shown."""

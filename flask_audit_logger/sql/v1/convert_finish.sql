@@ -26,7 +26,7 @@ BEGIN
     -- What few entries are in: where records end, where tables were emptied, and what the log says about itself.
     CREATE INDEX activity_end_idx ON @schema@.activity (table_name, record_key, id) WHERE verb IN ('delete', 'truncate');
     CREATE INDEX activity_rare_idx ON @schema@.activity (verb, transaction_id, id)
-        WHERE verb IN ('truncate', 'pruned', 'hold', 'release', 'erased');
+        WHERE verb IN ('truncate', 'pruned', 'hold', 'release', 'erased', 'event');
     CREATE INDEX activity_id_idx ON @schema@.activity USING brin (id) WITH (autosummarize = true);
     PERFORM setval(pg_get_serial_sequence('@quoted_schema@.transaction', 'id'), coalesce(max(t.id), 0) + 1, false)
     FROM @schema@.transaction AS t;

@@ -71,7 +71,8 @@ BEGIN
                             FROM @schema@.activity AS a
                             WHERE a.schema = %L
                                 AND a.table_name = %L
-                                AND a.record_key = %s%s
+                                AND a.record_key = %s
+                            AND a.verb <> 'event'%s
                         )
                     FOR SHARE
                 ) AS n$sql$,

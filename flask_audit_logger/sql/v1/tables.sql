@@ -64,10 +64,10 @@ BEGIN
         CONSTRAINT activity_pkey PRIMARY KEY (transaction_id, id)
     );
     CREATE INDEX activity_record_idx ON @schema@.activity (table_name, record_key, id);
-    -- What few entries are in: where records end, where tables were emptied, and what the log says about itself.
+    -- What few entries are in: where records end, where tables were emptied, and what is no change of a row.
     CREATE INDEX activity_end_idx ON @schema@.activity (table_name, record_key, id) WHERE verb IN ('delete', 'truncate');
     CREATE INDEX activity_rare_idx ON @schema@.activity (verb, transaction_id, id)
-        WHERE verb IN ('truncate', 'pruned', 'hold', 'release', 'erased');
+        WHERE verb IN ('truncate', 'pruned', 'hold', 'release', 'erased', 'event');
     CREATE INDEX activity_id_idx ON @schema@.activity USING brin (id) WITH (autosummarize = true);
 END;
 $tables$;

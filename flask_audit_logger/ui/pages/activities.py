@@ -211,7 +211,7 @@ def _breakdown(visit: Visit, parsed: ParsedSearch) -> tuple[str, str, str]:
 def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:
     """The links to other pages about this change."""
     record, links = row.record, visit.links
-    if record is None:
+    if record is None or row.is_notice:
         return ()
     found = []
     if visit.may("compare", record):
@@ -262,7 +262,7 @@ def _unchanged(presenter: Presenter, row: ActivityRow) -> list[ValueShown]:
 
 def _raw(visit: Visit, row: ActivityRow) -> tuple[tuple[str, str], ...]:
     sides = (("old_data", row.old_data), ("changed_data", row.changed_data))
-    texts = ((name, visible(dump(visit.sight.row(row.table, data)))) for name, data in sides)
+    texts = ((name, visible(dump(visit.sight.logged(row, data)))) for name, data in sides)
     cut = gettext("(truncated)")
     return tuple((name, text if len(text) <= MAX_RAW else f"{text[:MAX_RAW]}… {cut}") for name, text in texts)
 

@@ -316,7 +316,7 @@ def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
     sight = presenter.visit.sight
     if sight.can_see_all(row.table) and row.old_text and row.changed_text:
         return row.old_text, row.changed_text
-    return dump(sight.row(row.table, row.old_data)), dump(sight.row(row.table, row.changed_data))
+    return dump(sight.logged(row, row.old_data)), dump(sight.logged(row, row.changed_data))
 
 
 def _line(presenter: Presenter, row: ActivityRow, made: str) -> str:

@@ -121,7 +121,7 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
     last, page = found.state.version, found.page
     shown, shown_table = presenter.record(record), presenter.table(record.table)
     current, never, unshown = _values(presenter, record, found, link)
-    can_compare = page is not None and len(page.rows) > 1 and visit.may("compare", record)
+    can_compare = page is not None and sum(not row.is_notice for row in page.rows) > 1 and visit.may("compare", record)
     context = RecordPage(
         **frame(
             visit,
