@@ -75,7 +75,7 @@ class AuditLogActivity:
     #: Start of the statement that made the change.
     issued_at: dt.datetime
     native_transaction_id: int
-    #: ``insert``, ``update``, ``delete``, ``truncate`` or ``snapshot``.
+    #: ``insert``, ``update``, ``delete``, ``truncate``, ``snapshot``, or of no row: ``event``, ``pruned``, ``hold`` …
     verb: str
     #: The row before the change; ``{}`` for an insert.
     old_data: dict[str, Any]

@@ -205,7 +205,8 @@ class Presenter:
         event = self.visit.sight.logged(row, row.changed_data)
         name, outcome, data = (event.get(part) for part in ("name", "outcome", "data"))
         known = {"success": marked("%(name)s"), "failure": marked("%(name)s, failed")}
-        said = gettext(known.get(str(outcome), marked("%(name)s, outcome unknown")), name=as_text(name))
+        unknown = marked("%(name)s, outcome unknown")
+        said = gettext(known.get(str(outcome), unknown), name=as_text(name))
         parts = [
             f"{key}: {gettext('hidden') if as_value(value) == MASKED else as_text(value)}"
             for key, value in (data if isinstance(data, dict) else {}).items()

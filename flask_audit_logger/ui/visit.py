@@ -72,10 +72,10 @@ class Sight:
 
     def logged(self, row: ActivityRow, data: dict[str, Any]) -> dict[str, Any]:
         """What an entry has of a row, for machines; what an event has is hidden as columns of its table are."""
-        seen = self.row(row.table, data)
-        if row.is_event and isinstance(data.get("data"), dict):
-            seen["data"] = self.row(row.table, data["data"])
-        return seen
+        if not row.is_event:
+            return self.row(row.table, data)
+        given = data.get("data")
+        return {**data, "data": self.row(row.table, given)} if isinstance(given, dict) else data
 
     def can_see_fact(self, name: str) -> bool:
         """Whether a column of the transaction table, such as ``client_addr``, is shown."""
