@@ -30,7 +30,7 @@ def declare(db):
         sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
         sa.Column("text", sa.Text),
         sa.Column("price", sa.Numeric),
-        sa.Column("double", sa.Numeric, sa.Computed("price * 2")),
+        sa.Column("double", sa.Numeric, sa.Computed("price * 2", persisted=True)),
         sa.Column("at", sa.DateTime(timezone=True)),
         sa.Column("data", sa.LargeBinary),
         sa.Column("parts", sa.ARRAY(sa.Text)),
