@@ -17,7 +17,7 @@ from ..settings import PageSettings
 from .access import guard, report_view
 from .embed import audit_actor_url, audit_recent_changes, audit_record_url, audit_stylesheet
 from .options import Audited, AuditUI
-from .pages import activities, actor, as_of, breakdown, compare, export, help, record, revert, transactions
+from .pages import activities, actor, as_of, breakdown, compare, export, help, record, revert, take_back, transactions
 from .templating import (
     FOLDER,
     STATIC,
@@ -38,7 +38,7 @@ from .visit import Site, Visit, add_site, current_visit, refuse_masked_keys
 logger = logging.getLogger("flask_audit_logger.ui")
 
 
-#: (rule, endpoint, view); all answer GET only. Putting values back, the one thing that writes, is apart.
+#: (rule, endpoint, view); all answer GET only. Putting values back and taking back, which write, are apart.
 ROUTES = (
     ("/", "activities", activities.list_page),
     ("/activity/<audit_change:change>", "activity", activities.detail_page),
@@ -96,6 +96,8 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint.add_url_rule(
         "/record/<audit_table:table>/<audit_key:key>/revert", "revert", revert.revert_page, methods=["GET", "POST"]
     )
+    taken = f"/transaction/<int(max={MAX_ID}):transaction_id>/take-back"
+    blueprint.add_url_rule(taken, "take_back", take_back.take_back_page, methods=["GET", "POST"])
     for rule, endpoint, view in ROUTES:
         blueprint.add_url_rule(rule, endpoint, view, methods=["GET"])
     blueprint.enable_openapi = False  # type: ignore[attr-defined]  # APIFlask asks this of blueprints with hooks

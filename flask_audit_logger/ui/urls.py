@@ -256,6 +256,10 @@ class Links:
         extra = filters or {}
         return self._url("transaction", transaction_id=transaction_id, _anchor=RESULTS if anchor else None, **extra)
 
+    def take_back(self, transaction_id: int) -> str:
+        """The preview of taking a transaction back."""
+        return self._url("take_back", transaction_id=transaction_id)
+
     def undo_sql(self, transaction_id: int) -> str:
         """SQL that takes a transaction back."""
         return self._url("undo_sql", transaction_id=transaction_id)

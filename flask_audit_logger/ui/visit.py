@@ -265,6 +265,10 @@ class Visit:
             return False
         return self.may("revert", record)
 
+    def can_take_back(self, transaction_id: int) -> bool:
+        """Whether the viewer may take a transaction back."""
+        return self.ui.revert is not None and self.may("revert", transaction_id)
+
     def can_download(self, kind: ValueKind, shown: Shown, record: RecordRef | None) -> bool:
         """Whether a value is offered as a download: a long text, or a binary one with a permission of its own."""
         return self.may("download_binary", record) if kind is ValueKind.BINARY else shown.is_cut

@@ -120,6 +120,7 @@ STATES = (
     ("transactions, errors", "/transactions?min_rows=x", 400),
     ("transaction", "/transaction/7", 200),
     ("transaction, the same change", "/transaction/{same_id}", 200),
+    ("take back", "/transaction/{same_id}/take-back", 200),
     ("actor", "/actor/1?period=all", 200),
     ("actor, not recorded", "/actor/~none", 200),
     ("export", "/export", 200),

@@ -13,7 +13,7 @@ from ...diff.show import visible
 from ...diff.values import dump
 from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
 from ...query.feed import Count, moment_of
-from ...query.paging import Slice
+from ...query.paging import MAX_ID, Slice
 from ...query.reader import Log, ReadTimeout, translated
 from ...query.rows import TransactionRow
 from ...query.sightings import known_actors
@@ -314,7 +314,14 @@ def transaction_facts(visit: Visit, transaction: TransactionRow | None, *, with_
     facts.append(_fact(gettext("Single rows not recorded for"), unread))
     unseen = _listed(transaction.marks.get("rows_behind_snapshot"))
     facts.append(_fact(gettext("Single rows not recorded, as they may be newer than the transaction, for"), unseen))
+    undoes = transaction.context.get("undoes")
+    is_taken_back = False
+    if isinstance(undoes, int) and 0 < undoes <= MAX_ID:
+        is_taken_back = True
+        text = gettext("transaction %(id)s", id=undoes)
+        facts.append(Fact(gettext("Took back"), text, href=visit.links.transaction(undoes)))
     others = [(name, value) for name, value in transaction.context.items() if name not in _KNOWN]
+    others = [(name, value) for name, value in others if name != "undoes" or not is_taken_back]
     others += [(name, value) for name, value in transaction.marks.items() if name not in _KNOWN_MARKS]
     for name, value in others:
         if visit.sight.can_see_fact(name):

@@ -207,7 +207,7 @@ def _post(presenter: Presenter, info: TableInfo, proposal: Proposal) -> Any:
             return again(400, gettext("This form has expired. Check it and send it again."))
         return again(422, gettext("Nothing was changed. See below."))
     # before the columns: what was shown of another row says nothing about those of this one
-    if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), _signed(live.digest).encode()):
+    if not hmac.compare_digest((form.row.data or "").encode("utf-8", "replace"), signed(live.digest).encode()):
         return again(409, gettext("The row has changed since this page was loaded. These are its current values."))
     ticked = set(request.form.getlist("column"))
     possible = {column.name: column.logged for column in proposal.columns if column.obstacle is None}
@@ -268,7 +268,7 @@ def _preview(
         change = presenter.compared(record.table, column.name, column.now, column.then)
         is_ticked = column.obstacle is None and (is_restore or not asked or column.name in asked)
         columns.append(RevertColumn(column.name, change, is_ticked, column.obstacle))
-    form.row.data = _signed(live.digest)
+    form.row.data = signed(live.digest)
     name = record_name(shown, shown_table)
     heading = gettext("Restore %(record)s", record=name) if is_restore else gettext("Put back %(record)s", record=name)
     side = request.args.get("side", "before")
@@ -288,21 +288,21 @@ def _preview(
         ),
         action=visit.links.revert(record, version.cursor, side),
         form=form,
-        hidden=_host_token(),
+        hidden=host_token(),
         reason_required=visit.ui.revert.reason_required,
         problem=problem,
     )
     return render(visit, page, status)
 
 
-def _signed(digest: str) -> str:
+def signed(digest: str) -> str:
     """The digest of a row that only this application can have made."""
     key = current_app.secret_key or ""
     secret = key if isinstance(key, bytes) else key.encode()
     return hmac.new(b"audit-row:" + secret, digest.encode(), hashlib.sha256).hexdigest()
 
 
-def _host_token() -> tuple[tuple[str, str], ...]:
+def host_token() -> tuple[tuple[str, str], ...]:
     """The token that a CSRF protection of the whole application asks for."""
     make = current_app.jinja_env.globals.get("csrf_token")
     if "csrf" not in current_app.extensions or not callable(make):

@@ -67,6 +67,8 @@ class TransactionPage(ListPage):
     same: tuple[SameShown, ...] = ()
     same_note: str | None = None
     undo_href: str | None = None
+    take_back_href: str | None = None
+    done: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +187,7 @@ def list_page(visit: Visit) -> Any:
 def detail_page(visit: Visit, transaction_id: int) -> Any:
     """One transaction: who made it, from where and why, a summary of its changes, and its rows."""
     base = Criteria(transactions=(transaction_id,))
-    parsed = open_search(visit, SearchRules(fixed=FIXED, extra=(DEEPER,), base=base))
+    parsed = open_search(visit, SearchRules(fixed=FIXED, extra=(DEEPER, "done"), base=base))
     if "sort" not in parsed.args:
         parsed = _oldest_first(parsed)
     presenter = Presenter(visit)
@@ -193,7 +195,7 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
     def link(args: Any, anchor: bool = False) -> str:
         return visit.links.transaction(transaction_id, args, anchor=anchor)
 
-    with visit.reader().reading() as log:
+    with visit.reader(at_source="done" in request.args).reading() as log:
         transaction, summary = summarized(log, transaction_id)
         if transaction is None:
             abort(404)
@@ -227,6 +229,8 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         total=total,
         same=same,
         same_note=note,
+        take_back_href=visit.links.take_back(transaction_id) if visit.can_take_back(transaction_id) else None,
+        done=request.args.get("done") == "1",
         undo_href=visit.links.undo_sql(transaction_id) if visit.may("undo_sql", transaction_id) else None,
     )
     return render(visit, context, 400 if parsed.errors else 200)
