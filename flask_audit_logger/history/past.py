@@ -99,8 +99,7 @@ WITH emptied AS MATERIALIZED (
 ), last AS (
     SELECT DISTINCT ON (e.key) e.key, e.after
     FROM event AS e
-    CROSS JOIN emptied
-    WHERE e.issued_at <= :when{n} AND e.id > emptied.id AND e.after IS NOT NULL
+    WHERE e.issued_at <= :when{n} AND e.after IS NOT NULL
     ORDER BY e.key, e.id DESC
 ), future AS (
     SELECT DISTINCT ON (e.key)

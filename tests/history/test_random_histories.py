@@ -23,6 +23,7 @@ STEPS = st.one_of(
     st.tuples(st.just("shift"), NUMBERS, st.sampled_from([1, -1])),
     st.tuples(st.just("swap"), NUMBERS),
     st.tuples(st.just("secret"), NUMBERS, NUMBERS),
+    st.just(("blink",)),
     st.just(("truncate",)),
 )
 HISTORIES = st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=1, max_size=8)
@@ -45,6 +46,14 @@ def declare(db):
     return Models(Item=Item)
 
 
+#: A row that comes and goes at one time, and nothing is left of it.
+ONE_TIME = """DO $$
+BEGIN
+    INSERT INTO items (shelf, place) VALUES (1, 7);
+    DELETE FROM items WHERE shelf = 1 AND place = 7;
+END $$"""
+
+
 def statement_of(step):
     verb, *rest = step
     values = dict(zip(("shelf", "place", "name", "price"), rest, strict=False))
@@ -65,7 +74,7 @@ def statement_of(step):
         return "UPDATE items SET place = 3 - place WHERE shelf = :shelf AND place IN (1, 2)", {"shelf": rest[0]}
     if verb == "secret":
         return f"UPDATE items SET secret = secret || 'x', note = 'y' {where}", values
-    return "TRUNCATE items", {}
+    return ONE_TIME if verb == "blink" else "TRUNCATE items", {}
 
 
 def rows_now(connection):
@@ -107,7 +116,7 @@ def shelves(request, server, copied):
 MOVES = [
     [("insert", 1, 1, "a", Decimal("1.50")), ("insert", 1, 2, "b", None)],
     [("shift", 1, 1)],
-    [("swap", 1)],
+    [("swap", 1), ("blink",)],
     [("move", 1, 2, 1), ("move", 1, 1, 2)],
     [("delete", 1, 3)],
     [("insert", 1, 1, "c", None)],
