@@ -353,7 +353,7 @@ class Revert:
             for number, child in pointing_rows(log.connection, self.catalog, info, [step.left for step, *_ in taken]):
                 plan.edges.append((taken[number][2], child))
             self._look_behind(log, info, taken)
-        else:
+        elif not log.is_scoped:  # else the database says so: whether a record of others exists is not told
             for number, target in missing_targets(log.connection, self.catalog, info, [s.then for s, *_ in taken]):
                 plan.needs.append((taken[number][2], target))
 

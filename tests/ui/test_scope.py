@@ -250,6 +250,30 @@ def test_a_transaction_is_taken_back_only_where_its_records_still_are(shop):
     assert only_statements(shop.page(path, user=CLEO), 7).count("UPDATE") == 1
 
 
+def test_where_a_reference_leads_is_not_told_by_taking_back(shop):
+    shop.sql("INSERT INTO owners (id, tenant, name) VALUES (5, 1, 'Olga')")
+    shop.sql("UPDATE projects SET owner_id = 5 WHERE id = 7")
+    shop.sql("UPDATE projects SET owner_id = NULL WHERE id = 7")
+    path = f"/transaction/{change(shop, number=-1).transaction_id}/take-back"
+    shop.sql("UPDATE owners SET tenant = 2, name = 'Secret' WHERE id = 5")
+    there = Browser(shop).preview(f"/audit{path}")
+    assert "Secret" not in there
+    shop.sql("DELETE FROM owners WHERE id = 5")
+    again = Browser(shop).preview(f"/audit{path}")
+    assert text_of(undated(again)) == text_of(undated(there))
+
+
+def test_a_record_that_moved_away_is_not_taken_back(shop):
+    path = f"/transaction/{change(shop).transaction_id}/take-back"
+    move(shop)
+    shop.sql("UPDATE projects SET budget = 91827364 WHERE id = 7")
+    browser = Browser(shop)
+    html = browser.preview(f"/audit{path}")
+    assert "91827364" not in html and "not visible to you" in html
+    assert browser.send(f"/audit{path}").status_code in (303, 422)
+    assert shop.sql("SELECT budget FROM projects WHERE id = 7") == [(91827364,)]
+
+
 def only_statements(script, key):
     """The statements of a script that are about a project."""
     return "\n".join(line for line in script.splitlines() if f"'{key}'" in line and not line.startswith("--"))
