@@ -163,7 +163,10 @@ class FilterForm(Form):
         "addr", "period", "since", "until", "tx", "req",
     )  # fmt: skip
     #: Those that are behind "More filters".
-    MORE: Sequence[str] = ("col", "field", "was", "became", "kind", "impersonated", "impersonator", "addr", "tx", "req")
+    MORE: Sequence[str] = (
+        "since", "until", "key", "verb", "kind", "col", "field", "was", "became", "impersonated", "impersonator",
+        "addr", "tx", "req",
+    )  # fmt: skip
 
     @property
     def zone(self) -> dt.tzinfo:
@@ -287,7 +290,9 @@ class TransactionForm(FilterForm):
         "table", "verb", "actor", "kind", "impersonated", "impersonator", "addr", "period", "since", "until", "req",
         "path", "min_rows",
     )  # fmt: skip
-    MORE: Sequence[str] = ("kind", "impersonated", "impersonator", "addr", "req", "path", "min_rows")
+    MORE: Sequence[str] = (
+        "since", "until", "verb", "kind", "impersonated", "impersonator", "addr", "req", "path", "min_rows",
+    )  # fmt: skip
 
     def validate_min_rows(self, field: Any) -> None:
         if field.data and not re.fullmatch(r"[1-9][0-9]{0,5}", field.data, re.ASCII):

@@ -62,6 +62,19 @@ def test_a_price_is_changed_and_found_in_the_history(shop, address, page):
     assert "/login" in page.url
 
 
+def test_the_first_screen_has_eight_changes(shop, address, page):
+    """And a change of one value needs at most 64 pixels."""
+    admin = browser(shop, "admin")
+    path = admin.submit("/products/new", name="Blue ink", sku="INK-1", price="9.80")
+    for number in range(10):
+        admin.submit(f"{path}/edit", price=f"10.{number}0", reason="Supplier raised the price" if number % 2 else "")
+    log_in(page, f"{address}/audit/")
+    page.wait_for_selector(".audit-chart")
+    boxes = [row.bounding_box() for row in page.locator(".audit-rows tbody tr").all()]
+    assert len([box for box in boxes if box["y"] + box["height"] <= 900]) >= 8
+    assert all(box["height"] <= 64 for box in boxes[:10])
+
+
 def test_narrow_screens_need_no_sideways_scrolling(address, page):
     page.set_viewport_size({"width": 320, "height": 700})
     log_in(page, f"{address}/")

@@ -86,6 +86,7 @@ def test_dates_and_times_are_not_cut_off(shop, chromium):
     with served(shop.application.app) as address:
         page, _ = tab(chromium, bypass_csp=True)
         opened(page, address + "/audit/?since=2026-01-02T03:04&until=2026-12-28T22:58")
+        page.get_by_text("More filters").click()
         for width in (1280, 1024, 320):
             page.set_viewport_size({"width": width, "height": 900})
             lacking = page.evaluate(LACKING)

@@ -65,6 +65,7 @@ def test_keys_for_everywhere_are_off_until_they_are_ticked(chromium, new_shop):
         page.keyboard.press("/")
         assert page.evaluate("document.activeElement.closest('[data-audit-filter]') !== null")
         here = page.url
+        page.get_by_text("More filters").click()
         page.focus("#audit-key")
         page.keyboard.type("?/[]")
         assert page.url == here and page.input_value("#audit-key") == "?/[]"
