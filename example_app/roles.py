@@ -49,11 +49,14 @@ def may(action: str, resource: str) -> bool:
 def may_audit(action: str, target: Any = None) -> bool:
     """Permission callback of the audit pages: administrators and auditors read everything, support a part.
 
-    Putting a value back is an edit: of them, whoever may edit such a record in the shop may do it.
+    Putting a value back is an edit: of them, whoever may edit such a record in the shop may do it. A whole transaction,
+    whose target is its id, may have changed anything, so that takes an administrator.
     """
     if not current_user.is_authenticated:
         return False
     role = current_user.role
+    if action == "revert" and isinstance(target, int):
+        return bool(role == "admin")
     if action == "revert":
         reads = role in AUDIT_READERS or role == "support"
         return reads and target is not None and may("edit", RESOURCES.get(target.table.name, target.table.name))

@@ -60,3 +60,12 @@ def seeded(server: Server, with_history: History) -> Iterator[Flask]:
         with with_history.locked():
             url = stack.enter_context(server.database(template=with_history.database))
         yield stack.enter_context(open_shop(url))
+
+
+@pytest.fixture
+def own_seeded(server: Server, with_history: History) -> Iterator[Flask]:
+    """The same, for one test that changes it."""
+    with ExitStack() as stack:
+        with with_history.locked():
+            url = stack.enter_context(server.database(template=with_history.database))
+        yield stack.enter_context(open_shop(url))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, assert_type
 
 from sqlalchemy import select
@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_audit_logger import AuditLogger
 from flask_audit_logger.history.changes import Actor, Change, Difference, History, Page, Transaction
+from flask_audit_logger.history.reverts import Preview, Revert, Reverted
 
 
 class Base(DeclarativeBase):
@@ -38,6 +39,12 @@ def check(audit_logger: AuditLogger, order: Order, when: dt.datetime) -> None:
         assert_type(change.at, dt.datetime)
         assert_type(change.transaction, Transaction | None)
     assert_type(audit_logger.blame(order), dict[str, Change | None])
+    wanted = audit_logger.revert((Order, 42), to=when, only=["price"], reason="Wrong price list")
+    assert_type(wanted, Revert)
+    assert_type(wanted.preview(), Preview)
+    assert_type(wanted.apply(expected=wanted.preview().digest, conflicts="skip"), Reverted)
+    assert_type(wanted.sql(), Iterator[str])
+    audit_logger.record("invoice.exported", target=order, outcome="failure", pages=3)
     assert_type(audit_logger.transaction(1), Transaction | None)
     assert_type(audit_logger.as_of(Order, 42, when), Order | None)
     assert_type(audit_logger.as_of(select(Order).where(Order.id > 1), when), list[Order])
