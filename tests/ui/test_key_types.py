@@ -110,6 +110,7 @@ def test_every_page_works_with_keys_of_every_type(stock):
     opened("/audit/transactions", actor=str(bob), period="all")
     opened(f"/audit/transaction/{updated.transaction_id}")
     assert "UPDATE" in opened(f"/audit/transaction/{updated.transaction_id}/undo.sql")
+    assert "What goes back" in opened(f"/audit/transaction/{last.transaction_id}/take-back")
     assert "Bob" in opened(actor, period="all")
     opened("/audit/actor/~none", period="all")
     opened("/audit/export", actor=str(bob), period="all")
@@ -126,7 +127,7 @@ def test_every_page_works_with_keys_of_every_type(stock):
 
     rules = stock.application.app.url_map.iter_rules()
     endpoints = {rule.endpoint for rule in rules if rule.rule.startswith("/audit")}
-    assert {name.rpartition(".")[2] for name in endpoints - visited} <= {"static", "revert", "poll"}
+    assert {name.rpartition(".")[2] for name in endpoints - visited} <= {"static", "revert"}
 
 
 def test_what_can_not_be_the_id_of_an_actor_is_said(stock):

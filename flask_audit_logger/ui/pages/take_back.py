@@ -77,11 +77,11 @@ def take_back_page(visit: Visit, transaction_id: int) -> Any:
     """GET shows what would go back; POST does it, if it still is what was shown."""
     if not visit.can_take_back(transaction_id) or not current_app.secret_key:
         abort(404)
-    form = TakeBackForm(request.form if request.method == "POST" else None)
-    form.reason_required = visit.ui.revert is not None and visit.ui.revert.reason_required
     with visit.reader(at_source=True).reading() as log:
         if summarized(log, transaction_id)[0] is None:
             abort(404)
+    form = TakeBackForm(request.form if request.method == "POST" else None)
+    form.reason_required = visit.ui.revert is not None and visit.ui.revert.reason_required
     wanted = _revert(visit, transaction_id, None)
     try:
         preview = wanted.preview()
