@@ -22,6 +22,9 @@ from tests.support.apps import Application
 from tests.support.cluster import Cluster
 from tests.support.reads import explained
 
+#: Where the logs are kept.
+KEPT = Path(os.environ.get("AUDIT_BENCH_DATA", "/var/tmp/flask-audit-logger-pages"))  # noqa: S108 - 9 GB
+
 SETTINGS = {
     "shared_buffers": "1GB",
     "synchronous_commit": "off",
@@ -79,8 +82,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--anew", action="store_true", help="make the logs anew")
     parser.add_argument("--save", action="store_true", help="write results/")
-    data = Path(os.environ.get("AUDIT_BENCH_DATA", "/var/tmp/flask-audit-logger-pages"))  # noqa: S108 - 9 GB
-    parser.add_argument("--data", type=Path, default=data, help=f"folder of the logs (default: {data})")
+    parser.add_argument("--data", type=Path, default=KEPT, help=f"folder of the logs (default: {KEPT})")
     return parser.parse_args(arguments)
 
 
