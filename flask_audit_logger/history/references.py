@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, ForeignKeyConstraint, Table
+from sqlalchemy.exc import NoReferenceError
 
 from ..diff import as_text
 from ..diff.values import as_value, dump, load
@@ -56,7 +57,7 @@ def pointing_rows(
     """
     for table in info.table.metadata.tables.values():
         for key in table.foreign_key_constraints:
-            if rows and key.referred_table is info.table:
+            if rows and _referred(key) is info.table:
                 child = catalog.get(TableName(table.schema or catalog.default_schema, table.name))
                 yield from _pointing(connection, info, table, child, key, rows)
 
@@ -102,8 +103,12 @@ def _data(rows: Any) -> str:
 
 
 def _target(catalog: TableCatalog, key: ForeignKeyConstraint) -> TableInfo | None:
+    table = _referred(key)
+    return None if table is None else catalog.get(TableName(table.schema or catalog.default_schema, table.name))
+
+
+def _referred(key: ForeignKeyConstraint) -> Table | None:
     try:
-        table = key.referred_table
-    except Exception:
+        return key.referred_table
+    except NoReferenceError:  # of a table or column that is in no model
         return None
-    return catalog.get(TableName(table.schema or catalog.default_schema, table.name))

@@ -23,11 +23,12 @@ from ..query.refs import RecordRef, stored_key
 from ..query.rows import ActivityRow
 from ..query.scope import newest_changes, out_of_reach
 from ..query.tables import TableCatalog, TableInfo
+from ..query.undo import printable, printed_comment
 from ..schema.names import TableName
 from ..sql import quote_ident, quote_literal
 from .references import missing_targets, pointing_rows
 from .runs import BACK, Run, Step, StepRules, in_order, is_as_left, statement_of
-from .write_back import live_rows, printable, printed_comment, write
+from .write_back import live_rows, write
 
 #: Most changes that are taken back in one write.
 MOST_CHANGES = 100_000

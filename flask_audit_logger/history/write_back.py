@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Collection
 from typing import Any
 
@@ -17,24 +15,6 @@ from ..query.reader import Refused
 from ..query.refs import stored_key
 from ..query.tables import TableInfo
 from .runs import Run, Statement, Step, is_as_left, statement_of
-
-#: Characters that an editor or a terminal does not show, or takes for something else.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
-def printable(data: str) -> str:
-    """JSON with nothing unseen in it."""
-    return _UNSEEN.sub(_by_number, data)
-
-
-def _by_number(match: re.Match[str]) -> str:
-    # within JSON every such character is part of a text, where it can be written by its number
-    return f"\\u{ord(match[0]):04x}"
-
-
-def printed_comment(text: str) -> str:
-    """A text that can't end its comment: on one line, and nothing unseen in it."""
-    return json.dumps(text)[1:-1]
 
 
 def live_rows(

@@ -45,7 +45,7 @@ def undo_script(
     :param unreached: ids of changes whose records may be others' by now; it may grow while rows are read.
     """
     for remark in remarks:
-        yield f"-- {_told(remark)}\n"
+        yield f"-- {printed_comment(remark)}\n"
     yield "BEGIN;\n"
     for name, value in SETTINGS:
         yield f"SET LOCAL {quote_ident(name)} = {quote_literal(value)};\n"
@@ -55,9 +55,9 @@ def undo_script(
                 raise CannotUndo("the record is gone, or not visible to you")
             statement = undo(row, find(row.table), hidden)
         except CannotUndo as reason:
-            record = "" if row.record_key is None else f", record {_told(row.record_key)}"
-            what = f"{row.verb} of {_told(str(row.table))}{record} (change {row.id})"
-            yield f"-- NOT UNDONE: {what}: {_told(str(reason))}\n"
+            record = "" if row.record_key is None else f", record {printed_comment(row.record_key)}"
+            what = f"{row.verb} of {printed_comment(str(row.table))}{record} (change {row.id})"
+            yield f"-- NOT UNDONE: {what}: {printed_comment(str(reason))}\n"
         else:
             yield f"{statement}  -- change {row.id}\n" if statement else ""
     yield "ROLLBACK;\n"
@@ -162,8 +162,7 @@ def _columns(names: Iterable[str]) -> str:
 
 
 def _json(data: Any) -> str:
-    # within JSON every such character is part of a text, where it can be written by its number
-    return quote_literal(_UNSEEN.sub(_by_number, dump(data)))
+    return quote_literal(printable(dump(data)))
 
 
 def _text(text: str) -> str:
@@ -174,10 +173,16 @@ def _text(text: str) -> str:
     return "E'" + _UNSEEN.sub(_by_number, quoted) + "'"
 
 
+def printable(data: str) -> str:
+    """JSON with nothing unseen in it."""
+    return _UNSEEN.sub(_by_number, data)
+
+
 def _by_number(match: re.Match[str]) -> str:
+    # within JSON every such character is part of a text, where it can be written by its number
     return f"\\u{ord(match[0]):04x}"
 
 
-def _told(text: str) -> str:
+def printed_comment(text: str) -> str:
     """A text that can't end its comment: on one line, and nothing unseen in it."""
     return json.dumps(text)[1:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.history import reverts
+from flask_audit_logger.history.references import pointing_rows
 from flask_audit_logger.query.reader import Conflict, Refused
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers, plain_engine
@@ -445,3 +447,10 @@ def test_many_rows_go_back_in_few_statements(shop, monkeypatch):
     monkeypatch.setattr(reverts, "MOST_CHANGES", 5999)
     with pytest.raises(reverts.TooManyChanges, match="5,999"):
         revert(shop, transaction_id).preview()
+
+
+def test_a_key_to_a_table_without_a_model_points_to_nothing():
+    metadata = sa.MetaData()
+    table = sa.Table("kept", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    sa.Table("other", metadata, sa.Column("nowhere_id", sa.ForeignKey("nowhere.id")))
+    assert list(pointing_rows(None, None, SimpleNamespace(table=table), [{"id": 1}])) == []
