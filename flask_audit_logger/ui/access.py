@@ -11,8 +11,8 @@ from typing import Any
 from flask import Response, current_app, request
 
 from ..query.reader import unavailable_translated
-from .options import ViewEvent
-from .templating import not_signed_in, refused, unlogged
+from .options import DEBUG, ViewEvent
+from .templating import ONLY_LOCAL, not_signed_in, refused, unlogged
 from .visit import Visit, current_visit
 
 logger = logging.getLogger("flask_audit_logger.ui")
@@ -77,6 +77,9 @@ def _answer(visit: Visit, name: str, target: Any = None) -> Any:
     decision = visit.ask(name, target)
     if isinstance(decision, Response):
         return decision
+    if visit.ui.permission == DEBUG:
+        logger.warning(ONLY_LOCAL, visit.not_local)
+        return refused(visit, name)
     if visit.viewer is None and visit.ui.viewer is not None:
         return not_signed_in(visit)
     return refused(visit, name)

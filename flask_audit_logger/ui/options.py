@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
 from ..exceptions import ConfigurationError
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("flask_audit_logger.ui")
+
+#: The permission for a developer's own machine.
+DEBUG: Final = "debug"
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,9 @@ class AuditUI:
     :param permission: ``(action, target) -> bool | Response``. Only ``True`` grants access. Actions are ``list``,
         ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and others (see ``docs/ui.md``); the target is a
         :class:`RecordRef`, the position of a change (``transaction_id`` and ``activity_id``), the id of a transaction,
-        an actor's id as text, or ``None``. A link is shown only if its page would open.
+        an actor's id as text, or ``None``. A link is shown only if its page would open. ``"debug"`` in place of a
+        function opens everything while ``app.debug`` is true, to requests from this machine to ``localhost`` or a
+        loopback address, and nothing else.
     :param viewer: ``() -> Viewer | None``; by default the user of Flask-Login.
     :param scope: ``(select, viewer) -> select``, applied to every select of activities; may use the columns of
         ``audit_logger.activity_cls``. A record's present row is in the scope while its newest change is. Return the
@@ -215,7 +220,7 @@ class AuditUI:
 
     STANDALONE = "audit/layout.html"
 
-    permission: Callable[[str, Any], bool | Response] | None = None
+    permission: Callable[[str, Any], bool | Response] | Literal["debug"] | None = None
     viewer: Callable[[], Viewer | None] | None = None
     scope: Callable[[Select[Any], Viewer | None], Select[Any]] | None = None
     can_see_column: Callable[[str, str, Viewer | None], bool] | None = None
@@ -250,6 +255,8 @@ class AuditUI:
             given = getattr(self, option.name)
             # types are texts here: "Callable[[], Viewer | None] | None"
             if str(option.type).startswith("Callable[") and given is not None and not callable(given):
+                if option.name == "permission" and given == DEBUG:
+                    continue
                 raise ConfigurationError(f"AuditUI: {option.name} is {given!r}; give a function.")
         if self.revert is not None and not isinstance(self.revert, RevertPolicy):
             raise ConfigurationError(f"AuditUI: revert is {self.revert!r}; give RevertPolicy().")

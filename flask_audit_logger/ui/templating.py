@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from ..diff.kinds import Span
 from ..diff.show import Piece, visible
 from ..i18n import SPANS, gettext, language, lazy_gettext, ngettext, number, size, template_texts
+from .options import DEBUG
 from .shown import Crumb, MessagePage, Option, Page
 from .visit import Visit
 
@@ -200,6 +201,12 @@ _NO_PERMISSION = (
     "It is called with an action such as 'list' or 'record' and its target, and must return True to let somebody in.",
 )
 
+#: Said in the logging as well: out of debug mode the page gives no reason.
+ONLY_LOCAL = (
+    "The pages are closed: %s. AuditUI(permission='debug') opens them in debug mode only, to a browser on this "
+    "machine; for others give a function, AuditUI(permission=can_read_audit)."
+)
+
 
 def message(
     visit: Visit,
@@ -242,6 +249,8 @@ def refused(visit: Visit, action: str | None) -> Any:
     if current_app.debug:
         if visit.ui.permission is None:
             details = _NO_PERMISSION
+        elif visit.ui.permission == DEBUG:
+            details = (ONLY_LOCAL % visit.not_local,)
         elif action is None:
             details = (f"The view of {request.endpoint!r} declares no action, so nobody is let in.",)
         else:

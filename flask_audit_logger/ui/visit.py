@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +25,7 @@ from ..query.refs import RecordRef, TableName
 from ..query.rows import ActivityRow
 from ..query.tables import TableCatalog
 from ..settings import PageSettings
-from .options import Audited, AuditUI, Viewer, asked
+from .options import DEBUG, Audited, AuditUI, Viewer, asked
 from .times import Clock, viewers_zone
 from .urls import Links
 
@@ -235,8 +237,8 @@ class Visit:
         return follower
 
     def is_anonymous(self) -> bool:
-        """Whether Flask-Login is used and nobody is logged in."""
-        if self.ui.viewer is not None or not hasattr(current_app, "login_manager"):
+        """Whether Flask-Login is used and nobody is logged in. With ``permission="debug"`` nobody has to be."""
+        if self.ui.viewer is not None or self.ui.permission == DEBUG or not hasattr(current_app, "login_manager"):
             return False
         return not getattr(_login_user(), "is_authenticated", False)
 
@@ -246,11 +248,19 @@ class Visit:
             self.viewer, self._is_identified = self._find_viewer(), True
 
     def ask(self, action: str, target: Any = None) -> Any:
-        """The answer of the permission callback, asked once for each action and target."""
+        """The answer to ``AuditUI(permission=…)``; a callback is asked once for each action and target."""
+        permission = self.ui.permission
+        if permission is None or isinstance(permission, str):
+            return permission == DEBUG and self.not_local is None
         key = (action, target)
         if key not in self._answers:
-            self._answers[key] = self.ui.permission(action, target) if self.ui.permission is not None else None
+            self._answers[key] = permission(action, target)
         return self._answers[key]
+
+    @cached_property
+    def not_local(self) -> str | None:
+        """Why ``permission="debug"`` keeps this request out; ``None`` if it lets it in."""
+        return why_not_local(current_app.debug, self._request.environ if self._request is not None else {})
 
     def may(self, action: str, target: Any = None) -> bool:
         """Whether the viewer may do something. A link is shown only if its page would open."""
@@ -349,6 +359,44 @@ def visit_to(site: Site) -> Visit:
 def current_visit() -> Visit:
     """The visit to the blueprint that answers this request."""
     return visit_to(current_app.extensions[_EXTENSION][request.blueprints[0] if request.blueprints else ""])
+
+
+#: What a browser on this machine says when it opens a page of this machine. Any other name may be one whose owner makes
+#: it resolve to 127.0.0.1 for a moment (DNS rebinding).
+_LOCAL_HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.ASCII | re.IGNORECASE)
+
+#: What proxies add: behind one, each request comes from an address of this machine, whoever sent it.
+_FORWARDED = re.compile(r"HTTP_(X_FORWARDED_\w+|FORWARDED|X_REAL_IP|VIA)", re.ASCII)
+
+
+def why_not_local(is_debug: bool, environ: Mapping[str, Any]) -> str | None:
+    """Why a request is not one of a developer to the own machine in debug mode; ``None`` if it is.
+
+    Nothing that a header says counts in favour of a request.
+
+    :param environ: of the request.
+    """
+    if not is_debug:
+        return "app.debug is off; start the application with flask run --debug"
+    header = next((name for name in environ if _FORWARDED.fullmatch(name)), None)
+    if header is not None:
+        name = header.removeprefix("HTTP_").replace("_", "-").title()
+        return f"a proxy forwarded the request ({name})"
+    address = environ.get("REMOTE_ADDR") or ""
+    if not _is_loopback(address):
+        return f"the request came from {address!r}, which is not this machine"
+    host = environ.get("HTTP_HOST") or ""
+    if not _LOCAL_HOST.fullmatch(host):
+        return f"the request was sent to {host!r}; open http://localhost or http://127.0.0.1, with the port"
+    return None
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _this_request() -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
+from html import unescape
 
 import pytest
 from flask import Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_audit_logger.query.paging import Cursor
 from flask_audit_logger.query.refs import RecordRef
@@ -198,3 +200,62 @@ def test_s02_an_error_of_what_protects_shows_nothing(new_shop, hook):
         if (hook, path) != ("can_see_column", "/transactions"):  # a page without values
             response = answer(shop, path)
             assert response.status_code == 500 and "Blue mug" not in response.text, path
+
+
+@pytest.fixture
+def in_debug(new_shop):
+    shop = make_history(new_shop(permission="debug"))
+    shop.application.app.debug = True
+    return shop
+
+
+def test_debug_opens_the_pages_to_this_machine(in_debug):
+    for host, address in (
+        ("localhost:5000", "127.0.0.1"),
+        ("127.0.0.1", "127.8.9.1"),
+        ("[::1]:5000", "::1"),
+        ("LocalHost", "::ffff:127.0.0.1"),
+    ):
+        local = {"headers": {"Host": host}, "environ_base": {"REMOTE_ADDR": address}, "user": None}
+        assert "Blue mug" in in_debug.page("/", **local), (host, address)
+    assert "/audit/transaction/" in in_debug.page("/record/products/42", user=None)
+
+
+KEPT_OUT = [
+    ({}, {"REMOTE_ADDR": "192.0.2.7"}, "came from '192.0.2.7'"),
+    ({}, {"REMOTE_ADDR": "2001:db8::1"}, "came from '2001:db8::1'"),
+    ({}, {"REMOTE_ADDR": ""}, "came from ''"),
+    ({}, {"REMOTE_ADDR": "unix:"}, "came from 'unix:'"),
+    ({"X-Forwarded-For": "127.0.0.1"}, {"REMOTE_ADDR": "192.0.2.7"}, "a proxy forwarded the request (X-Forwarded-For)"),
+    ({"X-Forwarded-For": "127.0.0.1"}, {}, "a proxy forwarded the request (X-Forwarded-For)"),
+    ({"X-Real-IP": "127.0.0.1"}, {}, "a proxy forwarded the request (X-Real-Ip)"),
+    ({"Forwarded": "for=127.0.0.1;host=localhost"}, {}, "a proxy forwarded the request (Forwarded)"),
+    ({"Host": "evil.example"}, {}, "sent to 'evil.example'"),
+    ({"Host": "localhost.evil.example"}, {}, "sent to 'localhost.evil.example'"),
+    ({"Host": "127.0.0.1.evil.example"}, {}, "sent to '127.0.0.1.evil.example'"),
+    ({"Host": "localhost@evil.example"}, {}, "sent to 'localhost@evil.example'"),
+    ({"Host": "192.0.2.1:5000"}, {}, "sent to '192.0.2.1:5000'"),
+    ({"Host": ""}, {}, "sent to ''"),
+]
+
+
+def test_debug_opens_the_pages_to_nobody_else(in_debug, caplog):
+    app = in_debug.application.app
+    # a proxy is believed, as in many applications: what it says must not count
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_host=1)
+    for headers, environ, reason in KEPT_OUT:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "flask_audit_logger.ui"):
+            page = unescape(in_debug.page("/", 403, headers=headers, environ_base=environ))
+        assert reason in page and reason in caplog.text
+        assert "AuditUI(permission=can_read_audit)" in page and "Blue mug" not in page
+
+
+def test_without_debug_the_pages_are_closed_and_the_log_says_why(in_debug, caplog):
+    in_debug.application.app.debug = False
+    with caplog.at_level(logging.WARNING, "flask_audit_logger.ui"):
+        for path in addresses(in_debug):
+            response = answer(in_debug, path, user=None)
+            assert response.status_code == 403 and "Blue mug" not in response.text, path
+        assert "debug" not in in_debug.page("/", 403, user=None)
+    assert "app.debug is off; start the application with flask run --debug" in caplog.text
