@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_audit_logger")
 
-_LOGGER_KEY = "audit_logger_extension"
+#: The logger of a database, in the ``info`` of its MetaData.
+LOGGER_KEY = "audit_logger_extension"
 _NO_DATABASE = "This AuditLogger has no database object yet. Call init_app(app) first."
 
 
@@ -421,7 +422,7 @@ class AuditLogger(LogInCode):
         self._listeners.clear()
         self._places.clear()
         blocks.leave_place()
-        if self._registry is not None and self.database.metadatas[None].info.get(_LOGGER_KEY) is self:
+        if self._registry is not None and self.database.metadatas[None].info.get(LOGGER_KEY) is self:
             self._registry.detach()
 
     @property
@@ -432,7 +433,7 @@ class AuditLogger(LogInCode):
 
     def _bind(self, database: Database) -> None:
         default = database.metadatas[None]
-        older: AuditLogger | None = default.info.get(_LOGGER_KEY)
+        older: AuditLogger | None = default.info.get(LOGGER_KEY)
         if older is not None and older._registry is not None:
             if older.database.given is database.given:
                 older.detach()  # else it goes on with its own engines
@@ -440,7 +441,7 @@ class AuditLogger(LogInCode):
             self._registry.configure(database, self._wanted)
         else:
             self._registry = Registry(database, self._wanted)
-        default.info[_LOGGER_KEY] = self  # lives as long as the tables
+        default.info[LOGGER_KEY] = self  # lives as long as the tables
         self._database = database
         # context() and disable() count for every logger that this database object had
         self._attribution.owner = database.given

@@ -51,8 +51,8 @@ LAYERS = {
         "exceptions settings models databases registry schema capture query migrations ui growth history health cli",
         "flask sqlalchemy",
     ),
-    # The plugin of pytest, which no application loads.
-    "testing": Layer("exceptions diff sql models schema databases query history extension", "flask pytest sqlalchemy"),
+    # For tests; no application loads it.
+    "testing": Layer("exceptions settings schema capture databases query history extension", "flask sqlalchemy"),
 }
 
 

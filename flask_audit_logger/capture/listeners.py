@@ -88,7 +88,7 @@ class EngineListener:
 
         :returns: whether the statement was sent, with its stamp.
         """
-        if READS_ONLY in context.execution_options:
+        if context.execution_options.get(READS_ONLY):
             return False
         question = current_question()
         if question is not None and question.session is None:

@@ -22,6 +22,7 @@ from ..query.records import versions
 from ..query.refs import key_text, stored_key
 from ..query.rows import ActivityRow, TransactionRow, read_transaction, transaction_columns
 from ..query.tables import TableInfo
+from .events import Event
 from .source import Source, Target
 
 #: Changes that are read at once while a history is iterated.
@@ -86,6 +87,7 @@ class Change:
     :param after: the row after it; ``None`` if there is none.
     :param diff: of each column that changed what it was and became. A value that the log does not have is
         :data:`UNKNOWN`.
+    :param event: what the application recorded, of the verb ``event``; it is no change of the row.
     """
 
     id: str
@@ -97,6 +99,7 @@ class Change:
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     diff: Mapping[str, Difference]
+    event: Event | None
     transaction: Transaction | None = field(repr=False)
 
     @property
@@ -181,7 +184,7 @@ class History:
                     break
                 paging = replace(paging, before=found.reached)
             more = found.has_older and bool(rows)
-            return Page(self._changes(log, rows), str(rows[-1].cursor) if more else None)
+            return Page(changes_of(self.source, log, rows), str(rows[-1].cursor) if more else None)
 
     def _read(self, log: Log, paging: Paging) -> Slice[ActivityRow]:
         records = () if self.target is None else self.target.records
@@ -189,10 +192,6 @@ class History:
             return versions(log, records[0], paging, self.criteria, whole=True, deeper=True)
         search, reach = reached(log, Search(self.criteria), paging, STEPS[-1])
         return list_activities(log, search, paging, whole=True, reach=reach)
-
-    def _changes(self, log: Log, rows: Sequence[ActivityRow]) -> tuple[Change, ...]:
-        typed = _Values(self.source, log, rows)
-        return tuple(_change(self.source, typed, row) for row in rows)
 
     def _column(self, name: str) -> str:
         if self.target is None:
@@ -208,6 +207,12 @@ def history_of(target: Target) -> History:
     """The changes of a record, or of all records of a class."""
     criteria = Criteria(tables=tuple(info.name for info in target.tables), record_key=target.key)
     return History(target.source, target, criteria)
+
+
+def changes_of(source: Source, log: Log, rows: Sequence[ActivityRow]) -> tuple[Change, ...]:
+    """Entries as changes with typed values."""
+    typed = _Values(source, log, rows)
+    return tuple(_change(source, typed, row) for row in rows)
 
 
 def transaction_of(source: Source, number: int) -> Transaction | None:
@@ -280,6 +285,7 @@ def _change(source: Source, values: _Values, row: ActivityRow) -> Change:
         before=before,
         after=after,
         diff=diff,
+        event=Event.read(row.changed_data) if row.is_event else None,
         transaction=transaction,
     )
 

@@ -74,6 +74,11 @@ class Event:
             )
         return event
 
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Event:
+        """An event as the log has it."""
+        return cls(content["name"], content["outcome"], content["data"])
+
 
 def write(connection: Connection, metadata: MetaData, event: Event, target: Any = None) -> None:
     """Write an event in the running transaction of a connection; where there can't be a log, nothing.

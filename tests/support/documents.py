@@ -168,7 +168,7 @@ class Reader:
         audit_logger, db = self.names.get("audit_logger"), self.names.get("db")
         if audit_logger is None or not isinstance(db, SQLAlchemy):
             return
-        if "app" not in self.names:
+        if not isinstance(self.names.get("app"), Flask):  # a fixture of that name is none
             self.names["app"] = self.names["create_app"]()
         with self.names["app"].app_context():
             if audit_logger.schema:
@@ -196,7 +196,7 @@ class Reader:
 
     def _close(self) -> None:
         app, db = self.names.get("app"), self.names.get("db")
-        if app is not None and isinstance(db, SQLAlchemy):
+        if isinstance(app, Flask) and isinstance(db, SQLAlchemy):
             with app.app_context():
                 db.session.remove()
                 for engine in db.engines.values():
