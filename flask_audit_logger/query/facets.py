@@ -18,7 +18,7 @@ from sqlalchemy import CTE, ColumnElement, Select, Text, cast, func, literal, nu
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 
 from .criteria import Criteria
-from .feed import WHOLE, Reach, Search, feed, moment_of, reached
+from .feed import WHOLE, Columns, Reach, Search, feed, moment_of, reached
 from .paging import Paging
 from .reader import Log
 from .sightings import newest_label
@@ -29,6 +29,10 @@ MOST_VALUES = 10
 
 #: So many changes are counted, the newest, and so many looked through for them.
 MOST_READ, LOOKED_THROUGH = 2500, 10_000
+
+#: What is read of them.
+_FACTS = Columns(activity=("schema", "table_name", "verb"), transaction=("t_issued_at", "t_actor_id", "t_client_addr"))
+
 _UNITS = (
     ("minute", dt.timedelta(minutes=1)),
     ("hour", dt.timedelta(hours=1)),
@@ -135,7 +139,8 @@ def _newest(log: Log, search: Search) -> tuple[CTE, Reach]:
     if not search.criteria.is_plain or log.is_scoped:
         search, reach = reached(log, search, Paging(), LOOKED_THROUGH)
     # one more than the page is read
-    return feed(log, search.criteria, Paging(limit=MOST_READ - 1), search.bounds, reach=reach).cte("seen"), reach
+    paging = Paging(limit=MOST_READ - 1)
+    return feed(log, search.criteria, paging, search.bounds, columns=_FACTS, reach=reach).cte("seen"), reach
 
 
 def _values(log: Log, seen: CTE, name: str) -> Select[Any]:

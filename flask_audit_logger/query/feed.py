@@ -49,7 +49,7 @@ APART: ColumnElement[int] = literal_column("0")
 
 #: Changes that a search looks through for a page where no index leads to what it looks for: at first, then, if that did
 #: not fill the page, and if it is to look further back. Half as many transactions where the filter is on them.
-STEPS = (1000, 40_000, 1_000_000)
+STEPS = (1000, 20_000, 1_000_000)
 
 #: If the index of records has so few changes of the tables that are searched, all are read, wherever they are.
 FEW = 2000
@@ -77,6 +77,13 @@ class Reach:
             ends.append(whole >= end if is_down else whole <= end)
         return ends
 
+    def within_one(self, paging: Paging, activity_id: ColumnElement[int]) -> list[ColumnElement[bool]]:
+        """The same for a change of one transaction that is named: by both numbers an index would read all of it."""
+        if self.edge is None:
+            return []
+        end = self.edge.activity_id
+        return [activity_id >= end if paging.reads_down else activity_id <= end]
+
 
 #: To the end of the log.
 WHOLE = Reach()
@@ -87,23 +94,29 @@ class Columns:
     """What is read of each row of a feed.
 
     :param is_whole: with the whole old rows.
-    :param is_none: rows are only counted.
+    :param activity: names of the columns that are wanted, if not all: making texts of values costs most of a read.
+    :param transaction: the same of its transaction, besides ``t_id``.
     """
 
     is_whole: bool = False
-    is_none: bool = False
+    activity: tuple[str, ...] = ()
+    transaction: tuple[str, ...] = ()
 
     def of_activity(self, log: Log, found: Any) -> list[ColumnElement[Any]]:
         """Those of an activity."""
-        return [found.id] if self.is_none else activity_columns(log.models, whole=self.is_whole, of=found)
+        if self.activity:
+            return [found[name] for name in self.activity]
+        return activity_columns(log.models, whole=self.is_whole, of=found)
 
     def of_transaction(self, log: Log) -> list[ColumnElement[Any]]:
         """Those of its transaction."""
-        t = log.models.transaction.c
-        return [t.id.label("t_id")] if self.is_none else transaction_columns(log.models)
+        columns = transaction_columns(log.models)
+        wanted = {"t_id", *self.transaction}
+        return [column for column in columns if column.name in wanted] if self.activity else columns
 
 
-COUNTED = Columns(is_none=True)
+#: Of rows that are only counted.
+COUNTED = Columns(activity=("id",))
 
 
 def feed(
@@ -117,7 +130,7 @@ def feed(
 ) -> Select[Any]:
     """The select of one page; ``docs/decisions/reading.md`` says why it is written as it is."""
     a = log.models.activity.c
-    matching = log.activities(*((a.id, a.transaction_id) if columns.is_none else a)).where(
+    matching = log.activities(*((a.id, a.transaction_id) if columns is COUNTED else a)).where(
         *of_activity(log.models, criteria, _ends_to_name(paging, bounds, reach))
     )
     matching = started(matching, paging, a.transaction_id, a.id)
@@ -126,6 +139,8 @@ def feed(
     else:
         if reach.is_few:  # apart, so that no order tempts the planner to walk the whole log for it
             matching = matching.offset(APART)
+        elif len(criteria.transactions) == 1:
+            matching = matching.where(*reach.within_one(paging, a.id))
         else:
             matching = matching.where(*reach.within(paging, a.transaction_id, a.id))
         statement = _by_activity(log, criteria, paging, matching, columns, reach)

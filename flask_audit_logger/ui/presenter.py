@@ -43,7 +43,9 @@ class RecordNames:
         """
         since: dict[RecordRef, Cursor] = {}
         for record, change in then:
-            since[record] = min(change, since.get(record, change), key=lambda at: at.activity_id)
+            oldest = since.setdefault(record, change)
+            if change.activity_id < oldest.activity_id:
+                since[record] = change
         wanted = (set(records) | since.keys()) - self._labels.keys()
         hook = self.visit.ui.record_labels
         if hook is not None and wanted:  # it names the rows of today

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from flask_audit_logger.query.criteria import Criteria
-from flask_audit_logger.query.feed import FEW, STEPS, Search, find_activities
+from flask_audit_logger.query.feed import FEW, STEPS, Reach, Search, find_activities, list_activities
 from flask_audit_logger.query.paging import Cursor, Paging
 from flask_audit_logger.query.reader import AuditReader
 from flask_audit_logger.query.sightings import LOOKED_AT, work
 from flask_audit_logger.schema.names import TableName
+from tests.support.reads import explained
 from tests.ui.shop import ANN, BOB
 
 BULK, SMALL = 20_000, 400
@@ -135,6 +136,26 @@ def test_a_rare_table_is_read_by_its_index(shop):
         page, rows = read_page(shop, Criteria(**fields, tables=(CATEGORIES,)), Paging())
         assert len(page.rows) == number, fields
         assert rows["activity"] <= 100, (fields, rows)
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_a_search_within_a_transaction_reads_no_further_than_it_may(shop, oldest_first):
+    """An index that is asked for less than a position goes on to the end of the transaction."""
+    analyze(shop)
+    ((bulk, first, last),) = shop.sql(
+        "SELECT transaction_id, min(id), max(id) FROM activity GROUP BY 1 ORDER BY 1 DESC LIMIT 1"
+    )
+    edge = Cursor(bulk, first + 100 if oldest_first else last - 100)
+    search = Search(Criteria(transactions=(bulk,), verbs=("update",)))
+    with shop.application.app.app_context():
+        engine = shop.db.engine
+        with (
+            explained(engine) as reads,
+            AuditReader(engine, shop.application.audit_logger.models).reading() as log,
+        ):
+            page = list_activities(log, search, Paging(oldest_first=oldest_first), reach=Reach(edge))
+    assert page.rows == () and page.reached == edge
+    assert reads.blocks < 30, reads.plans  # its part of the index has more than fifty
 
 
 def test_the_sums_of_an_actor_look_at_so_many_rows_and_no_more(shop):

@@ -19,7 +19,7 @@ from ...i18n import gettext, marked, number
 from ...query.feed import Count, Search, batches, count_activities, count_nearby
 from ...query.paging import Paging
 from ...query.reader import Log
-from ...query.refs import TableName
+from ...query.refs import TableName, key_components
 from ...query.rows import ActivityRow, TransactionRow
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed
@@ -242,13 +242,16 @@ def json_lines(
 ) -> Iterator[str]:
     """One object a line, values as they were logged. A file without its last line, ``_meta``, is incomplete."""
     number = 0
+    tables: dict[TableName, str] = {}
     for rows in batches:
         makers: dict[int, str] = {}
         for row in rows:
             if row.transaction_id not in makers:
                 makers[row.transaction_id] = _made(presenter, row)
+            if row.table not in tables:
+                tables[row.table] = dump({"schema": row.table.schema, "table": row.table.name})[1:-1]
         number += len(rows)
-        yield "".join(_line(presenter, row, makers[row.transaction_id]) for row in rows)
+        yield "".join(_line(presenter, row, tables[row.table], makers[row.transaction_id]) for row in rows)
     yield dump({"_meta": {"rows": number, "complete": complete, **meta}}) + "\n"
 
 
@@ -264,7 +267,7 @@ def _time(moment: dt.datetime) -> str:
 
 
 def _key(row: ActivityRow) -> str:
-    return ",".join(row.record.components) if row.record else ""
+    return "" if row.record_key is None else ",".join(key_components(row.record_key))
 
 
 def _label(presenter: Presenter, row: ActivityRow) -> str | None:
@@ -319,20 +322,24 @@ def _data(presenter: Presenter, row: ActivityRow) -> tuple[str, str]:
     return dump(sight.logged(row, row.old_data)), dump(sight.logged(row, row.changed_data))
 
 
-def _line(presenter: Presenter, row: ActivityRow, made: str) -> str:
-    """A change as an object: its values are texts of JSON already, as far as nothing of them is hidden."""
+def _line(presenter: Presenter, row: ActivityRow, table: str, made: str) -> str:
+    """A change as an object: its values are texts of JSON already, as far as nothing of them is hidden.
+
+    :param table: the members that name its table.
+    :param made: those that say who made it.
+    """
     old, changed = _data(presenter, row)
-    key = dump(row.record.components) if row.record else "null"
+    key = "null" if row.record_key is None else f"[{', '.join(map(scalar, key_components(row.record_key)))}]"
     extra = presenter.exported(row)
     end = f', "extra": {dump(extra)}' if extra else ""
     return (
-        f'{{"id": {row.id}, "time": {scalar(_time(row.issued_at))}, "schema": {scalar(row.table.schema)},'
-        f' "table": {scalar(row.table.name)}, "key": {key}, "label": {scalar(_label(presenter, row))},'
-        f' "verb": {scalar(row.verb)}, "old_data": {old}, "changed_data": {changed}, {made}{end}}}\n'
+        f'{{"id": {row.id}, "time": "{_time(row.issued_at)}", {table}, "key": {key},'
+        f' "label": {scalar(_label(presenter, row))}, "verb": {scalar(row.verb)}, "old_data": {old},'
+        f' "changed_data": {changed}, {made}{end}}}\n'
     )
 
 
 def _made(presenter: Presenter, row: ActivityRow) -> str:
     """The members of an object that say who made the change: the same for all changes of a transaction."""
     maker = {name: value or None for name, value in zip(_MAKER, _maker(presenter, row), strict=True)}
-    return dump({**maker, "transaction": row.transaction_id})[1:-1]
+    return scalar({**maker, "transaction": row.transaction_id})[1:-1]
