@@ -43,8 +43,7 @@ class RecordNames:
         """
         since: dict[RecordRef, Cursor] = {}
         for record, change in then:
-            oldest = since.setdefault(record, change)
-            if change.activity_id < oldest.activity_id:
+            if change.activity_id < since.setdefault(record, change).activity_id:
                 since[record] = change
         wanted = (set(records) | since.keys()) - self._labels.keys()
         hook = self.visit.ui.record_labels
