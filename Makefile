@@ -148,7 +148,7 @@ endef
 $(VENV)/.example: pyproject.toml
 	$(call make_venv,$(VENV))
 	@echo 'Installing the package and what the example needs into $(VENV)'
-	@$(VENV)/bin/python $(PIP) -e '.[example]'
+	@$(VENV)/bin/python $(PIP) -e '.[demo]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml

