@@ -1,4 +1,4 @@
-"""The commands ``flask audit status``, ``baseline`` and ``compile``, and where those of a growing log hang in."""
+"""The commands ``flask audit status``, ``baseline`` and ``compile``, and where those of other rooms hang in."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ from .growth.commands import archive_group, erase_command, hold_group, logs, mai
 from .growth.follower import follower_faults, statements
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, missing_indexes, probe, risks
+from .history.log_commands import (
+    as_of_command,
+    export_command,
+    history_command,
+    log_command,
+    revert_command,
+    show_command,
+)
 from .schema.catalog import default_schema
 from .schema.declared import wanted_triggers
 from .schema.dialects import is_supported, reason
 from .schema.objects import Triggers
 
-audit_cli = AppGroup("audit", help="Check the audit log and complete it.")
+audit_cli = AppGroup("audit", help="Read the audit log, check it and complete it, and take back what it tells.")
 
 
 @audit_cli.command("status")
@@ -214,6 +222,12 @@ audit_cli.add_command(maintain_command)
 audit_cli.add_command(archive_group)
 audit_cli.add_command(hold_group)
 audit_cli.add_command(erase_command)
+audit_cli.add_command(log_command)
+audit_cli.add_command(show_command)
+audit_cli.add_command(history_command)
+audit_cli.add_command(as_of_command)
+audit_cli.add_command(revert_command)
+audit_cli.add_command(export_command)
 
 
 def _audited() -> tuple[dict[str, tuple[Engine, Triggers]], list[str]]:

@@ -347,8 +347,7 @@ def _check(target: Target, expected: _Expected) -> None:
 
 def _together(history: History) -> Iterator[list[Change]]:
     """The changes of a record; those of its rows in several tables that one transaction wrote are one."""
-    target = history.target
-    if target is None or len(target.tables) == 1:
+    if len(history.tables) <= 1:
         yield from ([change] for change in history)
         return
     for _, group in groupby(history, key=lambda change: change.cursor.transaction_id):

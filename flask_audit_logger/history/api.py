@@ -53,6 +53,7 @@ class LogInCode:
         to: dt.datetime | None = None,
         only: Collection[str] = (),
         reason: str | None = None,
+        bind_key: str | None = None,
     ) -> Revert:
         """Take back what a mistake did. Nothing happens before ``apply()`` of the result, which has a ``preview()``.
 
@@ -60,9 +61,10 @@ class LogInCode:
         :param to: for a record, the time to whose state it goes back; it is made again if it is gone.
         :param only: columns that go back, by their names in the database; rows that came or went stay as they are then.
         :param reason: why, for the log.
+        :param bind_key: a key of ``SQLALCHEMY_BINDS``, where a transaction or a change is none of the default database.
         :raises ConfigurationError: if the target is none of these.
         """
-        return revert_of(self, target, to=to, only=only, reason=reason)
+        return revert_of(self, target, to=to, only=only, reason=reason, bind_key=bind_key)
 
     def history(self, what: Any, key: Any = None) -> History:
         """The changes of a record, or of all records of a class, newest first.

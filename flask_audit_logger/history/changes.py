@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from ..query.paging import Cursor, Paging, Slice
 from ..query.reader import Log
 from ..query.record_states import NEWEST, record_states
 from ..query.records import versions
-from ..query.refs import key_text, stored_key
+from ..query.refs import RecordRef, key_text, stored_key
 from ..query.rows import ActivityRow, TransactionRow, read_transaction, transaction_columns
 from ..query.tables import TableInfo
 from .events import Event
@@ -117,10 +118,13 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """Changes, newest first: nothing is read before they are asked for, and each method gives another history."""
+    """Changes, newest first: nothing is read before they are asked for, and each method gives another history.
+
+    :param tables: what the models say about the tables whose changes they are; none for those of all tables.
+    """
 
     source: Source = field(repr=False)
-    target: Target | None = field(default=None, repr=False)
+    tables: tuple[TableInfo, ...] = field(default=(), repr=False)
     criteria: Criteria = field(default_factory=Criteria)
 
     def by(self, actor: Any) -> History:
@@ -174,39 +178,60 @@ class History:
 
         :raises ValueError: if it is no cursor.
         """
-        paging = Paging(limit, before=None if cursor is None else Cursor.parse(cursor))
         with self.source.reader.reading() as log:
-            rows: list[ActivityRow] = []
-            while True:
-                found = self._read(log, replace(paging, limit=limit - len(rows)))
-                rows += found.rows
-                if found.reached is None or len(rows) >= limit:
-                    break
-                paging = replace(paging, before=found.reached)
-            more = found.has_older and bool(rows)
-            return Page(changes_of(self.source, log, rows), str(rows[-1].cursor) if more else None)
+            rows, following = self._read(log, cursor, limit)
+            return Page(changes_of(self.source, log, rows), following)
 
-    def _read(self, log: Log, paging: Paging) -> Slice[ActivityRow]:
-        records = () if self.target is None else self.target.records
-        if len(records) == 1:
-            return versions(log, records[0], paging, self.criteria, whole=True, deeper=True)
+    def logged(self, most: int | None = None) -> Iterator[ActivityRow]:
+        """The changes as they are logged, read in batches as well.
+
+        :param most: changes after which to stop.
+        """
+        cursor, left = None, sys.maxsize if most is None else most
+        while left > 0:
+            with self.source.reader.reading() as log:
+                rows, cursor = self._read(log, cursor, min(left, BATCH))
+            yield from rows
+            left = 0 if cursor is None else left - len(rows)
+
+    def _read(self, log: Log, cursor: str | None, limit: int) -> tuple[list[ActivityRow], str | None]:
+        """So many changes, and the cursor of those after them, if there are any."""
+        paging = Paging(limit, before=None if cursor is None else Cursor.parse(cursor))
+        rows: list[ActivityRow] = []
+        while True:
+            found = self._slice(log, replace(paging, limit=limit - len(rows)))
+            rows += found.rows
+            if found.reached is None or len(rows) >= limit:
+                break
+            paging = replace(paging, before=found.reached)
+        return rows, str(rows[-1].cursor) if found.has_older and rows else None
+
+    def _slice(self, log: Log, paging: Paging) -> Slice[ActivityRow]:
+        if len(self.tables) == 1 and self.criteria.record_key is not None:
+            record = RecordRef(self.tables[0].name, self.criteria.record_key)
+            return versions(log, record, paging, self.criteria, whole=True, deeper=True)
         search, reach = reached(log, Search(self.criteria), paging, STEPS[-1])
         return list_activities(log, search, paging, whole=True, reach=reach)
 
     def _column(self, name: str) -> str:
-        if self.target is None:
+        if not self.tables:
             return name
-        for info in self.target.tables:
+        for info in self.tables:
             found = next((c for c, attribute in names_of(self.source, info).items() if attribute == name), None)
             if found is not None or name in info.columns:
                 return found or name
-        raise ConfigurationError(f"{self.target.mapper.class_.__name__} has no column {name!r}.")
+        tables = " and ".join(str(info.name) for info in self.tables)
+        raise ConfigurationError(f"{tables} has no column {name!r}.")
 
 
 def history_of(target: Target) -> History:
     """The changes of a record, or of all records of a class."""
-    criteria = Criteria(tables=tuple(info.name for info in target.tables), record_key=target.key)
-    return History(target.source, target, criteria)
+    return history_in(target.source, target.tables, target.key)
+
+
+def history_in(source: Source, tables: tuple[TableInfo, ...], key: str | None = None) -> History:
+    """The changes of some tables, or of the record with a key in them."""
+    return History(source, tables, Criteria(tables=tuple(info.name for info in tables), record_key=key))
 
 
 def changes_of(source: Source, log: Log, rows: Sequence[ActivityRow]) -> tuple[Change, ...]:
@@ -217,11 +242,21 @@ def changes_of(source: Source, log: Log, rows: Sequence[ActivityRow]) -> tuple[C
 
 def transaction_of(source: Source, number: int) -> Transaction | None:
     """One unit of work, if the log has it."""
+    found = transaction_row(source, number)
+    return None if found is None else _transaction(source, found)
+
+
+def transaction_row(source: Source, number: int) -> TransactionRow | None:
+    """The same as it is logged."""
     t = source.reader.models.transaction.c
     with source.reader.reading() as log:
         row = log.first(select(*transaction_columns(log.models)).where(t.id == number))
-    found = None if row is None else read_transaction(row)
-    return None if found is None else _transaction(source, found)
+    return None if row is None else read_transaction(row)
+
+
+def in_transaction(source: Source, number: int) -> History:
+    """What a transaction changed."""
+    return History(source, (), Criteria(transactions=(number,)))
 
 
 def blame_of(target: Target) -> dict[str, Change | None]:
@@ -264,9 +299,8 @@ def _actor_id(actor: Any) -> str | None:
 
 
 def _transaction(source: Source, row: TransactionRow) -> Transaction:
-    changes = History(source, None, Criteria(transactions=(row.id,)))
     actor = Actor(row.actor_id, row.actor_label)
-    return Transaction(row.id, row.issued_at, actor, row.context, row.client_addr, changes)
+    return Transaction(row.id, row.issued_at, actor, row.context, row.client_addr, in_transaction(source, row.id))
 
 
 def _change(source: Source, values: _Values, row: ActivityRow) -> Change:

@@ -42,6 +42,7 @@ class Logger(Protocol):
 class Source:
     """The log of one database, read where it is written.
 
+    :param bind_key: of the database; ``None`` for the default one.
     :param actor_cls: the model of the actors, if there is one.
     """
 
@@ -50,6 +51,7 @@ class Source:
     reader: AuditReader
     catalog: TableCatalog
     actor_cls: type[Any] | None
+    bind_key: str | None
 
     @property
     def engine(self) -> Engine:
@@ -107,7 +109,7 @@ def source_of(logger: Logger, bind_key: str | None = None) -> Source:
     metadata = database.metadatas[bind_key]
     engine = engine_with(database, metadata)
     catalog = _catalog(models, metadata, engine)
-    return Source(database, metadata, AuditReader(engine, models, TIMEOUT_MS), catalog, logger.actor_cls)
+    return Source(database, metadata, AuditReader(engine, models, TIMEOUT_MS), catalog, logger.actor_cls, bind_key)
 
 
 def target_of(logger: Logger, subject: Any, key: Any = None) -> Target:

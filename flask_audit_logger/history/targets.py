@@ -89,11 +89,18 @@ def _of_record(log: Log, info: TableInfo, record: RecordRef, since: dt.datetime)
 
 
 def revert_of(
-    logger: Any, target: Any, *, to: dt.datetime | None = None, only: Collection[str] = (), reason: str | None
+    logger: Any,
+    target: Any,
+    *,
+    to: dt.datetime | None = None,
+    only: Collection[str] = (),
+    reason: str | None,
+    bind_key: str | None = None,
 ) -> Revert:
     """Taking back in code: everything can be seen.
 
     :param logger: the extension.
+    :param bind_key: of the database, for what is no record.
     :raises ConfigurationError: if the target is none of these, or ``to`` doesn't fit it.
     """
     change, undoes = _change(target), None
@@ -114,7 +121,7 @@ def revert_of(
     if undoes is not None:
         if to is not None:
             raise ConfigurationError("to= goes with a record.")
-        source = source_of(logger)
+        source = source_of(logger, bind_key)
     return make_revert(
         logger, changes, source.reader, source.catalog, source.metadata,
         reason=reason, undoes=undoes, only=frozenset(only),

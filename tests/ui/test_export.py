@@ -12,11 +12,11 @@ from decimal import Decimal
 
 import pytest
 
+from flask_audit_logger.history.files import cell
 from flask_audit_logger.query.feed import BATCH
 from flask_audit_logger.query.records import Names
 from flask_audit_logger.query.rows import ActivityRow, TransactionRow
 from flask_audit_logger.ui.options import Label
-from flask_audit_logger.ui.pages.export import cell
 from flask_audit_logger.ui.visit import Sight
 from tests.support.server import both_drivers
 from tests.ui.shop import ANN, make_history, text_of, with_own_shop
