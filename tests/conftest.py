@@ -19,6 +19,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,6 +101,13 @@ def database_url(server: Server, driver: str) -> Iterator[URL]:
     """An empty database of this test alone."""
     with server.database(driver) as url:
         yield url
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the user of an embedded server can enter; pytest closes its own to others with each new run."""
+    with tempfile.TemporaryDirectory(prefix="audit-shop-") as name:
+        yield Path(name)
 
 
 @pytest.fixture

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -25,8 +30,32 @@ def test_the_code_of_a_document_runs(story, tmp_path, database_url):
     Reader(tmp_path, database_url).follow(story)
 
 
-def test_the_readme_shows_code():
-    assert [block for block in blocks(ROOT / "README.md") if block.language == "python"]
+@pytest.mark.slow
+def test_the_first_file_of_the_readme_ends_on_the_page(open_folder):
+    """As the reader runs it, but for the port: with a server of its own, and without a sign-in."""
+    first = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert len(first.source.splitlines()) < 45
+    source = first.source.replace("5000", str(port)).replace("app.run(", f"app.run(port={port}, ")
+    (open_folder / "app.py").write_text(source)
+    command = [sys.executable, "-u", "app.py"]
+    process = subprocess.Popen(command, cwd=open_folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if "Running on" in line:
+                break
+        opened = re.search(r"Open (http://127\.0\.0\.1:\d+/audit/)", "".join(printed))
+        assert opened is not None, printed
+        with urllib.request.urlopen(opened[1]) as answer:  # noqa: S310 - an address of our own
+            page = answer.read().decode()
+        assert page.count("autumn sale") >= 3 and "Mug" in page and "740" in page
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
@@ -76,13 +75,6 @@ def test_it_tells_where_it_is_and_who_may_log_in(tmp_path, database_url):
 def test_a_termination_signal_stops_it_too(tmp_path, database_url):
     with running(tmp_path, "--no-history", url=database_url) as (_, _, process):
         assert "Stopped" in stop(process, signal.SIGTERM)
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that the user of an embedded server can enter; pytest closes its own to others with each new run."""
-    with tempfile.TemporaryDirectory(prefix="audit-shop-") as name:
-        yield Path(name)
 
 
 @pytest.mark.slow
