@@ -1,4 +1,4 @@
-"""Promise: whatever happened to a table, ``as_of`` gives its rows as they were at every instant."""
+"""Promise: ``as_of`` gives the rows of a table as they were at every instant, and ``revert`` returns one to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from flask_audit_logger.query.reader import Refused
 from tests.support.models import Models
 
 NUMBERS = st.integers(1, 4)
@@ -86,7 +87,7 @@ def as_row(item):
 
 
 def replay(engine, history):
-    """Run a history; gives the rows that were there after each transaction, with a time right after it."""
+    """Run a history; gives a time right after each transaction, the rows that were there, and its steps."""
     past = []
     for steps in history:
         try:
@@ -96,7 +97,7 @@ def replay(engine, history):
         except sa.exc.IntegrityError:
             continue  # two rows at one place: nothing happened
         with engine.connect() as connection:
-            past.append((connection.scalar(sa.text("SELECT clock_timestamp()")), rows_now(connection)))
+            past.append((connection.scalar(sa.text("SELECT clock_timestamp()")), rows_now(connection), steps))
     return past
 
 
@@ -128,6 +129,19 @@ MOVES = [
 ]
 
 
+#: Steps after which a key may be another record's, and those of which the log has all that taking back needs.
+KEYS_CHANGE, PLAIN = {"move", "shift", "swap", "blink"}, {"insert", "update", "delete"}
+
+#: Everything of these histories can be taken back.
+LIVES = [
+    [("insert", 1, 1, "a", Decimal("1.50"))],
+    [("update", 1, 1, "b", None), ("insert", 1, 2, "c", None)],
+    [("delete", 1, 1)],
+    [("insert", 1, 1, "", Decimal("1.500"))],
+    [("delete", 1, 2), ("update", 1, 1, "a", Decimal("-0.01"))],
+]
+
+
 @pytest.mark.slow
 @settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -136,6 +150,7 @@ MOVES = [
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @example(history=MOVES)
+@example(history=LIVES)
 @given(history=HISTORIES)
 def test_as_of_is_the_past_at_every_instant(shelves, history):
     with shelves.app.app_context():
@@ -147,15 +162,49 @@ def check(shelves, history):
     with shelves.db.engine.begin() as connection:
         connection.execute(sa.text("TRUNCATE items"))
     past = replay(shelves.db.engine, history)
-    for when, rows in past:
+    for when, rows, _ in past:
         found = audit_logger.as_of(sa.select(item), when)
         assert sorted(map(as_row, found), key=repr) == rows
         assert all(audit_logger.unknown(each) == {"note": "not logged", "secret": "not logged"} for each in found)
         cheap = sa.select(item).where(item.position <= 2, item.name != "b").order_by(item.shelf, item.position).limit(3)
         expected = sorted((row for row in rows if row[1] <= 2 and row[2] not in (None, "b")), key=lambda r: r[:2])
         assert [as_row(each) for each in audit_logger.as_of(cheap, when)] == expected[:3]
-    for when, rows in past if history is MOVES else past[-3:-1]:
+    for when, rows, _ in past if history in (MOVES, LIVES) else past[-3:-1]:
         there = {row[:2]: row for row in rows}
         for key in [(1, 0), (1, 1), (1, 2)]:
             found = audit_logger.as_of(item, key, when)
             assert (None if found is None else as_row(found)) == there.get(key)
+    kinds = [{step[0] for step in steps} for *_, steps in past]
+    for place in range(len(past) - 1)[-len(past) if history in (MOVES, LIVES) else -2 :]:
+        since, ever = (set().union(*kinds[start:]) for start in (place + 1, 0))
+        for key in [(1, 1), (1, 2)]:
+            check_revert(shelves, key, *past[place][:2], since, ever)
+
+
+def check_revert(shelves, key, when, then, since, ever):
+    """Taking back what happened to a record: it is as it was, nothing else has changed, or the preview says why not.
+
+    :param since: the kinds of steps since then.
+    :param ever: those of the whole history.
+    """
+    revert = shelves.audit_logger.revert((shelves.models.Item, key), to=when)
+    try:
+        preview = revert.preview()
+    except Refused:  # what had the key has another one, and what got the key no index tells
+        assert ever & KEYS_CHANGE
+        return
+    if preview.conflicts or preview.impossible:
+        assert since - PLAIN
+        return
+    session = shelves.db.session
+    before = rows_now(session.connection())
+    if preview.number:
+        revert.apply(session=session())
+    after = rows_now(session.connection())
+    session.rollback()
+    gone, come = [row for row in before if row not in after], [row for row in after if row not in before]
+    assert all(row[:2] == key for row in gone)
+    assert len(come) <= 1
+    assert all(row in then for row in come)
+    if not since & KEYS_CHANGE:
+        assert [row for row in after if row[:2] == key] == [row for row in then if row[:2] == key]
