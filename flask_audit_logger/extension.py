@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, overload
 from weakref import WeakKeyDictionary
 
 from flask import Flask, appcontext_pushed, appcontext_tearing_down
-from sqlalchemy import Connection, Engine, MetaData, Table
+from sqlalchemy import Engine, MetaData, Table
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .capture import blocks
@@ -19,13 +19,14 @@ from .capture.actors import display_name, identify
 from .capture.attribution import Attribution
 from .capture.listeners import EngineListener, SessionListener, flush
 from .capture.request import Redact
-from .capture.stamp import is_idle, is_known, memory_of, switch_on
+from .capture.stamp import stamp_now, switch_on
 from .cli import audit_cli
 from .databases import Database, database_of, default_engine, engine_of, engine_with, live_engines, sync_engine
 from .exceptions import ConfigurationError, NotInitializedError
 from .growth.erase import Erasure, Whom, erase
 from .growth.keep import rules
 from .history.api import LogInCode
+from .history.logins import Logins
 from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .query.refs import mapped_key
 from .registry import Registry, Wanted, excepted, refuse_nonsense
@@ -93,6 +94,7 @@ class AuditLogger(LogInCode):
         nothing.
     :param read_bind: a key of ``SQLALCHEMY_BINDS``: pages read the log there, from a server that has a copy of it.
         Nothing is logged, made or migrated there.
+    :param events: ``["flask_login"]`` records who logs in and out by Flask-Login.
     :raises ConfigurationError: if the application has a table of the log's name, or the arguments don't fit together.
     :raises ActorClassError: if several models have the name of the actor model.
     """
@@ -119,6 +121,7 @@ class AuditLogger(LogInCode):
         archive: str | os.PathLike[str] | None = None,
         keep: Mapping[str, str] | None = None,
         read_bind: str | None = None,
+        events: Collection[str] = (),
     ) -> None:
         self._database: Database | None = None
         self._registry: Registry | None = None
@@ -140,6 +143,7 @@ class AuditLogger(LogInCode):
             get_client_addr,
             redact_request,
         )
+        self._logins = Logins(events, lambda: self.database, self._attribution.stamping_as)
         if ui is not None and not isinstance(ui, AuditUI):
             raise ConfigurationError(f"ui is {ui!r}; give AuditUI(…).")
         refuse_nonsense(
@@ -393,27 +397,16 @@ class AuditLogger(LogInCode):
         if isinstance(connection, scoped_session | Session):
             session = connection() if isinstance(connection, scoped_session) else connection
             with self._attribution.asked(session):
-                self._stamp(session.connection())
+                stamp_now(session.connection(), self._attribution)
         else:
-            self._stamp(connection)
+            stamp_now(connection, self._attribution)
         return None
-
-    def _stamp(self, connection: Any) -> None:
-        if isinstance(connection, Connection):
-            connection = connection.connection
-        driver = getattr(connection, "dbapi_connection", connection)
-        if not is_known(driver):
-            if not hasattr(driver, "cursor"):
-                raise ConfigurationError(f"stamp() takes a session or a connection, not {connection!r}.")
-            return  # of no driver that we know: a database that has no log
-        if is_idle(driver):
-            memory_of(driver).forget_transaction()
-        self._attribution(driver).apply(driver)
 
     def detach(self) -> None:
         """Stop attributing changes and following ``create_all()``. The triggers go on capturing."""
         appcontext_pushed.disconnect(self._on_app_context)
         appcontext_tearing_down.disconnect(self._on_app_context_end)
+        self._logins.detach()
         for session_listener in list(self._session_listeners.values()):
             session_listener.detach()
         for listener in list(self._listeners.values()):
@@ -447,6 +440,7 @@ class AuditLogger(LogInCode):
         self._attribution.owner = database.given
         appcontext_pushed.connect(self._on_app_context)
         appcontext_tearing_down.connect(self._on_app_context_end)
+        self._logins.attach()
         blocks.enter_place()
         self._attach_here()
 

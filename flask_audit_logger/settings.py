@@ -30,8 +30,8 @@ PERIODS = (
 PAGE_SIZES = (25, 50, 100, 200)
 THEMES = ("auto", "light", "dark")
 
-#: Execution option of the connections on which the log is read: they can't write, so they need no actor.
-READS_ONLY = "flask_audit_logger_reads_only"
+#: Execution option of what is not to be stamped: it only reads the log, or was stamped already.
+NOT_STAMPED = "flask_audit_logger_not_stamped"
 
 
 def is_zone(name: str) -> bool:

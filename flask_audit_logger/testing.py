@@ -30,7 +30,7 @@ from .query.reader import SETTINGS, AuditReader, Log
 from .query.rows import activity_columns, read_activities, transaction_columns
 from .schema.dialects import is_supported, reason
 from .schema.table_options import audited_tables
-from .settings import READS_ONLY
+from .settings import NOT_STAMPED
 
 __all__ = ["CapturedChanges", "assert_audited", "captured_changes", "no_audit"]
 
@@ -240,11 +240,11 @@ class _TestReader(AuditReader):
             return
         savepoint = connection.begin_nested()
         try:
-            connection.execution_options(**{READS_ONLY: True})
+            connection.execution_options(**{NOT_STAMPED: True})
             connection.execute(select(*(func.set_config(name, value, True) for name, value in SETTINGS)))
             yield Log(connection=connection, models=self.models)
         finally:
-            connection.execution_options(**{READS_ONLY: False})
+            connection.execution_options(**{NOT_STAMPED: False})
             savepoint.rollback()
 
     def _open(self) -> Connection | None:

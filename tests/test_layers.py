@@ -39,7 +39,9 @@ LAYERS = {
     "migrations": Layer("exceptions settings sql models schema", "alembic sqlalchemy"),
     "databases": Layer("exceptions", "flask sqlalchemy"),
     # Code outside a request has it, too; its commands alone need an application.
-    "history": Layer("exceptions i18n diff settings sql models schema databases query", "click flask sqlalchemy"),
+    "history": Layer(
+        "exceptions i18n diff settings sql models schema databases query", "click flask flask_login sqlalchemy"
+    ),
     # Pages and exports see the database only through the layers of query and history.
     "ui": Layer("exceptions i18n diff settings query history", "flask flask_login jinja2 markupsafe werkzeug wtforms"),
     # All but commands.py works where there is no application: a job may have a database and nothing else.

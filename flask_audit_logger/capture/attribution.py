@@ -37,7 +37,7 @@ from .request import (
     request_facts,
     split_address,
 )
-from .stamp import Stamp, make_stamp
+from .stamp import Stamp, make_stamp, stamp_now
 
 try:
     from flask_login import current_user
@@ -109,6 +109,12 @@ class Attribution:
             # Nobody, rather than whoever the transaction was told before.
             logger.warning("can't tell who acts; it is recorded as unknown", exc_info=True)
             return make_stamp(Actor(), None, {}, is_captured=True)
+
+    def stamping_as(self, who: Any) -> Callable[[Any], None]:
+        """What stamps a connection as somebody, with what is known of the request now, whoever else acts in it."""
+        frame = replace(current_frame(self.owner), actor=identify(who))
+        stamp = self._made(frame, self._answers(frame, None), is_captured=True)
+        return lambda connection: stamp_now(connection, lambda driver: stamp)
 
     def _stamp(self, driver: Any) -> Stamp:
         frame = current_frame(self.owner)

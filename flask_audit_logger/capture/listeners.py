@@ -17,7 +17,7 @@ from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.orm import ORMExecuteState, Session, scoped_session, sessionmaker
 
 from ..exceptions import ConfigurationError
-from ..settings import READS_ONLY
+from ..settings import NOT_STAMPED
 from .attribution import Attribution
 from .questions import current_question
 from .stamp import (
@@ -88,7 +88,7 @@ class EngineListener:
 
         :returns: whether the statement was sent, with its stamp.
         """
-        if context.execution_options.get(READS_ONLY):
+        if context.execution_options.get(NOT_STAMPED):
             return False
         question = current_question()
         if question is not None and question.session is None:

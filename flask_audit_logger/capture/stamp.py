@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Dialect
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.engine import ExecutionContext
 
+from ..exceptions import ConfigurationError
 from .actors import Actor
 from .blocks import note_told
 from .statements import Kind, Step, Traits
@@ -304,6 +305,24 @@ def _execute(cursor: Any, statement: str, parameters: Any, context: ExecutionCon
 def _literal(value: str) -> str:
     # ASCII, so that no encoding sees another end of it; the same whatever standard_conforming_strings is.
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def stamp_now(connection: Any, source: StampSource) -> None:
+    """Stamp what a connection does next in its running transaction; nothing if its database can't have a log.
+
+    :param connection: of SQLAlchemy, or of a driver.
+    :raises ConfigurationError: if it is none of these.
+    """
+    if isinstance(connection, Connection):
+        connection = connection.connection
+    driver = getattr(connection, "dbapi_connection", connection)
+    if not is_known(driver):
+        if not hasattr(driver, "cursor"):
+            raise ConfigurationError(f"stamp() takes a session or a connection, not {connection!r}.")
+        return  # of no driver that we know
+    if is_idle(driver):
+        memory_of(driver).forget_transaction()
+    source(driver).apply(driver)
 
 
 def switch_on(drivers: Iterable[Any], source: StampSource) -> None:

@@ -43,7 +43,7 @@ from sqlalchemy.sql.util import find_tables
 from ..exceptions import AuditLoggerError, ConfigurationError
 from ..models import AuditModels
 from ..schema.dialects import is_supported, reason
-from ..settings import READS_ONLY
+from ..settings import NOT_STAMPED
 
 #: SQLSTATE of a statement that was stopped by ``statement_timeout`` (or by hand).
 QUERY_CANCELED = "57014"
@@ -273,7 +273,7 @@ class AuditReader:
             # Both options are set on the connection by the driver and reset when it goes back to the pool. They hold
             # even if the application's engine runs in autocommit, where SET LOCAL alone would do nothing.
             connection = raw.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True, **{READS_ONLY: True}
+                isolation_level="REPEATABLE READ", postgresql_readonly=True, **{NOT_STAMPED: True}
             )
             connection.execute(
                 select(
