@@ -22,8 +22,8 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OF_COLOURS = ["color-contrast", "link-in-text-block"]
 #: Most of a long list: rows that look like those above them, each of which costs as much.
 MORE_OF_THE_SAME = "#audit-results tbody tr:nth-child(n + 8)"
-#: Where what only narrow pages show is looked at in the dark, too: a width changes no colour.
-DARK_AND_NARROW = ("list", "record", "activity, long", "transaction", "export")
+#: Where the colours of what only narrow pages show are looked at, too, in both themes: a width changes no colour.
+COLOURS_AND_NARROW = ("list", "record", "activity, long", "transaction", "export")
 THEMES, WIDTHS = {"light": {"type": "tag", "values": TAGS}, "dark": {"type": "rule", "values": OF_COLOURS}}, (1280, 320)
 LONG = " ".join(f"word{n}" for n in range(400)) + "\n" + "Donaudampfschifffahrtsgesellschaft" * 8 + "\n" * 3
 
@@ -149,9 +149,10 @@ class Judge:
             for box in self.page.query_selector_all("details:not([open])"):
                 box.evaluate("box => { box.open = true }")
             self.note_scrolling(f"{state} at {width}")
+            with_colours = width == max(WIDTHS) or state in COLOURS_AND_NARROW
             for theme, rules in THEMES.items():
-                if theme == "light" or width == max(WIDTHS) or state in DARK_AND_NARROW:
-                    self.note_findings(f"{state}, {theme}, {width}", theme, rules)
+                if theme == "light" or with_colours:
+                    self.note_findings(f"{state}, {theme}, {width}", theme, rules, with_colours)
         self.page.set_viewport_size({"width": max(WIDTHS) // 2, "height": 800})
         self.page.evaluate("document.documentElement.style.setProperty('font-size', '200%')")
         self.note_scrolling(f"{state} with texts twice as large")
@@ -160,11 +161,13 @@ class Judge:
         if not self.page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"):
             self.faults.append(f"{state} scrolls sideways")
 
-    def note_findings(self, state: str, theme: str, rules: dict[str, Any]) -> None:
+    def note_findings(self, state: str, theme: str, rules: dict[str, Any], with_colours: bool) -> None:
         self.page.emulate_media(color_scheme=theme)
+        left_out = {} if with_colours else {rule: {"enabled": False} for rule in OF_COLOURS}
         found = self.page.evaluate(
-            "([rules, rest]) => axe.run({exclude: [rest]}, {runOnly: rules, resultTypes: ['violations']})",
-            [rules, MORE_OF_THE_SAME],
+            """([runOnly, rules, rest]) =>
+               axe.run({exclude: [rest]}, {runOnly, rules, resultTypes: ['violations']})""",
+            [rules, left_out, MORE_OF_THE_SAME],
         )
         self.faults += [
             f"{state}: {v['id']}: {node['html'][:150]} {node['failureSummary'][:300]}"
