@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import flask_audit_logger
+from tests.support.commands import Done, run_python
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("AUDIT_TEST_OLD_PYTHON") or ROOT / ".venv-old" / "bin" / "python")
@@ -117,25 +116,27 @@ class OldShop:
 
     def old(self, *words: str) -> str:
         """Run Python with the old packages."""
-        return self._run(PYTHON, words, {})
-
-    def new(self, *words: str, **env: str) -> str:
-        """Run Python with this package."""
-        return self._run(
-            sys.executable, words, {"PYTHONPATH": str(Path(flask_audit_logger.__file__).parents[1]), **env}
-        )
-
-    def _run(self, python: Any, words: tuple[str, ...], env: dict[str, str]) -> str:
-        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(
-            [python, *words],
+            [PYTHON, *words],
             cwd=self.folder,
-            env={**inherited, "FLASK_APP": "shop", **self.env, **env},
+            env=self._environment(),
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
+        return self._output(done)
+
+    def new(self, *words: str, **env: str) -> str:
+        """Run Python with this package."""
+        env = {"PYTHONPATH": str(Path(flask_audit_logger.__file__).parents[1]), **env}
+        return self._output(run_python(words, self.folder, self._environment() | env))
+
+    def _environment(self) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return {**inherited, "FLASK_APP": "shop", **self.env}
+
+    def _output(self, done: Done | subprocess.CompletedProcess[str]) -> str:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

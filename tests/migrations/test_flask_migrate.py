@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import flask_audit_logger
 from tests.migrations.catalog import catalog
 from tests.migrations.project import upgrade_part
+from tests.support.commands import run_python
 from tests.support.server import plain_engine
 
 APP = """
@@ -63,15 +62,7 @@ class Shop:
         self.env = {**os.environ, "FLASK_APP": "shop", "PYTHONPATH": package, **env}
 
     def flask(self, *words: str, **env: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "flask", *words],
-            cwd=self.folder,
-            env={**self.env, **env},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = run_python(("-m", "flask", *words), self.folder, {**self.env, **env})
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -188,9 +179,8 @@ def test_alembic_alone(tmp_path, database_url, execute, query, template):
     (tmp_path / "models.py").write_text(PLAIN.replace("{driver}", database_url.get_driver_name()))
 
     def alembic(*words: str) -> str:
-        command = [sys.executable, "-m", "alembic", *words]
         env = {**os.environ, "PYTHONPATH": f"{Path(flask_audit_logger.__file__).parent.parent}:{tmp_path}"}
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = run_python(("-m", "alembic", *words), tmp_path, env)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
