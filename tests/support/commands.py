@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 LIBRARIES = [
     "alembic.autogenerate", "alembic.command", "alembic.config", "alembic.operations", "flask", "flask.cli",
-    "flask_migrate", "flask_sqlalchemy", "logging.config", "psycopg2", "sqlalchemy.dialects.postgresql.psycopg2",
-    "sqlalchemy.orm", "wtforms",
+    "flask.testing", "flask_babel", "flask_login", "flask_migrate", "flask_sqlalchemy", "logging.config", "psycopg2",
+    "sqlalchemy.dialects.postgresql.psycopg2", "sqlalchemy.orm", "wtforms.csrf.session",
 ]  # fmt: skip
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(LIBRARIES)
