@@ -22,6 +22,7 @@ from ..query.record_states import NEWEST, record_states
 from ..query.records import versions
 from ..query.refs import RecordRef, key_text, stored_key
 from ..query.rows import ActivityRow, TransactionRow, read_transaction, transaction_columns
+from ..query.summaries import undone_by
 from ..query.tables import TableInfo
 from .events import Event
 from .source import Source, Target
@@ -76,6 +77,18 @@ class Transaction:
         """Why, if somebody said so."""
         found = self.context.get("reason")
         return found if isinstance(found, str) else None
+
+    @property
+    def undoes(self) -> int | None:
+        """The id of the transaction that it took back, or a part of it."""
+        found = self.context.get("undoes")
+        return found if isinstance(found, int) else None
+
+    @property
+    def undone_by(self) -> tuple[int, ...]:
+        """The ids of the transactions that took it back, or a part of it, read now; of many the newest five."""
+        with self.changes.source.reader.reading() as log:
+            return tuple(sorted(log.scalar(select(undone_by(log, self.id))) or ()))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Subquery, Table, and_, func, literal, select, true
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Subquery,
+    Table,
+    Text,
+    and_,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+)
 
 from ..schema.names import TableName
 from .criteria import Criteria, conditions
@@ -24,6 +38,8 @@ from .rows import (
 
 #: Maximum number of rows of a transaction that are read for its summary, and that are counted in an index.
 SUMMARY_ROWS, COUNTED_ROWS = 2000, 100_000
+#: Maximum number of transactions that are named for taking one back, of which each may take back a part.
+UNDONE_BY = 5
 #: Maximum number of kinds of change in a summary.
 SUMMARY_LINES = 200
 
@@ -45,12 +61,14 @@ class Summary:
     :param rows: how many it changed; ``is_capped`` if only the first were counted.
     :param untold: so many of the rows that were read were changed in other ways than the tallies say.
     :param is_cut: whether only the first of its rows were read for the tallies.
+    :param undone_by: the ids of transactions that took it back, or a part of it; the newest last.
     """
 
     tallies: tuple[Tally, ...]
     rows: Count
     untold: int = 0
     is_cut: bool = False
+    undone_by: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +120,12 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         .subquery()
     )
     statement = (
-        select(*transaction_columns(log.models), *sums.c, every.label("every"))
+        select(
+            *transaction_columns(log.models),
+            *sums.c,
+            every.label("every"),
+            undone_by(log, transaction_id).label("undone"),
+        )
         .select_from(t.join(sums, true(), isouter=not log.is_scoped))
         .where(t.c.id == transaction_id)
     )
@@ -125,8 +148,24 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         rows=Count(min(every_one, most), is_capped=every_one >= cap if log.is_scoped else every_one > most),
         untold=counted - sum(tally.number for tally in tallies),
         is_cut=counted >= cap if log.is_scoped else every_one > counted,
+        undone_by=tuple(sorted(rows[0].undone or ())) if rows else (),
     )
     return (read_transaction(rows[0]) if rows else None), summary
+
+
+def undone_by(log: Log, transaction_id: int) -> ScalarSelect[Any]:
+    """The newest transactions that took one back, as an array, as far as the reader may see any of them."""
+    u = log.models.transaction.alias("undoing")
+    says = u.c.context.op("?", return_type=Boolean)(literal_column("'undoes'"))  # as the index has it
+    whose = u.c.context.op("->>", return_type=Text)(literal_column("'undoes'"))
+    matching = select(u.c.id).where(says, whose == str(transaction_id), u.c.id > transaction_id)
+    if log.is_scoped:
+        a = log.models.activity.c
+        matching = matching.where(log.activities(literal(1)).where(a.transaction_id == u.c.id).correlate(u).exists())
+    # apart, so that the limit tempts the planner into no walk over all later transactions
+    few = matching.offset(APART).subquery()
+    newest = select(few.c.id).order_by(few.c.id.desc()).limit(UNDONE_BY).subquery()
+    return select(func.pg_catalog.array_agg(newest.c.id)).scalar_subquery()
 
 
 @dataclass(frozen=True)

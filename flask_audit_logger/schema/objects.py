@@ -36,6 +36,7 @@ LOG_INDEXES = (
     "transaction_impersonated_idx",
     "transaction_issued_at_idx",
     "transaction_pkey",
+    "transaction_undoes_idx",
 )
 
 #: What somebody reads who looks up the function that keeps the tables.

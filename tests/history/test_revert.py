@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from flask_audit_logger.exceptions import ConfigurationError
 from flask_audit_logger.history import reverts
 from flask_audit_logger.history.references import pointing_rows
 from flask_audit_logger.query.reader import Conflict, Refused
+from flask_audit_logger.query.summaries import undone_by
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers, plain_engine
 from tests.ui.shop import ANN, declare_shop, make_shop
@@ -266,6 +268,16 @@ def test_who_changed_a_row_later_keeps_it(shop):
     assert shop.sql("SELECT price FROM leaves WHERE text = 'mine'") == [(7,)]
     said = shop.sql(f"SELECT context, actor_id FROM transaction WHERE id = {done.transaction_id}")[0]
     assert (said[0]["undoes"], said[0]["reason"], said[1]) == (transaction_id, "A slip", ANN)
+    with shop.application.app.app_context():
+        log = shop.application.audit_logger
+        undoing, undone = log.transaction(done.transaction_id), log.transaction(transaction_id)
+        assert (undoing.undoes, undoing.undone_by) == (transaction_id, ())
+        assert (undone.undoes, undone.undone_by) == (None, (done.transaction_id,))
+        with undone.changes.source.reader.reading() as whole:
+            assert whole.scalar(sa.select(undone_by(whole, transaction_id - 1))) is None
+        others = replace(undone.changes.source.reader, scope=lambda select: select.where(sa.false()))
+        with others.reading() as scoped:
+            assert scoped.scalar(sa.select(undone_by(scoped, transaction_id))) is None
 
 
 def test_a_row_to_which_others_point_by_now_stays(shop):

@@ -24,6 +24,10 @@ def priced(shop, rows=3):
     return f"/transaction/{shop.activity(table_name='categories').transaction_id}"
 
 
+def path_of(transaction_id):
+    return f"/transaction/{transaction_id}"
+
+
 def names(shop):
     return [name for (name,) in shop.sql("SELECT name FROM categories WHERE id >= 100 ORDER BY id")]
 
@@ -48,6 +52,9 @@ def test_many_rows_are_taken_back(shop):
     assert f"Took back transaction {undone}: A slip" in page
     newest = shop.activity().transaction
     assert newest.actor_id == ANN and newest.context["undoes"] == int(undone)
+    first = shop.page(path_of(undone))
+    assert f"Taken back by transaction {newest.id}" in text_of(first) and f'{path_of(newest.id)}">' in first
+    assert "Taken back by" not in shop.page(path_of(newest.id))
 
 
 def test_what_was_changed_since_is_shown_and_stays(shop):

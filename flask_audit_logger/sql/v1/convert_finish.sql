@@ -20,6 +20,8 @@ BEGIN
     CREATE INDEX transaction_issued_at_idx ON @schema@.transaction (issued_at, id);
     CREATE INDEX transaction_actor_id_idx ON @schema@.transaction (actor_id, id);
     CREATE INDEX transaction_impersonated_idx ON @schema@.transaction (id) WHERE context OPERATOR(pg_catalog.?) 'impersonator';
+    CREATE INDEX transaction_undoes_idx ON @schema@.transaction ((context OPERATOR(pg_catalog.->>) 'undoes'), id)
+        WHERE context OPERATOR(pg_catalog.?) 'undoes';
     DROP INDEX @schema@.audit_logger_ids;
     ALTER TABLE @schema@.activity ADD CONSTRAINT activity_pkey PRIMARY KEY (transaction_id, id);
     CREATE INDEX activity_record_idx ON @schema@.activity (table_name, record_key, id);

@@ -47,6 +47,8 @@ BEGIN
     CREATE INDEX transaction_issued_at_idx ON @schema@.transaction (issued_at, id);
     CREATE INDEX transaction_actor_id_idx ON @schema@.transaction (actor_id, id);
     CREATE INDEX transaction_impersonated_idx ON @schema@.transaction (id) WHERE context OPERATOR(pg_catalog.?) 'impersonator';
+    CREATE INDEX transaction_undoes_idx ON @schema@.transaction ((context OPERATOR(pg_catalog.->>) 'undoes'), id)
+        WHERE context OPERATOR(pg_catalog.?) 'undoes';
 
     -- No foreign key to transaction: it would cost a look-up for each row, and the triggers are the only writers.
     CREATE TABLE @schema@.activity (

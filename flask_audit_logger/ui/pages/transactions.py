@@ -220,7 +220,7 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
             fixed=FIXED,
         ),
         actor=presenter.actor(transaction),
-        facts=tuple(transaction_facts(visit, transaction)),
+        facts=(*transaction_facts(visit, transaction), *_undone(visit, summary)),
         tallies=_tallies(presenter, summary, link),
         untold=_untold(summary),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
@@ -283,6 +283,13 @@ def _same(
 def _oldest_first(parsed: Any) -> Any:
     """The rows of a transaction are read in the order they were made."""
     return replace(parsed, paging=replace(parsed.paging, oldest_first=True))
+
+
+def _undone(visit: Visit, summary: Summary) -> Iterator[Fact]:
+    """The transactions that took it back, or a part of it."""
+    for undoing in summary.undone_by:
+        text = gettext("transaction %(id)s", id=undoing)
+        yield Fact(gettext("Taken back by"), text, href=visit.links.transaction(undoing))
 
 
 def _untold(summary: Summary) -> str | None:
