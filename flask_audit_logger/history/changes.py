@@ -43,6 +43,9 @@ class _Unknown:
 
 UNKNOWN = _Unknown()
 
+#: What is raised for a logged value that does not fit its column of today; by an enum, LookupError.
+_UNREADABLE = (DBAPIError, ValueError, OverflowError, LookupError)
+
 
 class Difference(NamedTuple):
     """What a column was and became; ``None`` also where there was no row."""
@@ -384,7 +387,7 @@ def typed_rows(log: Log, info: TableInfo, rows: Sequence[Mapping[str, Any]]) -> 
         return known
     try:
         read = _populated(log, info, names, known)
-    except (DBAPIError, ValueError, OverflowError):
+    except _UNREADABLE:
         read = [_one_by_one(log, info, row) for row in known]
     return [
         {name: _merged(value, found.get(name, value)) for name, value in row.items()}
@@ -409,7 +412,7 @@ def _one_by_one(log: Log, info: TableInfo, row: Mapping[str, Any]) -> dict[str, 
         if name in info.columns and value is not UNKNOWN:
             try:
                 (read,) = _populated(log, info, [name], [{name: value}])
-            except (DBAPIError, ValueError, OverflowError):
+            except _UNREADABLE:
                 continue
             found[name] = read[name]
     return found

@@ -312,7 +312,7 @@ def _load(
                 for found, *reasons in rows:
                     _forget(session, found, list(zip(tables, reasons, strict=True)))
                 session.expunge_all()
-        except BadValue as error:
+        except (BadValue, LookupError) as error:
             raise UnknownPast("a value of then doesn't fit the type that its column has today") from error
     yield from (row[0] for row in rows)
 

@@ -77,6 +77,7 @@ def declare(db):
         __table_args__ = (AUDITED,)
         id = sa.Column(sa.Integer, primary_key=True)
         number = sa.Column(sa.Integer)
+        kind = sa.Column(sa.Enum("new", "used", native_enum=False))
 
     tags = db.Table("tags", sa.Column("id", sa.Integer, primary_key=True), info=AUDITED["info"])
     return Models(Product=Product, Line=Line, Stock=Stock, tags=tags)
@@ -325,3 +326,17 @@ def test_a_table_without_a_class_has_changes_but_no_objects(shop):
     assert audit(shop, "history", "tags", "1")[0] == 0
     code, output = audit(shop, "as-of", "tags", "1", shop_now(shop))
     assert (code, "No class is mapped to public.tags" in output) == (2, True)
+
+
+def test_a_value_that_its_column_no_longer_knows_is_told_as_it_is_logged(shop):
+    stock = shop.Stock.__table__
+    bind = shop.db.engines["stock"]
+    with bind.begin() as connection:
+        connection.execute(sa.text("INSERT INTO stock (id, number, kind) VALUES (9, 1, 'rent')"))
+    log = shop.app.extensions["audit_logger"]
+    (change,) = log.history(shop.Stock, 9)
+    assert (change.after["kind"], change.after["number"]) == ("rent", 1)
+    with bind.connect() as connection:
+        now = connection.scalar(select(sa.func.clock_timestamp())).isoformat()
+    code, output = audit(shop, "as-of", stock.name, "9", now)
+    assert (code, "doesn't fit the type" in output) == (1, True), output
