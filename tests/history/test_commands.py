@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -126,13 +127,22 @@ def test_log_and_export_give_what_the_api_gives(told, options, ask):
     assert (addresses(rows), end["_meta"]["rows"], end["_meta"]["complete"]) == (wanted, len(wanted), True)
 
 
-def test_a_period_is_on_the_clock_of_the_machine_unless_it_has_a_zone(told, monkeypatch):
-    first, second = (moment.isoformat() for moment in told.times[:2])
-    assert {row["reason"] for row in objects(told, "log", "--since", first, "--until", second, "--json")} == {"sale"}
-    plain = [moment.astimezone().replace(tzinfo=None).isoformat() for moment in told.times[:2]]
-    assert {row["reason"] for row in objects(told, "log", "--since", plain[0], "--until", plain[1], "--json")} == {
-        "sale"
-    }
+@pytest.fixture
+def in_tokyo(monkeypatch):
+    """The clock of the machine is nine hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_a_period_is_on_the_clock_of_the_machine_unless_it_has_a_zone(told, in_tokyo):
+    local = [moment.astimezone().replace(tzinfo=None).isoformat() for moment in told.times[:2]]
+    for since, until in ([moment.isoformat() for moment in told.times[:2]], local):
+        rows = objects(told, "log", "--since", since, "--until", until, "--json")
+        assert [row["reason"] for row in rows] == ["sale"]
+    assert "+09:00 " in printed(told, "log", "--limit", "1")[1]
 
 
 def test_the_log_is_a_line_for_what_happened_and_one_for_the_values(told):
