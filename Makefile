@@ -17,6 +17,7 @@
 #                      IMAGES=docs/images is given
 #   make coverage      branch coverage of one test run
 #   make translations  collect the texts of the pages, bring the catalogues up to date and compile them
+#   make docs          the documentation as a site in build/docs; a warning or a dead link inside is an error
 #   make clean         remove the environments, caches and pictures (the demo's data in instance/ stays)
 #
 # Variables: PYTHON (default python3), PORT, PG_BINDIR (PostgreSQL binaries for the run on the oldest
@@ -47,7 +48,7 @@ PYTEST := -m pytest -n $(JOBS) --dist worksteal
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo check test test-current test-oldest test-alembic test-long mutants old-packages lint format coverage screenshots translations bench \
-    bench-pages clean
+    bench-pages clean docs
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -73,6 +74,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@$(MAKE) docs
 
 format: $(VENV)/.dev
 	$(VENV)/bin/ruff check --fix .
@@ -133,6 +135,9 @@ bench: $(VENV)/.dev
 
 bench-pages: $(VENV)/.dev
 	$(VENV)/bin/python -m benchmarks.pages $(if $(SIZE),--sizes $(SIZE)) $(BENCH_ARGS)
+
+docs: $(VENV)/.dev
+	$(VENV)/bin/sphinx-build -q -W --keep-going -b html docs build/docs
 
 clean:
 	rm -rf .venv .venv-* build dist htmlcov screenshots .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
