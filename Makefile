@@ -89,8 +89,8 @@ test-current: $(VENV)/.dev old-packages
 FOR_OLDEST := tests/apps tests/capture tests/health tests/migrations tests/query tests/schema \
     $(patsubst %,tests/ui/test_%.py,access activities export filters headers key_types odd_tables record revert without_log) \
     $(patsubst %,tests/test_%.py,actor_class databases other_databases release_2_api)
-NOT_FOR_OLDEST := $(patsubst %,tests/%.py,capture/test_kinds capture/test_secrets migrations/test_document \
-    migrations/test_frozen query/test_paging query/test_tables schema/test_frozen_sql schema/test_names)
+NOT_FOR_OLDEST := $(patsubst %,tests/%.py,capture/test_kinds capture/test_secrets capture/test_trips \
+    migrations/test_document migrations/test_frozen query/test_paging query/test_tables schema/test_frozen_sql schema/test_names)
 test-oldest: $(OLDEST)/.dev old-packages
 	AUDIT_TEST_DRIVER=psycopg AUDIT_TEST_ONE_DRIVER=1 AUDIT_TEST_PG_BINDIR=$(PG_BINDIR) \
 	$(OLDEST)/bin/python $(PYTEST) -m 'not slow and not long and not browser' -k 'not ($(NOT_ALEMBIC))' $(wildcard $(FOR_OLDEST)) \

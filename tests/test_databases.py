@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from flask_audit_logger import AuditLogger, AuditUI, ConfigurationError, NotInitializedError
+from tests.support.leaks import only_new_objects
 from tests.support.server import plain_engine
 
 lite = pytest.importorskip("flask_sqlalchemy_lite", reason="Flask-SQLAlchemy-Lite is not installed")
@@ -152,10 +153,11 @@ def test_engines_of_applications_that_are_gone_are_not_kept_alive(database_url):
             db.engine.dispose()
             left.extend([weakref.ref(app), weakref.ref(db.engine), weakref.ref(db.sessionmaker)])
 
-    for _ in range(5):
-        create_app()
-    for _ in range(3):
-        gc.collect()
+    with only_new_objects():
+        for _ in range(5):
+            create_app()
+        for _ in range(3):
+            gc.collect()
     assert [kept for ref in left if (kept := ref()) is not None] == []
     audit_logger.detach()
 

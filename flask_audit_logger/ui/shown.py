@@ -180,7 +180,8 @@ class CurrentValue:
     #: Whether it may have been set by an older change than was read.
     is_older: bool = False
     history_href: str = ""
-    revert_href: str | None = None
+    #: The page that puts the value before back, named with it if it is short.
+    put_back: Option | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

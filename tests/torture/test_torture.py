@@ -17,7 +17,7 @@ from tests.support.cluster import Cluster, system_user
 from tests.torture.model import Entry, Expected, Verdict, compare, replay
 from tests.torture.run import torture
 
-SECONDS = 6
+SECONDS = 4
 
 # Killing connections makes SQLAlchemy and the drivers drop objects whose sockets are still open. One that is killed at
 # the end of a savepoint makes SQLAlchemy warn while it gives up the savepoint.

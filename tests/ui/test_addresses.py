@@ -82,8 +82,8 @@ STRANGE = ("%00", "%ED%A0%80", "99999999999999999999", "-1", "~ED~A0~80", "0000-
 @pytest.mark.slow
 def test_s21_strange_input_is_an_answer_of_400_or_404(shop):
     names = "table key actor since until tz addr tx req before after col limit from to time".split()
-    # every value of every name for a list; the other pages read them by the same forms
-    pages = {"/": len(STRANGE), "/transactions": 3, "/record/products/42/at": 3, "/export.csv": 3}
+    # each name gets half of the values on a list, others in turn; the other pages read them by the same forms
+    pages = {"/": len(STRANGE) // 2, "/transactions": 3, "/record/products/42/at": 3, "/export.csv": 3}
     for path, values in pages.items():
         for number, name in enumerate(names):
             for value in islice(cycle(STRANGE), number, number + values):

@@ -68,7 +68,7 @@ def test_support_finds_who_changed_a_price_and_puts_it_back(chromium, shop, site
     assert shop.sql("SELECT price, description LIKE 'A robust%' FROM products WHERE id = 42") == [
         (Decimal("12.50"), True)
     ]
-    assert "Done." in page.get_by_role("status").first.inner_text()
+    assert "price is 12.50 again." in page.get_by_role("status").first.inner_text()
     assert f"Put back from change {newest.id}: A slip of the pen" in said(page, "main")
     assert problems == []
 

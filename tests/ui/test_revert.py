@@ -29,7 +29,7 @@ def test_a_price_is_put_back(shop):
     """Support's story: from the record's page, two clicks and a reason."""
     record = shop.page("/record/products/42")
     row = record.partition(">price</a>")[2].partition("</tr>")[0]
-    path = re.search(r'class="audit-button" href="([^"]*)">Put back', row)[1].replace("&amp;", "&")
+    path = re.search(r'class="audit-button" href="([^"]*)">Put back 10.00</a>', row)[1].replace("&amp;", "&")
     browser = Browser(shop)
     html = browser.preview(path)
     assert "price 12.50 10.00" in text_of(html)
@@ -40,7 +40,9 @@ def test_a_price_is_put_back(shop):
     newest = shop.activity(record_key="42")
     assert newest.changed_data == {"price": 10.0} and newest.transaction.actor_id == ANN
     assert newest.transaction.context["reason"] == f"Put back from change {change_of(shop, 'price').id}: A slip"
-    assert 'role="status"' in page and "Done." in page
+    said = page.partition('role="status">')[2].partition("</p>")[0]
+    assert text_of(said) == "price is 10.00 again. Back to its history"
+    assert links(said) == ["/audit/record/products/42"]
 
 
 def test_every_kind_of_value_comes_back(shop):
@@ -52,7 +54,9 @@ def test_every_kind_of_value_comes_back(shop):
     )
     browser, path = Browser(shop), path_of(shop.activity(record_key="42"))
     browser.preview(path)
-    assert browser.send(path).status_code == 303
+    response = browser.send(path)
+    assert response.status_code == 303
+    assert "Done: the values are as they were." in shop.page(response.headers["Location"])
     assert shop.sql("SELECT to_jsonb(p) - 'secret' FROM products p WHERE id = 42")[0][0] == before
     assert product(shop, "secret") == "other"
 
@@ -65,7 +69,8 @@ def test_a_deleted_record_is_restored(shop):
     assert button[1].replace("&amp;", "&").removeprefix("/audit") == path.removeprefix("/audit")
     assert "Restore …" not in shop.page("/record/products/42")
     assert "<h1>Restore Red mug</h1>" in browser.preview(path)
-    assert browser.send(path).status_code == 303
+    response = browser.send(path)
+    assert response.status_code == 303 and "Red mug is there again." in shop.page(response.headers["Location"])
     assert (product(shop, "name", 43), product(shop, "price", 43)) == ("Red mug", Decimal("9.00"))
     assert shop.activity(record_key="43").verb == "insert"
 

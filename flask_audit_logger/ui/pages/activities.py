@@ -42,6 +42,7 @@ from .base import (
     open_search,
     searched,
     sentence,
+    short,
     transaction_facts,
 )
 from .breakdown import FacetShown, HistogramShown, facets_shown, histogram_shown
@@ -84,7 +85,8 @@ class ActivityPage(Page):
     #: "3 of 12", if the transaction is not too large.
     place: str | None = None
     actions: tuple[Option, ...] = ()
-    done: bool = False
+    #: What was put back a moment ago.
+    done: str | None = None
 
 
 #: How PostgreSQL writes a value of ``bytea``.
@@ -162,7 +164,7 @@ def detail_page(visit: Visit, change: Cursor) -> Any:
         unchanged=tuple(_unchanged(presenter, row)),
         raw=_raw(visit, row),
         actions=_actions(visit, row, in_reach=in_reach),
-        done=request.args.get("done") == "1",
+        done=_done(presenter, row, name) if request.args.get("done") == "1" else None,
         in_record=_hrefs(links, in_record),
         in_transaction=_hrefs(links, in_transaction),
         place=_place(in_transaction),
@@ -206,6 +208,18 @@ def _breakdown(visit: Visit, parsed: ParsedSearch) -> tuple[str, str, str]:
         links.breakdown("facets", args),
         links.activities({**args, "breakdown": "1"}),
     )
+
+
+def _done(presenter: Presenter, row: ActivityRow, name: str) -> str:
+    """What a change did that put values back."""
+    columns = row.changed_columns
+    if row.verb == "insert":
+        return gettext("%(record)s is there again.", record=name)
+    value = presenter.value(row.table, columns[0], row.after(columns[0])) if len(columns) == 1 else None
+    text = short(value) if value else None
+    if value is None or text is None:
+        return gettext("Done: the values are as they were.")
+    return gettext("%(column)s is %(value)s again.", column=value.label, value=text)
 
 
 def _actions(visit: Visit, row: ActivityRow, *, in_reach: bool) -> tuple[Option, ...]:

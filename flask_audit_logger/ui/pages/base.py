@@ -19,7 +19,7 @@ from ...query.rows import TransactionRow
 from ...query.sightings import known_actors
 from ..filters import ParsedSearch, SearchRules, changed, chips, parse, pinned
 from ..options import asked
-from ..shown import Crumb, Fact, Option, RecordShown, TableShown
+from ..shown import Crumb, Fact, Option, RecordShown, TableShown, ValueShown
 from ..templating import crumbs
 from ..times import PERIOD_WORDS
 from ..urls import NOBODY
@@ -43,6 +43,16 @@ _SEARCHES = {
     (False, True, True): marked("%(changes)s in %(columns)s by %(actors)s"),
     (True, True, True): marked("%(changes)s to %(tables)s in %(columns)s by %(actors)s"),
 }
+
+
+#: Characters of a value that is named within a label or a sentence.
+SHORT = 20
+
+
+def short(value: ValueShown) -> str | None:
+    """A value as it is named in a label; ``None`` if it is long, or more than a text."""
+    named = value.target.label if value.target else value.text or value.shown.plain
+    return named if named and len(named) <= SHORT and value.shown.instant is None else None
 
 
 def open_search(visit: Visit, rules: SearchRules) -> ParsedSearch:

@@ -40,6 +40,7 @@ from .base import (
     open_search,
     record_name,
     searched,
+    short,
     unless_slow,
 )
 
@@ -249,13 +250,17 @@ def _values(
         setter = state.setter(column)
         is_change = setter is not None and setter.verb == "update"
         can_see = visit.sight.can_see(table, column)
+        was = presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None
+        put_back = None
+        if can_revert and setter and was and can_see:
+            text = short(was)
+            text = gettext("Put back …") if text is None else gettext("Put back %(value)s", value=text)
+            put_back = Option(text, visit.links.revert(record, setter.cursor, "before", column))
         return CurrentValue(
             now=presenter.value(table, column, state.value(column), brief=True),
-            was=presenter.value(table, column, setter.before(column), brief=True) if setter and is_change else None,
+            was=was,
             **set_by(presenter, state, column),
-            revert_href=visit.links.revert(record, setter.cursor, "before", column)
-            if can_revert and setter and is_change and can_see
-            else None,
+            put_back=put_back,
             history_href=link({"col": column}, True) if can_see else "",
         )
 
