@@ -82,9 +82,13 @@ class Run:
             return self.verb == "update" and not step.is_renamed and not self.is_full
         if not step.is_renamed:
             return not self.is_full and before not in self._befores | self._afters
-        if before in self._befores or after in self._afters:
+        if before in self._befores or after in self._afters or self._is_of_another_statement(step):
             return False
         return after not in self._befores or self._is_beside(step)
+
+    def _is_of_another_statement(self, step: Step) -> bool:
+        """Whether keys changed before those of the run: taken back with them, a record would get a key too early."""
+        return any(other.is_renamed and other.row.issued_at != step.row.issued_at for other in self.steps)
 
     def _is_beside(self, step: Step) -> bool:
         """Whether a row got the key that another one lost in the same statement, as if all keys are counted up."""
