@@ -139,6 +139,24 @@ def write(shop, *statements):
     return newest(shop)
 
 
+EFFECTS = (
+    "DELETE FROM categories WHERE id IN (SELECT category_id FROM lines)",
+    "UPDATE orders SET id = id + 10",
+    "DELETE FROM orders",
+    "DELETE FROM trees WHERE parent IS NULL",
+)
+
+
+def test_what_a_statement_caused_goes_back_after_it(shop):
+    """And of two changes of a value the older one tells what it was."""
+    before = content(shop)
+    for statement in (*EFFECTS, "UPDATE leaves SET text = 'x'"):
+        changed = write(shop, statement, "UPDATE leaves SET text = 'y' WHERE id = 1")
+        assert content(shop) != before, statement
+        taken_back(shop, changed)
+        assert without_versions(content(shop)) == without_versions(before), statement
+
+
 def test_keys_that_two_statements_change_go_back_in_two_steps(shop):
     """A record that only the older one gave another key gets its own back when the other has made room."""
     before, shift = content(shop), "UPDATE ranks SET n = n + 1"
