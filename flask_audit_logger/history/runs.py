@@ -67,7 +67,7 @@ class Run:
     info: TableInfo | None
     steps: list[Step] = field(default_factory=list)
     size: int = 0
-    _befores: set[str] = field(default_factory=set)
+    _befores: dict[str, Step] = field(default_factory=dict)
     _afters: set[str] = field(default_factory=set)
     _plain: set[str] = field(default_factory=set)
 
@@ -81,24 +81,20 @@ class Run:
             # several updates of a record are one; nothing else of it can be in one statement
             return self.verb == "update" and not step.is_renamed and not self.is_full
         if not step.is_renamed:
-            return not self.is_full and before not in self._befores | self._afters
+            return not self.is_full and before not in self._befores and before not in self._afters
         if before in self._befores or after in self._afters or self._is_of_another_statement(step):
             return False
         return after not in self._befores or self._is_beside(step)
 
     def _is_of_another_statement(self, step: Step) -> bool:
         """Whether keys changed before those of the run: taken back with them, a record would get a key too early."""
-        return any(other.is_renamed and other.row.issued_at != step.row.issued_at for other in self.steps)
+        newer = next(iter(self._befores.values()), step)
+        return newer.row.issued_at != step.row.issued_at
 
     def _is_beside(self, step: Step) -> bool:
         """Whether a row got the key that another one lost in the same statement, as if all keys are counted up."""
-        same = [other for other in self.steps if other.before == step.after]
-        made = {**step.row.old_data, **step.row.changed_data}
-        return all(
-            other.row.issued_at == step.row.issued_at
-            and any(other.row.old_data.get(name) != made.get(name) for name in other.row.old_data.keys() & made.keys())
-            for other in same
-        )
+        lost, made = self._befores[stored_key(step.after)].row.old_data, {**step.row.old_data, **step.row.changed_data}
+        return any(lost.get(name) != made.get(name) for name in lost.keys() & made.keys())
 
     @property
     def is_full(self) -> bool:
@@ -119,7 +115,7 @@ class Run:
         self.steps.append(step)
         self.size += len(step.row.old_text or "") + len(step.row.changed_text or "")
         if step.is_renamed:
-            self._befores.add(stored_key(step.before))
+            self._befores[stored_key(step.before)] = step
             self._afters.add(stored_key(step.after))
         else:
             self._plain.add(stored_key(step.before))

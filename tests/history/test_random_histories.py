@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from flask_audit_logger.query.reader import Refused
+from tests.history.test_revert import EXAMPLES
 from tests.support.models import Models
 
 NUMBERS = st.integers(1, 4)
@@ -145,8 +146,8 @@ LIVES = [
 @pytest.mark.slow
 @settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    derandomize=True,
-    max_examples=8,
+    derandomize=EXAMPLES is None,
+    max_examples=int(EXAMPLES or 8),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
