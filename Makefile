@@ -60,7 +60,7 @@ demo: $(VENV)/.example
 # the modules that try one thing on very many names, values or texts.
 NOT_FAST := tests/migrations/% tests/apps/% tests/example_app/% tests/growth/% tests/torture/% tests/test_readme.py \
     $(patsubst %,tests/ui/test_%.py,as_of_and_compare budgets filter_pin key_types odd_tables print record_lives scope \
-        shown_values translations types_of_users undo_sql work) \
+        shown_values translations types_of_users work) \
     tests/query/test_feed.py tests/diff/test_budget.py \
     $(patsubst %,tests/capture/test_%.py,async broken_connections lifetime random_tables requests restore secrets tables \
         values)

@@ -28,7 +28,7 @@ def main(wanted: list[str]) -> None:
         for size in SIZES:
             log = open_log(cluster, size)
             for name, path in pages(log).items():
-                if not name.startswith(("export", "undo")) and (not wanted or name in wanted):
+                if not name.startswith("export") and (not wanted or name in wanted):
                     statements.setdefault(name, {})[size] = sent(log, path)
     for name, of_size in statements.items():
         small, large = (instructions(cluster, f"pages_{size}", of_size[size]) for size in SIZES)

@@ -190,7 +190,6 @@ def pages(log: LargeLog) -> dict[str, str]:
         "export, what": "/export",
         "export, CSV of 20,000 rows": f"/export.csv?tx={log.large}&period=all",
         "export, JSON of 20,000 rows": f"/export.jsonl?tx={log.large}&period=all",
-        "undo script of 20,000 rows": f"/transaction/{log.large}/undo.sql",
         "help": "/help",
     }
     return {name: f"/audit{path}" for name, path in found.items()}
@@ -232,7 +231,7 @@ def measure(cluster: Cluster, log: LargeLog, path: str, options: argparse.Namesp
     with counted(engine) as statements:
         measured.status = ask(app, path)
     measured.statements = len(statements)
-    rounds = options.rounds if "export" not in path and "undo" not in path else 2
+    rounds = options.rounds if "export" not in path else 2
     for _ in range(rounds):
         with engine.connect() as connection:
             pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))

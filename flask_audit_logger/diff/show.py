@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -269,6 +270,11 @@ def visible(text: str) -> str:
     if _CONTROLS.search(text) is None:
         return text
     return "".join(f"⟨{piece.text}⟩" if piece.kind == "control" else piece.text for piece in pieces(text))
+
+
+def printable(text: str) -> str:
+    """A text, also of JSON, on one line of a terminal or a script: its controls are written as JSON writes them."""
+    return _CONTROLS.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def edge_pieces(text: str, *, mark: str = "") -> list[Piece]:

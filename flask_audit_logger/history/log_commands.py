@@ -18,6 +18,7 @@ from flask.cli import with_appcontext
 from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import instance_dict
 
+from ..diff.show import printable
 from ..diff.values import dump, load
 from ..exceptions import AuditLoggerError, ConfigurationError
 from ..query.criteria import VERBS, actor_value
@@ -25,7 +26,6 @@ from ..query.feed import get_activity
 from ..query.paging import Cursor
 from ..query.refs import key_text
 from ..query.rows import ActivityRow
-from ..query.undo import printable
 from .changes import BATCH, History, history_in, in_transaction, transaction_row
 from .files import FileView, csv_lines, json_line, json_lines
 from .named import log_named, record_named, table_named

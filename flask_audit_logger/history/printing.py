@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from ..diff import as_text
+from ..diff.show import printable
 from ..diff.values import Presence, as_value, mark_of
 from ..query.refs import RecordRef
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.tables import TableCatalog
-from ..query.undo import printable
 from .reverts import Preview, Problem
 
 _COLORS = {"insert": "green", "update": "yellow", "delete": "red", "truncate": "red"}
@@ -129,9 +129,7 @@ def _problems(catalog: TableCatalog, title: str, found: Iterable[Problem], color
     for number, problem in enumerate(found):
         if number == 0:
             yield click.style(title, fg=color)
-        samples = ", ".join(_key(record) for record in problem.samples if record.key)
-        more = f": {samples}" if samples else ""
-        yield f"  {printable(catalog.text(problem.table))}: {problem.number:,} ({problem.reason}){more}"
+        yield f"  {problem.text(catalog.text(problem.table))}"
 
 
 def _verb(verb: str) -> str:

@@ -7,6 +7,7 @@ unique values hold at each step. ``docs/decisions/history.md`` says what is not 
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from ..diff.show import printable
 from ..i18n import marked
 from ..query.put_back import objection_of
 from ..query.reader import SETTINGS, Conflict, Log, Refused
@@ -23,7 +25,6 @@ from ..query.refs import RecordRef, stored_key
 from ..query.rows import ActivityRow
 from ..query.scope import newest_changes, out_of_reach
 from ..query.tables import TableCatalog, TableInfo
-from ..query.undo import printable, printed_comment
 from ..schema.names import TableName
 from ..sql import quote_ident, quote_literal
 from .references import missing_targets, pointing_rows
@@ -82,6 +83,15 @@ class Problem:
     reason: str
     number: int
     samples: tuple[RecordRef, ...]
+
+    def text(self, table: str) -> str:
+        """On one line, with nothing in it that a terminal would obey or that would end a comment.
+
+        :param table: its name.
+        """
+        samples = ", ".join(shlex.join(record.components) for record in self.samples if record.key)
+        more = f": {samples}" if samples else ""
+        return printable(f"{table}: {self.number:,} ({self.reason}){more}")
 
 
 @dataclass(frozen=True)
@@ -193,8 +203,7 @@ class Revert:
         with self.reading() as log:
             preview, kept = self._planned(log, lock=False)
             for problem in (*preview.conflicts, *preview.impossible):
-                table = printed_comment(str(problem.table))
-                yield f"-- NOT TAKEN BACK: {problem.number} of {table}: {problem.reason}\n"
+                yield f"-- NOT TAKEN BACK: {problem.text(self.catalog.text(problem.table))}\n"
             yield "BEGIN;\n"
             for name, value in SETTINGS:
                 yield f"SET LOCAL {quote_ident(name)} = {quote_literal(value)};\n"

@@ -1,4 +1,4 @@
-"""Write what goes back: one statement for a run, and the same as text of a script."""
+"""Write what goes back: one statement for a run of changes."""
 
 from __future__ import annotations
 

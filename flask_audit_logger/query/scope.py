@@ -116,5 +116,5 @@ def _is_reached(row: ActivityRow, left: RecordRef | None, found: dict[RecordRef,
     if not all(change.is_seen for change in newest):
         return False
     last = found.get(left) if left is not None else None
-    # what is gone is made again by the same script if it went in the same transaction; else the key may be another's
+    # what is gone is made again by the same write if it went in the same transaction; else the key may be another's
     return last is None or not last.is_end or last.transaction_id == row.transaction_id

@@ -22,7 +22,7 @@ _ATTRIBUTE = "audit_action"
 OPEN_ENDPOINTS = frozenset({"static"})
 
 #: What another site must not make a browser fetch with the viewer's cookies.
-_NOT_FROM_OTHER_SITES = frozenset({"export", "export_csv", "export_jsonl", "breakdown", "undo_sql"})
+_NOT_FROM_OTHER_SITES = frozenset({"export", "export_csv", "export_jsonl", "breakdown"})
 
 
 def action(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

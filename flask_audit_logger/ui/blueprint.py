@@ -53,7 +53,6 @@ ROUTES = (
     ("/breakdown/<name>", "breakdown", breakdown.breakdown_part),
     ("/help", "help", help.help_page),
     (f"/transaction/<int(max={MAX_ID}):transaction_id>", "transaction", transactions.detail_page),
-    (f"/transaction/<int(max={MAX_ID}):transaction_id>/undo.sql", "undo_sql", transactions.undo_file),
     ("/actor/<audit_actor:actor>", "actor", actor.actor_page),
 )
 

@@ -260,10 +260,6 @@ class Links:
         """The preview of taking a transaction back."""
         return self._url("take_back", transaction_id=transaction_id)
 
-    def undo_sql(self, transaction_id: int) -> str:
-        """SQL that takes a transaction back."""
-        return self._url("undo_sql", transaction_id=transaction_id)
-
     def actor(self, actor: str | None, filters: Mapping[str, Any] | None = None, *, anchor: bool = False) -> str:
         """One actor."""
         if not filters and not anchor:

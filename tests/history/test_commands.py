@@ -282,7 +282,7 @@ def test_what_was_changed_since_stays_and_fails_the_command(shop):
     for arguments, said in [
         ((), "products: 1 (changed since): 22"),
         (("--apply",), "With --skip-conflicts the rest"),
-        (("--sql",), "-- NOT TAKEN BACK: 1 of public.products: changed since"),
+        (("--sql",), "-- NOT TAKEN BACK: products: 1 (changed since): 22\n"),
     ]:
         code, output = audit(shop, "revert", mistake, *arguments)
         assert (code, said in output) == (1, True), output

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
+import unicodedata
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from flask_audit_logger.history import reverts
 from flask_audit_logger.history.references import pointing_rows
 from flask_audit_logger.query.reader import Conflict, Refused
 from flask_audit_logger.query.summaries import undone_by
+from tests.support.cluster import embedded_bindir
 from tests.support.models import AUDITED
 from tests.support.server import both_drivers, plain_engine
 from tests.ui.shop import ANN, declare_shop, make_shop
@@ -262,6 +265,38 @@ def run(shop, script):
     with shop.engine.connect() as connection, connection.connection.cursor() as cursor:
         cursor.execute(script)
         connection.rollback()
+
+
+#: Ends lines, quotes, dollar quotes and comments, is a parameter to drivers and psql, and is not all seen.
+EVIL = "x\nDROP TABLE users; -- */ \r\t'\"\\ $$ :x :'x' %s %(x)s {} \x7f\u2028\u202e\u2066\u200b\U000e0041"
+
+
+def test_nothing_in_the_script_is_unseen_or_leaves_its_place(shop):
+    """Whatever is in a key or value, which it brings back all the same."""
+    with shop.engine.begin() as connection:
+        pairs = [{"group": EVIL, "n": n, "value": EVIL} for n in (21, 22)]
+        connection.execute(sa.text("INSERT INTO pairs VALUES (:group, :n, :value)"), pairs)
+    before = content(shop)
+    transaction_id = write(shop, "DELETE FROM pairs WHERE n = 21", 'UPDATE pairs SET "it\'s %s" = NULL WHERE n = 22')
+    write(shop, 'INSERT INTO pairs ("group", n) SELECT "group", 21 FROM pairs WHERE n = 22')
+    kept = "".join(revert(shop, transaction_id).sql())
+    comment, _, rest = kept.partition("\n")
+    assert comment.startswith("-- NOT TAKEN BACK: pairs: 1 (there is such a record again): 'x\\nDROP TABLE")
+    assert rest.startswith("BEGIN;\n") and all(line.endswith(";") for line in rest.splitlines())
+    write(shop, "DELETE FROM pairs WHERE n = 21")
+    script = "".join(revert(shop, transaction_id).sql())
+    for text in (kept, script):
+        assert {character for character in text if unicodedata.category(character)[0] in "CZ"} == {"\n", " "}
+    run_in_psql(shop, script.replace("ROLLBACK;", "COMMIT;"))
+    assert content(shop) == before
+
+
+def run_in_psql(shop, script):
+    url = shop.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    subprocess.run(
+        [embedded_bindir() / "psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--quiet", url],
+        input=script, text=True, check=True, timeout=60,
+    )  # fmt: skip
 
 
 def reasons(problems):

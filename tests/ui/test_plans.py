@@ -35,7 +35,7 @@ PATHS = (
     "/record/products/42/compare?from={earlier}&to={change}",
     "/record/products/42/revert?to={earlier}&side=before",
     "/transaction/{transaction}",
-    "/transaction/{transaction}/undo.sql",
+    "/transaction/{transaction}/take-back",
     "/transactions",
     "/transactions?min_rows=2",
     "/actor/1",

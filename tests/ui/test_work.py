@@ -24,7 +24,7 @@ ROWS, BLOCKS, STATEMENTS = 16_000, 8000, 9
 #: Two pages in one, and the one that adds up the rows of transactions in an index.
 TWICE = ("list with breakdown", "transactions, large")
 #: Files have all rows they are asked for; their statements are as many as thousands of rows.
-FILES = ("export, CSV", "export, JSON", "undo script")
+FILES = ("export, CSV", "export, JSON")
 
 
 #: Addresses that Werkzeug may build for a list: those of the filter, its chips and the pager, and one for each kind.

@@ -1,24 +1,21 @@
-"""The list of transactions, one transaction, and the SQL that takes it back."""
+"""The list of transactions, and one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import Response, abort, request, stream_with_context
+from flask import abort, request
 
 from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
-from ...query import undo
 from ...query.criteria import Criteria
-from ...query.feed import Search, batches, count_activities, find_activities
-from ...query.paging import Cursor, Paging
+from ...query.feed import find_activities
+from ...query.paging import Cursor
 from ...query.reader import Log
 from ...query.refs import TableName
-from ...query.rows import ActivityRow, TransactionRow
-from ...query.scope import out_of_reach
+from ...query.rows import TransactionRow
 from ...query.summaries import (
     SUMMARY_ROWS,
     Summary,
@@ -66,7 +63,6 @@ class TransactionPage(ListPage):
     total: str = ""
     same: tuple[SameShown, ...] = ()
     same_note: str | None = None
-    undo_href: str | None = None
     take_back_href: str | None = None
     done: bool = False
 
@@ -231,7 +227,6 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         same_note=note,
         take_back_href=visit.links.take_back(transaction_id) if visit.can_take_back(transaction_id) else None,
         done=request.args.get("done") == "1",
-        undo_href=visit.links.undo_sql(transaction_id) if visit.may("undo_sql", transaction_id) else None,
     )
     return render(visit, context, 400 if parsed.errors else 200)
 
@@ -326,49 +321,3 @@ def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallySh
             )
         )
     return tuple(shown)
-
-
-@action("undo_sql")
-def undo_file(visit: Visit, transaction_id: int) -> Any:
-    """The script as a download. It ends in ROLLBACK, so it changes nothing as it is."""
-    search = Search(Criteria(transactions=(transaction_id,)))
-    with ExitStack() as stack:
-        log = stack.enter_context(visit.reader().reading(timeout_ms=visit.settings.export_timeout_ms))
-        count = count_activities(log, search, undo.MOST_ROWS)
-        if not count.number:
-            abort(404)
-        reading = stack.pop_all()
-    visit.rows = count.number
-    sight = visit.sight
-    remarks = [
-        f"Reverts transaction {transaction_id}, newest change first. Created {visit.clock.now.isoformat()}.",
-        "This changes nothing: it ends with ROLLBACK. Read it, try it, then replace ROLLBACK by COMMIT.",
-        "Rows that have changed since stay as they are: UPDATE 0 or DELETE 0.",
-    ]
-    if count.is_capped:
-        remarks.append(f"INCOMPLETE: this script reverts only the newest {number(undo.MOST_ROWS)} changes.")
-
-    def stream() -> Iterator[str]:
-        with reading:
-            unreached: set[int] = set()
-
-            def rows() -> Iterator[ActivityRow]:
-                for batch in batches(log, search, Paging(), most=undo.MOST_ROWS):
-                    unreached.update(out_of_reach(log, batch, visit.catalog.key))
-                    yield from batch
-
-            yield from undo.undo_script(
-                rows(),
-                visit.catalog.get,
-                lambda table, column: not sight.can_see(table, column),
-                remarks,
-                unreached=unreached,
-            )
-
-    response = Response(stream_with_context(stream()), content_type="text/plain; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="undo-transaction-{transaction_id}.sql"'
-    # a body that nobody reads never starts the generator above
-    response.call_on_close(reading.close)
-    if request.method == "HEAD":
-        reading.close()
-    return response
