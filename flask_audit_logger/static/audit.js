@@ -51,6 +51,19 @@
     for (const time of times) time.addEventListener("change", () => { if (time.value) period.value = ""; });
   }
 
+  // The zone of this browser is offered, too.
+  const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
+  const zones = all(".audit-zones a");
+  if (zones.length && timeZone && !zones.some((link) => link.textContent === timeZone)) {
+    const link = zones[0].cloneNode(true);
+    const address = new URL(link.href);
+    address.searchParams.set("zone", timeZone);
+    link.href = address.href;
+    link.removeAttribute("aria-current");
+    link.textContent = timeZone;
+    zones[0].parentNode.append(link);
+  }
+
   // On a small screen the results come first, unless there is something to put right.
   if (window.matchMedia("(max-width: 40rem)").matches && !root.querySelector(".audit-problem")) {
     for (const box of all("[data-audit-filter]")) box.open = false;

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, redirect, request
 from werkzeug.exceptions import NotFound
 
 from ..exceptions import ConfigurationError
@@ -21,8 +23,10 @@ from .pages import activities, actor, as_of, breakdown, compare, export, help, r
 from .templating import (
     FOLDER,
     STATIC,
+    ZONE,
     bad_value,
     forbidden,
+    here,
     is_standalone,
     make_environment,
     missing,
@@ -32,8 +36,9 @@ from .templating import (
     unavailable,
     unsupported,
 )
+from .times import zone_names
 from .urls import CONVERTERS
-from .visit import Site, Visit, add_site, current_visit, refuse_masked_keys
+from .visit import ZONE_COOKIE, Site, Visit, add_site, current_visit, refuse_masked_keys
 
 logger = logging.getLogger("flask_audit_logger.ui")
 
@@ -102,6 +107,7 @@ def make_blueprint(name: str) -> Blueprint:
     blueprint.enable_openapi = False  # type: ignore[attr-defined]  # APIFlask asks this of blueprints with hooks
     blueprint.url_value_preprocessor(find_record)
     blueprint.before_request(guard)
+    blueprint.before_request(choose_zone)
     # called from the last to the first: what on_view puts in place of a page gets the headers as well
     blueprint.after_request(add_headers)
     blueprint.after_request(report_view)
@@ -122,6 +128,28 @@ def find_record(_endpoint: str | None, values: dict[str, Any] | None) -> None:
         schema, name = values.pop("table")
         table = TableName(schema or current_visit().catalog.default_schema, name)
         values["record"] = RecordRef(table, stored_key(values.pop("key")))
+
+
+def choose_zone() -> Any:
+    """Keep the zone that is chosen, and go on to the same page in it; what is no zone changes nothing."""
+    name, visit = request.args.get(ZONE), current_visit()
+    if name is None or request.method == "POST" or (request.endpoint or "").endswith(".static"):
+        return None
+    path, args = here()
+    is_known = name in zone_names()
+    if is_known:
+        args = [*(given for given in args if given[0] != "tz"), ("tz", name)]
+    response = redirect(f"{path}?{urlencode(args)}")
+    below = urlsplit(visit.links.activities()).path
+    if is_known and name == visit.usual_zone:
+        response.delete_cookie(ZONE_COOKIE, path=below)
+    elif is_known:
+        year, is_secure = dt.timedelta(days=365), request.is_secure
+        response.set_cookie(
+            ZONE_COOKIE, name, max_age=year, path=below, secure=is_secure, httponly=True, samesite="Lax"
+        )
+    visit.is_answered = True
+    return response
 
 
 _POLICY = (

@@ -10,10 +10,12 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, current_app, make_response, render_template, request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
+from werkzeug.urls import iri_to_uri
 
 from ..diff.kinds import Span
 from ..diff.show import Piece, visible
@@ -150,6 +152,13 @@ class _Frame:
         return found
 
     @property
+    def zones(self) -> list[tuple[str, str, bool]]:
+        """The zones that are offered: the name, the address that chooses it, and whether it is the present one."""
+        visit, (path, args) = self._visit, here()
+        names = dict.fromkeys((visit.usual_zone, visit.settings.timezone, "UTC", visit.clock.name))
+        return [(name, f"{path}?{urlencode([*args, (ZONE, name)])}", name == visit.clock.name) for name in names]
+
+    @property
     def lag(self) -> str | None:
         """How far what the page read is behind, if it was read from another server than is written to."""
         lag = self._visit.lag
@@ -182,6 +191,16 @@ class _Frame:
     def asset(self, filename: str) -> str:
         """Address of a file of the package; it changes with the file."""
         return self._visit.links.static(filename, file_hash(filename))
+
+
+#: The parameter that chooses a zone and keeps the choice.
+ZONE = "zone"
+
+
+def here() -> tuple[str, list[tuple[str, str]]]:
+    """The path of this request as in a link, and its parameters but a choice of the zone."""
+    given = [(name, value) for name, value in request.args.items(multi=True) if name != ZONE]
+    return urlsplit(iri_to_uri(request.base_url)).path, given
 
 
 @cache

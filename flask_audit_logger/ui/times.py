@@ -7,9 +7,9 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from ..i18n import gettext, lazy_gettext, ngettext
 from ..settings import is_zone
@@ -115,6 +115,12 @@ def is_twice(local: dt.datetime) -> bool:
 def known_zone(name: str) -> dt.tzinfo:
     """The zone of that name, or UTC where the name means nothing."""
     return ZoneInfo(name) if is_zone(name) else UTC
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """The zones that can be chosen."""
+    return frozenset(available_timezones())
 
 
 def viewers_zone(given: Any, otherwise: str) -> str:

@@ -24,10 +24,13 @@ from ..query.records import NAMING_COLUMNS
 from ..query.refs import RecordRef, TableName
 from ..query.rows import ActivityRow
 from ..query.tables import TableCatalog
-from ..settings import PageSettings
+from ..settings import PageSettings, is_zone
 from .options import DEBUG, Audited, AuditUI, Viewer, asked
-from .times import Clock, viewers_zone
+from .times import Clock, viewers_zone, zone_names
 from .urls import Links
+
+#: Keeps the zone that somebody chose, for the pages of one address.
+ZONE_COOKIE = "audit_tz"
 
 ColumnRule = Callable[[str, str, Viewer | None], bool]
 
@@ -205,9 +208,23 @@ class Visit:
 
     @cached_property
     def clock(self) -> Clock:
-        """Times in the viewer's zone."""
+        """Times in the zone that was chosen, else in the viewer's."""
+        return Clock(self._chosen_zone() or self.usual_zone)
+
+    @property
+    def usual_zone(self) -> str:
+        """The viewer's zone, or that of all who have none."""
         given = self.viewer.timezone if self.viewer is not None else None
-        return Clock(viewers_zone(given, self.settings.timezone))
+        return viewers_zone(given, self.settings.timezone)
+
+    def _chosen_zone(self) -> str | None:
+        """The zone of the address, so that it shows the same to everybody, or the one that this browser keeps."""
+        if self._request is None or self.site.name not in self._request.blueprints[:1]:
+            return None  # a page of the application has arguments of its own
+        asked, kept = self._request.args.get("tz", ""), self._request.cookies.get(ZONE_COOKIE)
+        if is_zone(asked):  # an address with another one is told so
+            return str(asked)
+        return kept if kept in zone_names() else None
 
     @cached_property
     def links(self) -> Links:

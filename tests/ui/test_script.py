@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ui.browsing import IN_A_BROWSER, served, tab
+from tests.ui.browsing import IN_A_BROWSER, follow, served, tab
 from tests.ui.shop import BOB, make_history
 
 pytestmark = IN_A_BROWSER
@@ -76,4 +76,27 @@ def test_keys_for_everywhere_are_off_until_they_are_ticked(chromium, new_shop):
         page.goto(f"{address}/audit/")
         page.keyboard.press("]")
         assert page.url == f"{address}/audit/"
+    assert problems == []
+
+
+def test_the_zone_of_the_browser_is_offered(chromium, new_shop):
+    """Besides those that are offered without the script."""
+    shop = make_history(new_shop())
+    shop.sql("UPDATE activity SET issued_at = '2026-01-01 00:00+00'")
+    silent, _ = tab(
+        chromium, java_script_enabled=False, timezone_id="Asia/Tokyo", viewport={"width": 320, "height": 700}
+    )
+    page, problems = tab(chromium, timezone_id="Asia/Tokyo", viewport={"width": 320, "height": 700})
+    with served(shop.application.app) as address:
+        for opened, zones in ((silent, ["UTC"]), (page, ["UTC", "Asia/Tokyo"])):
+            opened.goto(f"{address}/audit/record/products/42?limit=25")
+            opened.get_by_text("Times in UTC").first.click()
+            assert opened.locator(".audit-zones a").all_inner_texts() == zones
+            assert opened.evaluate("document.documentElement.scrollWidth") <= 320
+        follow(page, page.get_by_role("link", name="Asia/Tokyo"))
+        assert page.url == f"{address}/audit/record/products/42?limit=25&tz=Asia%2FTokyo"
+        page.goto(f"{address}/audit/activity/{shop.address(1)}")
+        assert page.locator(".audit-zones summary").inner_text() == "Times in Asia/Tokyo"
+        assert "2026-01-01 09:00:00" in page.locator(".audit-lead").inner_text()
+        assert page.evaluate("document.cookie") == "", "no script needs to read what was chosen"
     assert problems == []

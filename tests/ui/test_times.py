@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from urllib.parse import parse_qs, urlsplit
+from html import unescape
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
+from flask import render_template_string
 
-from flask_audit_logger.ui import Viewer
+from flask_audit_logger.ui import RevertPolicy, Viewer
 from flask_audit_logger.ui.times import Clock, period_limits
-from tests.ui.shop import ANN, BOB, make_history, text_of, with_own_shop
+from tests.support.apps import logged_in_as
+from tests.ui.everywhere import addresses
+from tests.ui.shop import ANN, BOB, listed, make_history, text_of, with_own_shop
 from tests.ui.test_filter_pin import pin
 
 BERLIN = {"AUDIT_UI_TIMEZONE": "Europe/Berlin"}
@@ -59,7 +63,8 @@ def test_an_address_of_a_state_means_one_instant_to_everybody(new_shop, monkeypa
     assert [len(re.findall("2026-01-01", state)) > 3 for state in states.values()] == [True, True]
     assert "as of 2026-01-01 08:00:00" in shop.page(path)
     html = shop.page(path, user=BOB)
-    assert "as of 2026-01-01 22:00:00 +09:00" in html
+    assert "as of 2026-01-01 08:00:00" in html and "Times in America/New_York" in html
+    assert "Times in Asia/Tokyo" in shop.page("/record/products/42/at", user=BOB)
     assert '<input type="hidden" name="tz" value="America/New_York">' in html and 'value="2026-01-01T08:00"' in html
     assert "There is no time zone" in shop.page("/record/products/42/at?time=2026-01-01T08:00&tz=Mars", 400)
 
@@ -184,3 +189,91 @@ def test_times_are_the_viewers(new_shop):
     assert '<time datetime="2026-01-01T00:00:00.000Z">2026-01-01 05:30:00</time>' in html
     assert "Times in Asia/Kolkata" in html
     assert "2026-01-01 05:30:00.000000 +05:30" in shop.page("/activity/1")
+
+
+def choices(html):
+    """The zones that a page offers: name and address."""
+    box = html.partition('<details class="audit-zones">')[2].partition("</details>")[0]
+    return {name: unescape(href) for href, name in re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', box)}
+
+
+def test_a_zone_is_chosen_on_each_page_and_kept(new_shop):
+    """And an address says which zone it was made for, so that it shows the same to everybody."""
+    shop = make_history(new_shop(config=BERLIN, revert=RevertPolicy()))
+    shop.sql("UPDATE activity SET issued_at = '2026-01-01 00:00+00'")
+    client, headers = shop.application.app.test_client(), logged_in_as(ANN)
+    for path in addresses(shop):
+        with client.get(path, headers=headers) as response:
+            if response.status_code != 200 or "</h1>" not in response.text:
+                continue
+        assert list(choices(response.text)) == ["Europe/Berlin", "UTC"], path
+        chosen = client.get(choices(response.text)["UTC"], headers=headers)
+        parts, asked = urlsplit(chosen.location), urlsplit(path)
+        assert chosen.status_code == 302 and parts.path == asked.path, path
+        assert parse_qs(parts.query) == {**parse_qs(asked.query), "tz": ["UTC"]}, path
+        assert "HttpOnly; Path=/audit/; SameSite=Lax" in chosen.headers["Set-Cookie"]
+        assert chosen.headers["Cache-Control"] == "private, no-store" and "Cookie" in chosen.headers["Vary"]
+        client.delete_cookie("audit_tz", path="/audit/")
+    page = "/audit/record/products/42?limit=25"
+    client.get(choices(client.get(page, headers=headers).text)["UTC"], headers=headers)
+    html = client.get(page, headers=headers).text
+    assert html.count("Times in UTC") == 2 and "2026-01-01 00:00:00" in html, "kept on other pages, too"
+    html = client.get(f"{page}&tz=Asia/Tokyo", headers=headers).text
+    assert "Times in Asia/Tokyo" in html and "2026-01-01 09:00:00" in html
+    assert list(choices(html)) == ["Europe/Berlin", "UTC", "Asia/Tokyo"]
+    back = client.get(choices(html)["Europe/Berlin"], headers=headers)
+    assert "audit_tz=;" in back.headers["Set-Cookie"], "the usual zone needs no choice"
+    assert "2026-01-01 01:00:00" in client.get(back.location, headers=headers).text
+    assert "2026-01-01 01:00:00" in client.get(page, headers=headers).text
+
+
+@pytest.mark.parametrize("zone", ["", "Mars", "../x", "posix/UTC", "Europe", "x" * 5000, "\x00", "Ä", "UTC\r\nX: y"])
+def test_a_bad_zone_is_no_error(shop, zone):
+    """Neither in the cookie nor as a choice; as part of an address it is one, as other dates would be shown."""
+    query = urlencode({"zone": zone, "period": "today", "tz": "Asia/Tokyo"})
+    for path in PAGES:
+        response = shop.get(f"{path}?{query}")
+        assert response.status_code == 302 and "Set-Cookie" not in response.headers, path
+        assert parse_qs(urlsplit(response.location).query) == {"period": ["today"], "tz": ["Asia/Tokyo"]}
+        kept = shop.get(path, headers={"Cookie": f"audit_tz={quote(zone)}"})
+        assert kept.status_code == 200, path
+        assert "Times in UTC" in kept.text or path == "/breakdown/histogram"
+    assert "There is no time zone" in shop.page("/?tz=Mars", 400)
+
+
+def test_a_page_of_the_application_has_arguments_of_its_own(new_shop):
+    shop = make_history(new_shop(config=BERLIN))
+    template = "{% from 'audit/embed.html' import recent_changes %}{{ recent_changes('products', 42) }}"
+    shop.application.app.add_url_rule("/mine", "mine", lambda: render_template_string(template))
+    shop.sql("UPDATE activity SET issued_at = '2026-01-01 00:00+00'")
+    for query in ("", "?tz=Asia/Tokyo", "?zone=Asia/Tokyo"):
+        client = shop.application.app.test_client()
+        assert "2026-01-01 01:00:00" in client.get(f"/mine{query}", headers=logged_in_as(ANN)).text
+
+
+#: A zone, a day, and its hours.
+DAYS = [
+    ("Europe/Berlin", "2026-03-29", 23),
+    ("Europe/Berlin", "2026-10-25", 25),
+    ("America/New_York", "2026-03-08", 23),
+    ("America/New_York", "2026-11-01", 25),
+    ("UTC", "2026-03-29", 24),
+    ("Asia/Kolkata", "2026-10-25", 24),
+]
+
+
+@pytest.mark.parametrize(("zone", "day", "hours"), DAYS)
+def test_a_day_is_that_of_the_chosen_zone(own_shop, zone, day, hours):
+    """All its hours and no other, also where clocks are put forward or back."""
+    begin = dt.datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+    assert period_limits("yesterday", begin + dt.timedelta(hours=hours + 1), ZoneInfo(zone))[0] == begin
+    second, span = dt.timedelta(seconds=1), dt.timedelta(hours=hours)
+    times = [begin - second, begin, begin + span - second, begin + span]
+    numbers = [row.id for row in own_shop.application.activities()][-4:]
+    for number, time in zip(numbers, times, strict=True):
+        whose = f"(SELECT transaction_id FROM activity WHERE id = {number})"
+        own_shop.sql(f"UPDATE transaction SET issued_at = '{time.isoformat()}' WHERE id = {whose}")
+    client = own_shop.application.app.test_client()
+    client.get(f"/audit/?zone={zone}", headers=logged_in_as(ANN))
+    html = client.get(f"/audit/?since={day}&until={day}", headers=logged_in_as(ANN)).text
+    assert listed(html) == numbers[2:0:-1] and f"Times in {zone}" in html

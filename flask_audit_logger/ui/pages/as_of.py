@@ -37,8 +37,6 @@ class SnapshotPage(Page):
     notes: tuple[tuple[str, str | None], ...]
     action: str
     typed: str
-    #: In which it is read.
-    typed_zone: str
     error: str | None = None
     values: tuple[CurrentValue, ...] = ()
     version: ActivityShown | None = None
@@ -77,7 +75,6 @@ def as_of_page(visit: Visit, record: RecordRef) -> Any:
         notes=(*_notes(visit, record, found), *gone) if asked.error is None else (),
         action=visit.links.as_of(record),
         typed=asked.typed,
-        typed_zone=asked.zone,
         error=asked.error,
         values=tuple(_value(presenter, found, column) for column in columns[:MANY]) if found else (),
         more=more_columns(len(columns) - MANY),
@@ -95,23 +92,18 @@ def as_of_page(visit: Visit, record: RecordRef) -> Any:
 class Asked:
     """Which state of a record is asked for: right after a change, at a time that was typed, or now.
 
-    :param zone: in which the time was typed.
     :param moment: unknown if there is an error.
     :param found: how the record stood then, if it existed.
     """
 
     typed: str
-    zone: str
     moment: dt.datetime | None
     found: RecordState | None
     error: str | None = None
 
     def text(self, visit: Visit) -> str:
-        """The time, with its offset if it isn't the viewer's."""
-        if self.moment is None:
-            return self.typed
-        shown = visit.clock.moment(self.moment)
-        return shown.text if self.zone == visit.clock.name else shown.zoned
+        """The time on the viewer's clock."""
+        return self.typed if self.moment is None else visit.clock.moment(self.moment).text
 
 
 def _asked(visit: Visit, log: Log, record: RecordRef) -> Asked:
@@ -121,12 +113,12 @@ def _asked(visit: Visit, log: Log, record: RecordRef) -> Asked:
         found = _state_of(visit, log, record, exactly(log, change)) if change is not None and not typed else None
         if found is None:
             abort(404)
-        return Asked(typed, zone, found.version.issued_at, found)
+        return Asked(typed, found.version.issued_at, found)
     try:
         moment = _typed(typed[:100], zone) if typed else visit.clock.now
     except ValueError as problem:
-        return Asked(typed, zone, None, None, str(problem))
-    return Asked(typed, zone, moment, _state_of(visit, log, record, begun_by(log, moment)))
+        return Asked(typed, None, None, str(problem))
+    return Asked(typed, moment, _state_of(visit, log, record, begun_by(log, moment)))
 
 
 def _typed(text: str, zone: str) -> dt.datetime:
