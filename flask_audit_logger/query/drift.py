@@ -23,7 +23,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import types as sa_types
-from sqlalchemy.dialects.postgresql import ARRAY, HSTORE, JSONB, OID
+from sqlalchemy.dialects.postgresql import ARRAY, DOMAIN, HSTORE, JSONB, OID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
@@ -230,9 +230,16 @@ def _may_be_own(kind: Any) -> bool:
     kind = _plain(kind)
     if isinstance(kind, sa_types.ARRAY):
         kind = _plain(kind.item_type)
-        if isinstance(kind, sa_types.JSON):
+        if isinstance(kind, sa_types.JSON | DOMAIN):
             return True
     return isinstance(kind, HSTORE | sa_types.UserDefinedType | NullType)
+
+
+def is_json_array(kind: Any) -> bool:
+    """Whether a type is ``json[]``, whose elements are logged as texts."""
+    kind = _plain(kind)
+    item = _plain(kind.item_type) if isinstance(kind, sa_types.ARRAY) else None
+    return isinstance(item, sa_types.JSON) and not isinstance(item, JSONB)
 
 
 def _plain(kind: Any) -> Any:

@@ -37,7 +37,7 @@ def test_what_was_removed_is_said(shop):
 
 
 def test_the_list_tells_what_the_log_says_about_itself(shop):
-    """As entries, with who made them; a change of no row has no columns, and nothing is to be undone."""
+    """As entries, with who made them; a change of no row has no columns, and nothing is to be taken back."""
     text = text_of(shop.page("/audit/?period=all&verb=pruned&verb=hold"))
     assert "2 changes from before " in text
     assert "removed by the rule 1y" in text
@@ -50,4 +50,7 @@ def test_the_list_tells_what_the_log_says_about_itself(shop):
                  "/audit/export.csv?period=all", "/audit/export.jsonl?period=all", "/audit/breakdown/facets?period=all",
                  "/audit/?period=all&verb=erased"):  # fmt: skip
         assert shop.get(page.removeprefix("/audit")).status_code == 200, page
+    with shop.application.app.app_context():
+        preview = shop.application.audit_logger.revert(entry.transaction_id).preview()
+    assert (preview.groups, preview.conflicts, preview.impossible) == ((), (), ())
     assert "record 9 held: case <12>" in text_of(shop.page(f"/audit/activity/{entry.transaction_id}.{entry.id}"))
