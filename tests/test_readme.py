@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,11 +11,13 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import click
 import pytest
 
+from flask_audit_logger.cli import audit_cli
 from flask_audit_logger.settings import PERIODS, CaptureSettings, PageSettings
 from flask_audit_logger.ui import times
-from tests.support.documents import Reader, blocks, stories
+from tests.support.documents import Reader, blocks, named, stories
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -81,6 +84,39 @@ def test_the_files_that_the_architecture_names_exist():
         for name in named
         if not (package / name).exists() and name != "tests/schema/" and not (ROOT / name).exists()
     ] == []
+
+
+PAGES = [path for path in DOCUMENTS if path.parent.name == "docs" and path.stem != "index"]
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.stem)
+def test_a_page_begins_with_what_the_reader_can_do_after_it(document):
+    title, _, text = document.read_text(encoding="utf-8").partition("\n\n")
+    assert title.startswith("# ") and text.startswith("After this page you can ")
+
+
+COMMANDS = [
+    pytest.param(match[1], id=f"{document.stem}: {match[1]}")
+    for document in DOCUMENTS
+    for block in blocks(document)
+    if block.language in ("sh", "console")
+    for match in re.finditer(r"^(?:\$ )?flask(?: --app \w+)? audit (.+)$", block.source, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_a_document_exists_with_its_options(line):
+    """Read as by the command line; those of console blocks run, too."""
+    command, arguments = audit_cli, shlex.split(line, comments=True)
+    while isinstance(command, click.Group):
+        command = command.commands[arguments.pop(0)]
+    command.make_context(command.name, arguments)
+
+
+def test_a_block_with_a_name_is_run_by_a_test():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    names = [name for document in DOCUMENTS for name in named(document)]
+    assert names and [name for name in names if f'"{name}"' not in tests] == []
 
 
 def test_the_periods_of_a_setting_are_those_of_the_filter():

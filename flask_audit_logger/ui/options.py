@@ -182,11 +182,11 @@ class AuditUI:
     Without ``permission`` every page answers 403.
 
     :param permission: ``(action, target) -> bool | Response``. Only ``True`` grants access. Actions are ``list``,
-        ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and others (see ``docs/ui.md``); the target is a
-        :class:`RecordRef`, the position of a change (``transaction_id`` and ``activity_id``), the id of a transaction,
-        an actor's id as text, or ``None``. A link is shown only if its page would open. ``"debug"`` in place of a
-        function opens everything while ``app.debug`` is true, to requests from this machine to ``localhost`` or a
-        loopback address, and nothing else.
+        ``activity``, ``record``, ``transaction``, ``actor``, ``help`` and others (see ``docs/pages.md``); the target is
+        a :class:`RecordRef`, the position of a change (``transaction_id`` and ``activity_id``), the id of a
+        transaction, an actor's id as text, or ``None``. A link is shown only if its page would open. ``"debug"`` in
+        place of a function opens everything while ``app.debug`` is true, to requests from this machine to ``localhost``
+        or a loopback address, and nothing else.
     :param viewer: ``() -> Viewer | None``; by default the user of Flask-Login.
     :param scope: ``(select, viewer) -> select``, applied to every select of activities; may use the columns of
         ``audit_logger.activity_cls``. A record's present row is in the scope while its newest change is. Return the

@@ -20,7 +20,7 @@ from tests.support.apps import Application
 class Path:
     """One way to write.
 
-    :param name: what it is called in docs/write_paths.md.
+    :param name: what it is called in docs/recording.md.
     :param act: writes, and commits.
     :param expected: the activities, in order, each in one line.
     """

@@ -12,7 +12,7 @@ from tests.capture.shop import lines
 from tests.support.apps import logged_in_as
 from tests.support.server import default_driver
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "write_paths.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "recording.md"
 
 #: Paths whose first write no session sees before it: of the engine or its connection, of a bulk method, of a query.
 WITHOUT_A_SESSION = frozenset(
@@ -89,7 +89,7 @@ def test_by_nobody(shop, name):
 
 
 def test_the_document_has_every_path():
-    """docs/write_paths.md lists the paths that are tested, under the same names."""
+    """docs/recording.md lists the paths that are tested, under the same names."""
     text = DOCUMENT.read_text(encoding="utf-8")
     assert [path.name for path in PATHS.values() if f"| {path.name} |" not in text] == []
 

@@ -517,11 +517,11 @@ def test_the_log_of_a_bind_has_a_folder_in_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_recipe_for_duckdb_reads_an_archive(application: Application, folder: Path) -> None:
-    """As docs/growing.md has it."""
+    """As docs/operating.md has it."""
     pytest.importorskip("duckdb")
     folder.mkdir()
     assert cli(application, "maintain")[0] == 0
-    (recipe,) = (b.source for b in blocks(ROOT / "docs" / "growing.md") if "import duckdb" in b.source)
+    (recipe,) = (b.source for b in blocks(ROOT / "docs" / "operating.md") if "import duckdb" in b.source)
     names: dict[str, Any] = {}
     exec(recipe.replace("/var/lib/shop/audit", str(folder)), names)  # noqa: S102 - our own
     assert names["history"] == [("2020_01", "insert", "x", None)]

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.schema.objects import LOG_INDEXES
 from tests.migrations.conftest import declare_table
+from tests.support.documents import section
 from tests.support.models import Models
 from tests.support.server import both_drivers, plain_engine
 
@@ -315,9 +316,8 @@ SQL_BLOCK = re.compile(r"```sql\n(.*?)```", re.DOTALL)
 
 @both_drivers
 def test_two_roles_as_the_documentation_makes_them(server, create_app, database_url, execute):
-    """Each has what it needs and the application can't touch the log: the statements of docs/roles.md."""
-    text = (Path(__file__).parents[2] / "docs" / "roles.md").read_text()
-    made, cleared = SQL_BLOCK.findall(text)
+    """Each has what it needs and the application can't touch the log: the statements of docs/security.md."""
+    made, cleared = SQL_BLOCK.findall(section(Path(__file__).parents[2] / "docs" / "security.md", "Two roles"))
     owner, role = server.unique_name("owner"), server.unique_name("app")
 
     def named(sql):

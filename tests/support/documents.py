@@ -8,6 +8,7 @@
   ``<!-- test: new app -->`` also provides ``app``, ``db``, an audited ``User`` and the name ``AuditLogger``, which
   the text around the block takes for granted.
 * ``<!-- test: not run, because … -->`` leaves one block out.
+* A block with a name, ```` ```python celery ````, is run by the test that asks for it: :func:`named`.
 
 Other languages (``sh`` for what needs a network or never ends, ``jinja``, ``ini``, …) are not run.
 """
@@ -36,7 +37,9 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_audit_logger import AuditLogger
 
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<source>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)(?: (?P<name>\w+))?\n(?P<source>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 DIRECTIVE = re.compile(r"<!-- test: (.+?) -->\s*\Z")
 FILE_NAME = re.compile(r"#\s*([\w/]+\.py)\s*$")
 
@@ -49,6 +52,7 @@ class Block:
     source: str
     line: int
     directive: str = ""
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,27 @@ def blocks(document: Path) -> Iterator[Block]:
             re.sub(f"^{match['indent']}", "", match["source"], flags=re.MULTILINE),
             content.count("\n", 0, match.start()) + 1,
             directive[1] if directive else "",
+            match["name"],
         )
+
+
+def named(document: Path) -> dict[str, str]:
+    """The blocks that have a name, for a test that runs them."""
+    return {block.name: block.source for block in blocks(document) if block.name is not None}
+
+
+def section(document: Path, heading: str) -> str:
+    """What stands below a heading, up to the next one of its level."""
+    text = document.read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def stories(document: Path) -> list[Story]:
     """The document cut where it starts over, without stories that have nothing to run."""
     found: list[Story] = []
     for block in blocks(document):
+        if block.name is not None:
+            continue
         if not found or block.directive.startswith("new"):
             found.append(Story(document))
         found[-1].blocks.append(block)

@@ -155,7 +155,7 @@ def test_s24_the_address_is_the_recorded_one_and_the_help_says_on_what_it_depend
     html = shop.page(f"/activity/{change.id}", headers=spoofed)
     assert "198.51.100.9" in html and "203.0.113.1" not in html
     assert "behind a proxy it depends on the application" in text_of(shop.page("/help"))
-    assert "ProxyFix" in (DOCS / "ui.md").read_text(encoding="utf-8")
+    assert "ProxyFix" in (DOCS / "security.md").read_text(encoding="utf-8")
 
 
 @with_own_shop

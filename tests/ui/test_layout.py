@@ -71,7 +71,7 @@ def test_s26_templates_read_no_request():
 
 def test_the_layout_of_the_documentation(new_shop, tmp_path):
     """The six lines put the pages into a base of the application."""
-    documentation = Path(__file__).parents[2] / "docs" / "ui.md"
+    documentation = Path(__file__).parents[2] / "docs" / "pages.md"
     example = documentation.read_text().partition("```html\n")[2].partition("```")[0]
     assert "audit_content" in example
     (tmp_path / "audit").mkdir()
