@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, cast, column, func, inspect, literal, literal_column, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import DBAPIError
 
-from ..diff.values import JSON_NULL, MASKED, as_value, dump
+from ..diff.values import JSON_NULL, MASKED, as_value
 from ..exceptions import ConfigurationError
 from ..query.criteria import VERBS, Criteria
+from ..query.drift import values_of_columns
 from ..query.feed import STEPS, Search, list_activities, reached
 from ..query.paging import Cursor, Paging, Slice
 from ..query.reader import Log
@@ -422,14 +422,6 @@ def _populated(
     log: Log, info: TableInfo, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Rows as PostgreSQL and the types of the columns read them."""
-    types = {c.name: c.type for c in info.table.columns}
-    table = log.connection.dialect.identifier_preparer.format_table(info.table)
-    sent = dump([{n: v for n, v in row.items() if n in types and v is not UNKNOWN} for row in rows])
-    entry = func.jsonb_array_elements(cast(literal(sent, Text), JSONB)).table_valued("value", with_ordinality="place")
-    entry = entry.render_derived(name="entry")
-    row = func.jsonb_populate_record(literal_column(f"NULL::{table}"), entry.c.value)
-    then = row.table_valued(*(column(name, types[name]) for name in names), name="then").lateral()
-    statement = select(*(then.c[name] for name in names)).select_from(entry.join(then, literal(True)))
+    known = [{name: value for name, value in row.items() if name in names and value is not UNKNOWN} for row in rows]
     with log.connection.begin_nested():
-        found = log.all(statement.order_by(entry.c.place))
-    return [dict(zip(names, each, strict=True)) for each in found]
+        return values_of_columns(log.connection, info, names, known)

@@ -41,6 +41,7 @@ from sqlalchemy.sql.util import find_tables
 from ..diff.kinds import ValueKind
 from ..exceptions import ConfigurationError
 from ..query.criteria import is_verb
+from ..query.drift import is_json_array, json_array
 from ..query.reader import BadValue, Log, ReadError
 from ..query.tables import TableInfo
 from ..sql import quote_ident
@@ -436,7 +437,11 @@ def _rows(target: Target, log: Log, info: TableInfo, when: dt.datetime, number: 
     columns = list(info.table.columns)
     json = [c for c in columns if info.kind(c.name) is ValueKind.JSON and c.name not in unlogged]
     then = [
-        _JSON.format(name=_literal(c.name), type=c.type.compile(dialect=dialect)) if c in json else f"r.{_quoted(c)}"
+        _JSON.format(name=_literal(c.name), type=c.type.compile(dialect=dialect))
+        if c in json
+        else json_array("clean.row", _literal(c.name), c.type.compile(dialect=dialect))
+        if is_json_array(c.type)
+        else f"r.{_quoted(c)}"
         for c in columns
     ]
     now = [f"CASE WHEN false THEN t.{_quoted(c)} END" if c.name in unlogged else f"t.{_quoted(c)}" for c in columns]

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from ..diff import ValueKind, differs
 from ..diff.values import JSON_NULL, MASKED, NULL, as_value, dump, mark_of, value_of
 from ..i18n import marked
-from ..query.drift import is_json_array, key_of
+from ..query.drift import is_json_array, json_array, key_of
 from ..query.put_back import MADE, NO_ROW, column_of, counted_column, obstacle_of
 from ..query.records import renamed_to
 from ..query.refs import stored_key
@@ -344,9 +344,7 @@ def _value(info: TableInfo, name: str) -> str:
     if info.kind(name) is ValueKind.JSON:
         return f"CAST(given.v -> 'texts' ->> {quote_literal(name)} AS {kind})"
     if is_json_array(type_):
-        data = f"pg_catalog.jsonb_build_object('v', given.v -> 'row' -> {quote_literal(name)})"
-        texts = f"pg_catalog.jsonb_to_record({data}) AS texts(v pg_catalog.text[])"
-        return f"(SELECT CAST(v AS {kind}) FROM {texts})"  # noqa: S608 - quoted
+        return json_array("given.v -> 'row'", quote_literal(name), kind)
     return f"made.{quote_ident(name)}"
 
 

@@ -1,4 +1,4 @@
-"""The row of a record as it is now, read as the log would write it, and where it differs from the log."""
+"""The row of a record as it is now, read as the log would write it, where it differs from the log, and the reverse."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Connection,
     Select,
     Text,
     case,
@@ -23,13 +24,14 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import types as sa_types
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, DOMAIN, HSTORE, JSONB, OID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from ..diff import ValueKind, as_text, differs
 from ..diff.values import MASKED, as_logged, dump, load, mark_of, value_of
-from ..sql import quote_ident
+from ..sql import quote_ident, quote_literal
 from .reader import Log, everything
 from .record_states import NEWEST, record_states
 from .records import renamed_to
@@ -240,6 +242,45 @@ def is_json_array(kind: Any) -> bool:
     kind = _plain(kind)
     item = _plain(kind.item_type) if isinstance(kind, sa_types.ARRAY) else None
     return isinstance(item, sa_types.JSON) and not isinstance(item, JSONB)
+
+
+def json_array(row: str, name: str, kind: str) -> str:
+    """The SQL of a ``json[]`` from the texts that are logged of it.
+
+    :param row: the SQL of the logged row.
+    :param name: that of the name of the column.
+    :param kind: its type.
+    """
+    texts = f"pg_catalog.jsonb_to_record(pg_catalog.jsonb_build_object('v', {row} -> {name}))"
+    return f"(SELECT CAST(v AS {kind}) FROM {texts} AS texts(v pg_catalog.text[]))"  # noqa: S608 - quoted by the caller
+
+
+def values_of_columns(
+    connection: Connection, info: TableInfo, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Logged values as values of their columns: PostgreSQL knows best how to read what it wrote, then the types do.
+
+    :param names: of the columns that are wanted.
+    :param rows: values without marks.
+    """
+    types = {declared.name: declared.type for declared in info.table.columns}
+    table = connection.dialect.identifier_preparer.format_table(info.table)
+    logged = func.jsonb_array_elements(cast(literal(dump(rows), Text), JSONB))
+    entry = logged.table_valued("value", with_ordinality="place").render_derived(name="entry")
+    row = func.jsonb_populate_record(literal_column(f"NULL::{table}"), entry.c.value)
+    then = row.table_valued(*(column(name, types[name]) for name in names), name="then").lateral()
+    read = [
+        literal_column(json_array("entry.value", quote_literal(name), _compiled(types[name])), types[name]).label(name)
+        if is_json_array(types[name])
+        else then.c[name]
+        for name in names
+    ]
+    statement = select(*read).select_from(entry.join(then, literal(True))).order_by(entry.c.place)
+    return [dict(zip(names, found, strict=True)) for found in connection.execute(statement)]
+
+
+def _compiled(kind: Any) -> str:
+    return str(kind.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 def _plain(kind: Any) -> Any:

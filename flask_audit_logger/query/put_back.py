@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, Text, cast, column, event, func, literal, literal_column, null, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ClauseElement, Connection, Text, cast, event, func, literal, null, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session, object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
@@ -17,9 +16,9 @@ from sqlalchemy.types import NullType
 
 from ..diff import differs
 from ..diff.kinds import ValueKind, settled
-from ..diff.values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, dump, load, mark_of, value_of
+from ..diff.values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, load, mark_of, value_of
 from ..i18n import marked
-from .drift import is_as_logged, is_key, logged_json, read_live_row, select_live
+from .drift import is_as_logged, is_key, logged_json, read_live_row, select_live, values_of_columns
 from .reader import SETTINGS, AuditReader, Conflict, Log, Refused
 from .refs import RecordRef
 from .scope import newest_change
@@ -29,8 +28,8 @@ from .tables import TableInfo
 Mappers = Collection[Mapper[Any]]
 
 
-def typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Logged values as Python values of their columns: PostgreSQL knows best how to read what it wrote.
+def _written(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Logged values as they are written into their columns.
 
     :raises Refused: if Python can't hold one of them exactly.
     """
@@ -38,11 +37,8 @@ def typed(session: Session, info: TableInfo, values: Mapping[str, Any]) -> dict[
     given = {name: as_value(value).data for name, value in values.items() if name not in known}
     if not given:
         return known
-    table = session.get_bind().dialect.identifier_preparer.format_table(info.table)
-    row = func.jsonb_populate_record(
-        literal_column(f"NULL::{table}"), cast(literal(dump(given), Text), JSONB)
-    ).table_valued(*(column(name, column_of(info, name).type) for name in given), name="then")
-    read = dict(zip(given, session.execute(select(*(row.c[name] for name in given))).one(), strict=True))
+    connection = session.connection(bind_arguments={"clause": info.table})
+    (read,) = values_of_columns(connection, info, list(given), [given])
     lost = _lost(session, info, read, given)
     if lost:
         raise Refused(f"the values of {lost} can't be written back exactly", ", ".join(lost))
@@ -298,7 +294,7 @@ def _write(
     *,
     is_new: bool,
 ) -> None:
-    written = typed(session, info, values)
+    written = _written(session, info, values)
     mapper = _mapper(mappers, info)
     if mapper is None:
         statement = info.table.insert() if is_new else info.table.update().where(*is_key(info.table, info, key))

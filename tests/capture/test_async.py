@@ -449,3 +449,32 @@ def test_a_coroutine_of_flask_is_inside_its_request(create_app):
         for a in application.activities(table_name="tags")
     ]
     assert logged == [(1, 4711, 0, None), (1, 4711, 1, None), (1, 4711, None, "later"), (1, 4711, None, "later")]
+
+
+def test_changes_are_taken_back_in_an_async_session(notes):
+    """The log is read on the other engine; the session of the caller writes and commits."""
+    engine = notes.engine()
+
+    async def write_and_take_back() -> Any:
+        with notes.by("ann"):
+            async with AsyncSession(engine) as session:
+                await session.execute(notes.add("ann", "kept"))
+                await session.commit()
+                await session.execute(sa.update(notes.table).values(text="wrong"))
+                await session.commit()
+        with notes.by("bob"):
+            async with AsyncSession(engine) as session:
+                activity = notes.audit_logger.activity_cls
+                wrong = await session.scalar(sa.select(sa.func.max(activity.transaction_id)))
+                revert = notes.audit_logger.revert(wrong, reason="A slip")
+                done = await session.run_sync(lambda own: revert.apply(session=own))
+                await session.commit()
+                return wrong, done
+
+    wrong, done = run(write_and_take_back(), engine)
+    with Session(notes.outside) as session:
+        assert session.scalars(sa.select(notes.table.c.text)).all() == ["kept"]
+        transaction = session.get(notes.audit_logger.transaction_cls, done.transaction_id)
+    assert (transaction.actor_id, transaction.context["undoes"], transaction.context["reason"]) == (
+        "bob", wrong, "A slip",
+    )  # fmt: skip

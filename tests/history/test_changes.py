@@ -6,11 +6,13 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 
 from flask_audit_logger import ConfigurationError
 from flask_audit_logger.history import changes
 from flask_audit_logger.history.changes import UNKNOWN
 from tests.history.conftest import NOON, THING, Color
+from tests.support.models import AUDITED, Models
 
 
 def test_a_change_has_the_values_of_the_mapped_columns(told):
@@ -109,3 +111,31 @@ def test_an_object_is_its_record(told):
 def test_what_can_mean_nothing_is_an_error(told, ask, message):
     with pytest.raises(ConfigurationError, match=message):
         ask(told)
+
+
+def test_elements_of_a_json_array_are_values(create_app):
+    """The log has them as texts, ``json[]`` has no other; also in objects of then, and written back."""
+    values = [{"a": [1, None]}, None, "x", '{"b": 1}']
+
+    def declare_bag(db):
+        class Bag(db.Model):
+            __tablename__ = "bags"
+            __table_args__ = (AUDITED,)
+            id = sa.Column(sa.Integer, primary_key=True)
+            parts = sa.Column("bits", sa.ARRAY(sa.JSON(none_as_null=True)))
+
+        return Models(Bag=Bag, User=Bag)
+
+    application = create_app(declare=declare_bag)
+    bag, log, session = application.models.Bag, application.audit_logger, application.db.session
+    with application.app.app_context():
+        session.add(bag(id=1, parts=values))
+        session.commit()
+        made = session.scalar(sa.select(sa.func.clock_timestamp()))
+        session.execute(sa.update(bag).values(parts=None))
+        session.commit()
+        (emptied, first) = log.history(bag, 1)
+        assert (first.after["parts"], emptied.diff["parts"]) == (values, (values, None))
+        assert log.as_of(bag, 1, made).parts == values
+        log.revert(emptied.transaction).apply()
+        assert session.get(bag, 1).parts == values

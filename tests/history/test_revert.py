@@ -24,7 +24,7 @@ from flask_audit_logger.query.reader import Conflict, Refused
 from flask_audit_logger.query.summaries import undone_by
 from tests.capture.test_values import TYPES, VALUES
 from tests.support.cluster import embedded_bindir
-from tests.support.models import AUDITED
+from tests.support.models import AUDITED, Models
 from tests.support.server import both_drivers, plain_engine
 from tests.ui.shop import ANN, declare_shop, make_shop
 
@@ -315,7 +315,7 @@ OTHER_TYPES = {
     "word": DOMAIN("word", sa.CHAR(3), create_type=False),
     "document": DOMAIN("document", JSON(), create_type=False),
 }
-#: Values of rows that don't become what they were, as docs/taking_back.md says, by the thousands of the rows' numbers.
+#: Values of rows that don't become what they were, as docs/history.md says, by the thousands of the rows' numbers.
 NOT_EXACT = {
     """'{"b": 1, "a": [null]}'""": (1, 2),  # in another order, as jsonb has it
     "'a:1 b:2'": (1, 2, 3),  # the search vector is left to the database
@@ -494,6 +494,81 @@ def test_a_masked_value_that_was_set_later_keeps_its_row(shop):
     assert (group.verb, group.lacking, group.number) == ("insert", ("secret",), 1)
     taken_back(shop, gone)
     assert shop.sql("SELECT name, secret FROM products WHERE id = 2") == [("b", None)]
+
+
+def test_an_excluded_column_is_not_in_the_log(create_app):
+    """Updates and new rows go back without it; a row that is made again lacks it, or stays gone if it is required."""
+
+    def declare_rooms(db):
+        models = declare_shop(db)
+        key = lambda: sa.Column("id", sa.Integer, primary_key=True)  # noqa: E731
+        info = {"audit_logged": {"exclude": ["note"]}}
+        sa.Table("rooms", db.metadata, key(), sa.Column("name", sa.Text), sa.Column("note", sa.Text), info=info)
+        note = sa.Column("note", sa.Text, nullable=False)
+        sa.Table("cells", db.metadata, key(), sa.Column("name", sa.Text), note, info=info)
+        return models
+
+    shop = make_shop(create_app, declare=declare_rooms)
+    shop.engine = plain_engine(shop.application.app.config["SQLALCHEMY_DATABASE_URI"])
+    with shop.application.app.app_context():
+        for table in ("rooms", "cells"):
+            write(shop, f"INSERT INTO {table} VALUES (1, 'a', 'n'), (2, 'b', 'n')")
+        changed = write(
+            shop, "UPDATE rooms SET name = 'x', note = 'later' WHERE id = 1", "INSERT INTO rooms VALUES (3, 'c', 'n')",
+            "DELETE FROM rooms WHERE id = 2", "DELETE FROM cells WHERE id = 2",
+        )  # fmt: skip
+        preview = revert(shop, changed).preview()
+        assert [(group.verb, group.lacking) for group in preview.groups] == [
+            ("insert", ("note",)), ("delete", ()), ("update", ()),
+        ]  # fmt: skip
+        assert reasons(preview.impossible) == [("cells", "the log has no values for columns that are required", 1)]
+        taken_back(shop, changed)
+    assert shop.sql("SELECT * FROM rooms ORDER BY id") == [(1, "a", "later"), (2, "b", None)]
+    assert shop.sql("SELECT * FROM cells") == [(1, "a", "n")]
+
+
+def test_an_object_of_two_joined_tables_goes_back_as_one(create_app):
+    """Its row of the parent table comes first and goes last."""
+
+    def declare_staff(db):
+        class User(db.Model):
+            __tablename__ = "users"
+            __table_args__ = (AUDITED,)
+            id = sa.Column(sa.Integer, primary_key=True)
+            name = sa.Column(sa.Text)
+            kind = sa.Column(sa.Text)
+            __mapper_args__ = dict(polymorphic_on=kind, polymorphic_identity="user")  # noqa: RUF012
+
+        class Manager(User):
+            __tablename__ = "managers"
+            __table_args__ = (AUDITED,)
+            id = sa.Column(sa.ForeignKey("users.id"), primary_key=True)
+            budget = sa.Column(sa.Integer)
+            __mapper_args__ = dict(polymorphic_identity="manager")  # noqa: RUF012
+
+        return Models(User=User, Manager=Manager)
+
+    shop = make_shop(create_app, declare=declare_staff)
+    staff = lambda: shop.sql("SELECT id, name, kind, budget FROM users JOIN managers USING (id)")  # noqa: E731
+    with shop.application.app.app_context():
+        start = now(shop)
+        shop.add(None, "Manager", id=9, name="Eve", budget=1)
+        made, then = newest(shop), now(shop)
+        shop.change(None, "Manager", 9, name="Eva", budget=2)
+        shop.remove(None, "Manager", 9)
+        gone = newest(shop)
+        assert staff() == []
+        taken_back(shop, gone)
+        assert staff() == [(9, "Eva", "manager", 2)]
+        taken_back(shop, (shop.models.Manager, 9), to=then)
+        assert staff() == [(9, "Eve", "manager", 1)]
+        taken_back(shop, made)
+        assert shop.sql("SELECT id FROM users WHERE id = 9") == []
+        taken_back(shop, (shop.models.Manager, 9), to=then)
+        assert staff() == [(9, "Eve", "manager", 1)]
+        with shop.db.session() as session:
+            taken_back(shop, session.get(shop.models.User, 9), to=start)
+        assert shop.sql("SELECT id FROM users WHERE id = 9") == []
 
 
 def test_only_some_columns_go_back(shop):
