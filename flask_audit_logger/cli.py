@@ -29,7 +29,7 @@ from .history.log_commands import (
 )
 from .schema.catalog import default_schema
 from .schema.declared import wanted_triggers
-from .schema.dialects import is_supported, reason
+from .schema.names import is_supported, reason
 from .schema.objects import Triggers
 
 audit_cli = AppGroup("audit", help="Read the audit log, check it and complete it, and take back what it tells.")

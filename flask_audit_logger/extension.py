@@ -31,7 +31,7 @@ from .models import AuditLogActivity, AuditLogTransaction, AuditModels
 from .query.refs import mapped_key
 from .registry import Registry, Wanted, excepted, refuse_nonsense
 from .schema.declared import patterns
-from .schema.dialects import is_supported, reason
+from .schema.names import is_supported, reason
 from .schema.table_options import audited_tables
 from .settings import CaptureSettings
 from .ui.blueprint import register

@@ -134,6 +134,12 @@ class PageSettings(_Settings):
     page_size: int = _setting(
         50, "rows on a page: 25, 50, 100 or 200", check=lambda value: value in PAGE_SIZES, legal="25, 50, 100 or 200"
     )
+    fold_over: int = _setting(
+        20,
+        "so many changes of a transaction a list shows one by one; with more that match it is one row; 0: never",
+        check=lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+        legal="a number of changes, or 0",
+    )
     default_period: str = _setting(
         "30d",
         "default period of the list",

@@ -28,7 +28,7 @@ from .history.source import Source, Target, source_of, target_of
 from .query.criteria import VERBS
 from .query.reader import SETTINGS, AuditReader, Log
 from .query.rows import activity_columns, read_activities, transaction_columns
-from .schema.dialects import is_supported, reason
+from .schema.names import is_supported, reason
 from .schema.table_options import audited_tables
 from .settings import NOT_STAMPED
 

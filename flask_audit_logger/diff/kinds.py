@@ -126,15 +126,21 @@ def number_delta(old: Any, new: Any) -> tuple[str | None, str | None]:
     if before == 0:
         return signed(delta), None
     try:
-        percent = delta / abs(before) * 100
-        digits = Decimal(1) if abs(percent) >= 10 else Decimal("0.1")
-        rounded = percent.quantize(digits)
+        percent = signed_percent(delta / abs(before) * 100)
     except InvalidOperation:
         return signed(delta), None
+    return signed(delta), None if percent is None else percent + "\u00a0%"
+
+
+def signed_percent(percent: Decimal) -> str | None:
+    """A percentage with its sign, rounded; ``None`` if nothing is left of it, or if it is too large to mean something.
+
+    :raises InvalidOperation: if it has too many digits.
+    """
+    rounded = percent.quantize(Decimal(1) if abs(percent) >= 10 else Decimal("0.1"))
     if rounded == 0 or abs(percent) >= 100_000:
-        return signed(delta), None
-    text = signed(rounded)
-    return signed(delta), (text[:-2] if text.endswith(".0") else text) + "\u00a0%"
+        return None
+    return signed(rounded).removesuffix(".0")
 
 
 def as_instant(data: Any) -> dt.datetime | None:

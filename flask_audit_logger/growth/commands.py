@@ -19,8 +19,7 @@ from ..databases import Database, default_engine
 from ..exceptions import ArchiveError, ConfigurationError, HeldError
 from ..schema.catalog import placed
 from ..schema.declared import declaration_of, declared_triggers
-from ..schema.dialects import is_supported
-from ..schema.names import TableName
+from ..schema.names import TableName, is_supported
 from ..schema.table_options import audited_tables
 from . import manifest as manifests
 from .archive import Archive

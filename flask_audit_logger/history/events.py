@@ -22,7 +22,7 @@ from ..exceptions import ConfigurationError
 from ..query.refs import mapped_key
 from ..schema.catalog import default_schema, placed, translated
 from ..schema.declared import Declaration, declaration_of
-from ..schema.dialects import is_supported
+from ..schema.names import is_supported
 from ..schema.table_options import TableOptions, is_audited, table_options
 from ..sql import quote_ident
 

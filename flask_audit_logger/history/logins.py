@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData
 
 from ..databases import Database, engine_with
 from ..exceptions import ConfigurationError
-from ..schema.dialects import is_supported
+from ..schema.names import is_supported
 from ..settings import NOT_STAMPED
 from .events import Event, write
 

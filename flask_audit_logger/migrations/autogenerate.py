@@ -50,8 +50,7 @@ from ..schema.declared import (
     tables_of,
     wanted_triggers,
 )
-from ..schema.dialects import is_supported, reason
-from ..schema.names import TableName
+from ..schema.names import TableName, is_supported, reason
 from ..schema.objects import LOG_TABLES, Functions, Tables, Triggers
 from ..sql import CURRENT_VERSION
 from .from_2.conversion import may_have_old_log

@@ -17,8 +17,7 @@ from sqlalchemy import Connection, MetaData, text
 
 from ..schema import catalog
 from ..schema.declared import declaration_of
-from ..schema.dialects import is_supported
-from ..schema.names import TableName
+from ..schema.names import TableName, is_supported
 from ..schema.objects import DEFAULT_SCHEMA, Functions, Triggers, snapshot
 from ..schema.table_options import TableOptions
 from ..sql import CURRENT_VERSION, VERBS, quote_ident, quote_literal, render

@@ -91,8 +91,13 @@ class Criteria:
     @property
     def is_plain(self) -> bool:
         """Whether all that is in the period and the transactions matches, so that reading never looks for long."""
-        of_activity = self.tables or self.record_key is not None or self.verbs or self.columns or self.column_values
-        return not (of_activity or self.drives)
+        return not (self.picks_changes or self.drives)
+
+    @property
+    def picks_changes(self) -> bool:
+        """Whether a filter is about the change, so that some of a transaction match and others don't."""
+        named = self.tables or self.record_key is not None
+        return bool(named or self.verbs or self.columns or self.column_values)
 
     @property
     def is_empty(self) -> bool:

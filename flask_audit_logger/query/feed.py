@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -297,17 +297,18 @@ class Search:
 
 
 def find_activities(
-    log: Log, criteria: Criteria, paging: Paging, *, deeper: bool = False
+    log: Log, criteria: Criteria, paging: Paging, *, deeper: bool = False, steps: Sequence[int] = ()
 ) -> tuple[Slice[ActivityRow], Search]:
     """One page of the feed, and the search for what else is read about it.
 
     A search that may look for long is asked first where it is to end.
 
     :param deeper: look further than for a first page.
+    :param steps: look through so many changes at most, and then so many, if not as for a page.
     """
     if not criteria.is_plain or log.is_scoped:
         search = Search(criteria)
-        for number in STEPS[2:] if deeper else STEPS[:2]:
+        for number in steps or (STEPS[2:] if deeper else STEPS[:2]):
             search, reach = reached(log, search, paging, number)
             page = list_activities(log, search, paging, reach=reach)
             if page.reached is None:

@@ -42,7 +42,7 @@ from sqlalchemy.sql.util import find_tables
 
 from ..exceptions import AuditLoggerError, ConfigurationError
 from ..models import AuditModels
-from ..schema.dialects import is_supported, reason
+from ..schema.names import is_supported, reason
 from ..settings import NOT_STAMPED
 
 #: SQLSTATE of a statement that was stopped by ``statement_timeout`` (or by hand).

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     Boolean,
     ColumnElement,
     Integer,
+    Numeric,
     ScalarSelect,
     Subquery,
     Table,
     Text,
     and_,
+    case,
+    cast,
+    column,
     func,
     literal,
     literal_column,
     select,
     true,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from ..schema.names import TableName
 from .criteria import Criteria, conditions
@@ -42,16 +50,23 @@ SUMMARY_ROWS, COUNTED_ROWS = 2000, 100_000
 UNDONE_BY = 5
 #: Maximum number of kinds of change in a summary.
 SUMMARY_LINES = 200
+#: Numbers of which it is told by how much they grew: what others divide to has more digits than anybody reads.
+_TOLD = (Decimal("1e-6"), Decimal("1e15"))
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How many rows of a table were changed in one way."""
+    """How many rows of a table were changed in one way.
+
+    :param columns: those that all of these updates changed.
+    :param factors: by how much columns of numbers were multiplied at least and at most.
+    """
 
     table: TableName
     verb: str
     number: int
     columns: tuple[str, ...] = ()
+    factors: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,29 +111,11 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
 
     :param cap: rows that are looked at.
     """
-    a, t = log.models.activity.c, log.models.transaction
-    names = func.jsonb_object_keys(a.changed_data).table_valued("name").render_derived()
-    columns = select(func.pg_catalog.array_agg(names.c.name)).scalar_subquery()
-    seen = (
-        log.activities(a.schema, a.table_name, a.verb, columns.label("columns"))
-        .where(a.transaction_id == transaction_id)
-        .order_by(a.id)
-        .limit(cap)
-        .subquery()
-    )
-    w = log.models.activity.alias("counted").c
-    entries = select(literal(1)).where(w.transaction_id == transaction_id).limit(COUNTED_ROWS + 1).subquery()
+    t = log.models.transaction
+    sums = sums_of(log, [transaction_id], (), cap, SUMMARY_LINES)
     # with a scope, what is not read can't be counted
-    every = literal(None, Integer) if log.is_scoped else select(func.count()).select_from(entries).scalar_subquery()
-    number, total = func.count(), func.sum(func.count()).over()
-    sums = (
-        select(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns, number.label("number"))
-        .add_columns(total.label("total"))
-        .group_by(seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
-        .order_by(number.desc(), seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
-        .limit(SUMMARY_LINES)
-        .subquery()
-    )
+    number = literal(transaction_id, BigInteger)
+    every = literal(None, Integer) if log.is_scoped else count_all(log, number, COUNTED_ROWS)
     statement = (
         select(
             *transaction_columns(log.models),
@@ -130,24 +127,8 @@ def summarized(log: Log, transaction_id: int, cap: int = SUMMARY_ROWS) -> tuple[
         .where(t.c.id == transaction_id)
     )
     rows = log.all(statement)
-    tallies = [
-        Tally(
-            table=TableName(row.schema, row.table_name),
-            verb=row.verb,
-            number=row.number,
-            columns=tuple(row.columns or ()) if row.verb == "update" else (),
-        )
-        for row in rows
-        if row.verb is not None
-    ]
-    counted = int(rows[0].total) if tallies else 0
-    every_one = counted if not rows or rows[0].every is None else rows[0].every
-    most = cap if log.is_scoped else COUNTED_ROWS
-    summary = Summary(
-        tallies=_together(tallies),
-        rows=Count(min(every_one, most), is_capped=every_one >= cap if log.is_scoped else every_one > most),
-        untold=counted - sum(tally.number for tally in tallies),
-        is_cut=counted >= cap if log.is_scoped else every_one > counted,
+    summary = replace(
+        summary_of(rows, rows[0].every if rows else None, cap if log.is_scoped else COUNTED_ROWS),
         undone_by=tuple(sorted(rows[0].undone or ())) if rows else (),
     )
     return (read_transaction(rows[0]) if rows else None), summary
@@ -166,6 +147,99 @@ def undone_by(log: Log, transaction_id: int) -> ScalarSelect[Any]:
     few = matching.offset(APART).subquery()
     newest = select(few.c.id).order_by(few.c.id.desc()).limit(UNDONE_BY).subquery()
     return select(func.pg_catalog.array_agg(newest.c.id)).scalar_subquery()
+
+
+def count_all(log: Log, transaction_id: ColumnElement[int], cap: int) -> ScalarSelect[Any]:
+    """How many changes a transaction has, whoever may see them, up to one more than ``cap``; read off an index."""
+    counted = log.models.activity.alias("counted")
+    every = select(literal(1)).where(counted.c.transaction_id == transaction_id).limit(cap + 1)
+    entries = every.correlate_except(counted).subquery()
+    return select(func.count()).select_from(entries).scalar_subquery()
+
+
+def unnested(ids: Sequence[int]) -> Subquery:
+    """Ids of transactions as rows."""
+    return select(func.unnest(literal(list(ids), ARRAY(BigInteger))).label("id")).subquery("wanted")
+
+
+def sums_of(log: Log, ids: Sequence[int], matching: Sequence[ColumnElement[bool]], cap: int, lines: int) -> Subquery:
+    """Changes of transactions by table, verb and set of columns, the most frequent first.
+
+    :param matching: conditions on the changes.
+    :param cap: rows of each transaction that are looked at.
+    :param lines: sums of each transaction that are given; ``total`` is of all of them.
+    """
+    a = log.models.activity.c
+    wanted = unnested(ids)
+    names = func.jsonb_object_keys(a.changed_data).table_valued("name").render_derived()
+    columns = case((a.verb == "update", select(func.pg_catalog.array_agg(names.c.name)).scalar_subquery()))
+    some = (
+        log.activities(a.transaction_id, a.schema, a.table_name, a.verb, columns.label("columns"))
+        .add_columns(a.old_data, a.changed_data)
+        .where(a.transaction_id == wanted.c.id, *matching)
+        .correlate(wanted)
+        .order_by(a.id)
+        .limit(cap)
+        .lateral()
+    )
+    seen = select(*some.c).select_from(wanted.join(some, true())).subquery("seen")
+    by = (seen.c.transaction_id, seen.c.schema, seen.c.table_name, seen.c.verb, seen.c.columns)
+    # an update is a row for each of its columns, of which all of a group have the same; anything else is one row
+    changed = func.jsonb_each(case((seen.c.verb == "update", seen.c.changed_data)))
+    each = changed.table_valued("key", column("value", JSONB)).render_derived(name="each").lateral("each")
+    factor = _factor(seen.c.old_data.op("->")(each.c.key), each.c.value)
+    of_columns = (
+        select(*by, each.c.key, func.count().label("number"))
+        .add_columns(func.count(factor).label("told"), func.min(factor).label("least"), func.max(factor).label("most"))
+        .select_from(seen.outerjoin(each, true()))
+        .group_by(*by, each.c.key)
+        .subquery("of_columns")
+    )
+    o = of_columns.c
+    by = (o.transaction_id, o.schema, o.table_name, o.verb, o.columns)
+    is_factor = and_(o.key.is_not(None), o.told == o.number)
+    factors = func.jsonb_object_agg(o.key, func.jsonb_build_array(o.least, o.most)).filter(is_factor)
+    number, whole = func.max(o.number), o.transaction_id
+    line = func.row_number().over(partition_by=whole, order_by=(number.desc(), *by[1:]))
+    total = func.sum(number).over(partition_by=whole)
+    sums = select(*by, number.label("number"), factors.label("factors"), total.label("total"), line.label("line"))
+    told = sums.group_by(*by).subquery("told")
+    return select(told).where(told.c.line <= lines).order_by(told.c.transaction_id, told.c.line).subquery("sums")
+
+
+def _factor(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What a number was multiplied by; of one that is not above zero, or has very many digits, it is not told."""
+    are_numbers = and_(func.jsonb_typeof(new) == "number", func.jsonb_typeof(old) == "number")
+    before, after = cast(old, Numeric), cast(new, Numeric)
+    is_told = and_(before.between(*_TOLD), after.between(*_TOLD))
+    return case((are_numbers, case((is_told, func.round(after / before, 6)))))
+
+
+def summary_of(rows: Sequence[Any], every: int | None, most: int) -> Summary:
+    """A summary of the sums of one transaction.
+
+    :param every: how many changes there are, up to one more than ``most``; if that is not known, reading ended at
+        ``most``.
+    """
+    tallies = tuple(
+        Tally(
+            table=TableName(row.schema, row.table_name),
+            verb=row.verb,
+            number=row.number,
+            columns=tuple(row.columns or ()),
+            factors={name: (float(least), float(last)) for name, (least, last) in (row.factors or {}).items()},
+        )
+        for row in rows
+        if row.verb is not None
+    )
+    counted = int(rows[0].total) if tallies else 0
+    number = counted if every is None else every
+    return Summary(
+        tallies=tallies,
+        rows=Count(min(number, most), is_capped=number > most or (every is None and counted >= most)),
+        untold=counted - sum(tally.number for tally in tallies),
+        is_cut=number > counted or (every is None and counted >= most),
+    )
 
 
 @dataclass(frozen=True)
@@ -359,13 +433,3 @@ _NO_TRANSACTION: dict[str, Any] = {
     "transactions": (),
     "requests": (),
 }
-
-
-def _together(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
-    """Add up what differs only in the columns of inserts and deletes."""
-    found: dict[tuple[TableName, str, tuple[str, ...]], int] = {}
-    for tally in tallies:
-        key = (tally.table, tally.verb, tally.columns)
-        found[key] = found.get(key, 0) + tally.number
-    sums = [Tally(table, verb, number, columns) for (table, verb, columns), number in found.items()]
-    return tuple(sorted(sums, key=lambda tally: (-tally.number, tally.table, tally.verb)))

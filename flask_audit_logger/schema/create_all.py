@@ -17,7 +17,7 @@ from .catalog import (
     triggers_of_other_logs,
 )
 from .declared import declaration_of, declared_functions, declared_tables, wanted_triggers
-from .dialects import is_supported
+from .names import is_supported
 from .table_options import is_audited
 
 

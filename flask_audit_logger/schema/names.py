@@ -1,8 +1,10 @@
-"""The name of a table, always with its schema."""
+"""The name of a table, always with its schema, and which databases can have a log."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Dialect, Engine
 
 from ..sql import quote_ident
 
@@ -33,3 +35,17 @@ class TableName(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
+
+
+def is_supported(bind: Connection | Engine | Any) -> bool:
+    """Whether a database can have a log, as those of PostgreSQL can. On any other the package does nothing.
+
+    :param bind: an engine, a connection, or anything else that has a dialect.
+    """
+    dialect: Dialect = bind.dialect
+    return dialect.name == "postgresql"
+
+
+def reason(bind: Connection | Engine | Any) -> str:
+    """Why a database has no log, for use inside a message."""
+    return f"an audit log needs PostgreSQL; this database is {bind.dialect.name}, so its changes are not logged"

@@ -263,7 +263,7 @@ def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any)
     """Addresses of the pages around one.
 
     :param page: ``None`` if the search can't be run.
-    :param cursor: gives the position of a row.
+    :param cursor: gives the position of a row; whether the page behind it is an older one is its second argument.
     """
     if page is None:
         return ONE_PAGE
@@ -281,8 +281,8 @@ def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any)
     first, last = (str(END), None) if paging.oldest_first else (None, str(ORIGIN))
     return Pager(
         newest=at(before=first) if page.has_newer else None,
-        newer=at(after=str(cursor(newest))) if page.has_newer and newest is not None else None,
-        older=at(before=str(cursor(oldest))) if page.has_older and oldest is not None else None,
+        newer=at(after=str(cursor(newest, False))) if page.has_newer and newest is not None else None,
+        older=at(before=str(cursor(oldest, True))) if page.has_older and oldest is not None else None,
         oldest=at(after=last) if page.has_older else None,
         is_upwards=paging.oldest_first,
     )

@@ -150,6 +150,7 @@ class FilterForm(Form):
     before = StringField(lazy_gettext("Position"), [clean], id="audit-before")
     after = StringField(lazy_gettext("Position"), [clean], id="audit-after")
     limit = ChoiceField(lazy_gettext("Rows"), lambda: [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
+    fold = ChoiceField(lazy_gettext("Large transactions"), lambda: [("", ""), ("0", "")], default="")
     tz = StringField(lazy_gettext("Time zone"), [clean])
 
     #: Checks a column name; set by the view, which knows the tables and what the viewer may see.

@@ -164,6 +164,32 @@ class ActivityShown:
     #: What the log says about itself.
     notice: str | None = None
     cells: tuple[str, ...] = ()
+    #: All of its transaction that matches, if a list tells that as one.
+    fold: FoldShown | None = None
+
+
+@dataclass(frozen=True)
+class TallyShown:
+    """A number of rows of a table with the same change."""
+
+    table: TableShown
+    verb: str
+    verb_name: str
+    number: str
+    columns: tuple[str, ...]
+    href: str
+
+
+@dataclass(frozen=True)
+class FoldShown:
+    """Many changes of one transaction as one row of a list, and the list of them."""
+
+    number: str
+    href: str
+    tallies: tuple[TallyShown, ...]
+    #: Whether the numbers of the tallies say more than the number.
+    is_mixed: bool
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -223,6 +249,8 @@ class ListPage(SearchPage):
     pager: Pager = ONE_PAGE
     #: How far was looked, if not to the end, and the page that looks further.
     searched: Option | None = None
+    #: The same list with large transactions as one row, or not.
+    fold: Option | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

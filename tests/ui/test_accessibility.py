@@ -89,6 +89,7 @@ def fill(site: Site) -> None:
 #: State, address, status.
 STATES = (
     ("list", "/", 200),
+    ("list, each change", "/?fold=0", 200),
     ("list with breakdown", "/?breakdown=1&period=all", 200),
     (
         "list, filtered",
@@ -246,7 +247,7 @@ def focused(page: Any) -> Any:
 
 def test_the_tab_key_reaches_everything_in_order_and_is_seen(chromium, site):
     page, problems = tab(chromium, viewport={"width": 1280, "height": 500})
-    opened(page, f"{site.address}/audit/?limit=25")
+    opened(page, f"{site.address}/audit/?limit=25&fold=0")
     stops = []
     for _ in range(220):
         page.keyboard.press("Tab")
@@ -337,7 +338,7 @@ def test_a_version_is_picked_by_key(chromium, site):
 def test_the_focus_is_at_the_results_after_paging(chromium, site):
     """WCAG 2.4.3: who went on need not walk through the filters again; also without a mouse."""
     page, _ = tab(chromium)
-    page.goto(f"{site.address}/audit/?limit=25&period=all")
+    page.goto(f"{site.address}/audit/?limit=25&period=all&fold=0")
     for relation in ("next", "next", "prev"):
         page.locator(f".audit-pager a[rel={relation}]").first.focus()
         with page.expect_navigation():

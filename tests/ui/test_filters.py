@@ -241,7 +241,7 @@ def test_paging_visits_each_row_once_in_both_directions(new_shop, query, drives)
     for number in range(100, 140):
         shop.add(ANN, "Product", id=number, name=f"n{number}")
     period = "" if "since" in drives else "&period=all"
-    path = f"/?limit=25{period}{query}{drives}"
+    path = f"/?limit=25&fold=0{period}{query}{drives}"
     wanted = shop.ids(path.replace("limit=25", "limit=200"))
     assert len(wanted) >= 70
     forward, html = walk(
@@ -277,7 +277,7 @@ def test_any_search_visits_each_row_of_plain_sql_once_while_rows_come_in(crowded
     assume(len(set(names)) == len(names) or len(picked) == 1)
     crowded.sql("DELETE FROM activity WHERE length(record_key) = 6")  # what came late in the last example
     query = "&".join(query for query, _ in picked)
-    path = f"/?limit=25&{query}" + ("" if "since" in query or "until" in query else "&period=all")
+    path = f"/?limit=25&fold=0&{query}" + ("" if "since" in query or "until" in query else "&period=all")
     path += "&sort=time" if oldest_first else ""
     first = crowded.get(path)
     assume(first.status_code == 200)  # a column that the chosen table does not have
@@ -314,18 +314,18 @@ def walk(shop, start, direction, every=None):
 def test_oldest_and_newest_are_the_ends(new_shop):
     shop = new_shop()
     shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1, 60) i")
-    everything = shop.ids("/?limit=200&period=all")
-    assert shop.ids("/?limit=25&period=all&after=0.0") == everything[-25:]
-    html = shop.page("/?limit=25&period=all&after=0.0")
+    everything = shop.ids("/?limit=200&period=all&fold=0")
+    assert shop.ids("/?limit=25&period=all&fold=0&after=0.0") == everything[-25:]
+    html = shop.page("/?limit=25&period=all&fold=0&after=0.0")
     assert 'rel="next"' not in html and 'rel="prev"' in html
 
 
 def test_a_list_that_fills_its_page_has_no_next_one(new_shop):
     shop = new_shop()
     shop.sql("INSERT INTO products (id) SELECT i FROM generate_series(1, 25) i")
-    assert 'rel="next"' not in shop.page("/?limit=25&period=all&table=products")
+    assert 'rel="next"' not in shop.page("/?limit=25&period=all&table=products&fold=0")
     shop.sql("INSERT INTO products (id) VALUES (26)")
-    assert 'rel="next"' in shop.page("/?limit=25&period=all&table=products")
+    assert 'rel="next"' in shop.page("/?limit=25&period=all&table=products&fold=0")
 
 
 def test_a_count_stops_at_its_cap(new_shop):

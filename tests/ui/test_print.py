@@ -32,12 +32,12 @@ def long_shop(new_shop):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/?table=products", MORE),
+        ("/?table=products&fold=0", MORE),
         ("/?table=categories", ALL),
-        ("/?table=products&after=0.0", MORE),
+        ("/?table=products&fold=0&after=0.0", MORE),
         ("/transactions", ALL),
         ("/record/products/42", ALL),
-        ("/actor/~none?table=products&limit=25", MORE),
+        ("/actor/~none?table=products&limit=25&fold=0", MORE),
     ],
 )
 def test_a_print_says_where_it_comes_from(long_shop, path, words):

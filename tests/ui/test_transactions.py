@@ -195,7 +195,7 @@ def test_a_transaction_sums_up_what_it_did(shop):
     update = shop.activity(verb="update")
     html = shop.page(f"/transaction/{update.transaction_id}?limit=25")
     text = text_of(html)
-    assert "120 rows changed by" in text and "Products Updated 120 price, stock" in text
+    assert "120 rows changed by" in text and "Products Updated 120 price (+0.1 %), stock" in text
     ids = shop.ids(f"/transaction/{update.transaction_id}?limit=200")
     assert ids == sorted(ids) and len(ids) == 120
     both = text_of(shop.page(f"/transaction/{shop.activity(table_name='categories').transaction_id}"))

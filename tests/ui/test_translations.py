@@ -283,7 +283,7 @@ def test_pages_that_say_what_failed_come_from_the_catalogue(bracketed, error, mo
     def fails(*_args, **_options):
         raise error("on purpose")
 
-    monkeypatch.setattr(activities, "find_activities", fails)
+    monkeypatch.setattr(activities, "find_rows", fails)
     html = bracketed.page("/?period=all", 503, **speaking(MADE))
     assert untranslated(html, NAMES) == []
 

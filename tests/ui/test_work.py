@@ -10,7 +10,7 @@ from werkzeug.routing import MapAdapter
 
 from benchmarks.page_log import declare, fill, planned
 from benchmarks.pages import ask, pages
-from flask_audit_logger.query import facets, feed, records, rows, sightings, summaries
+from flask_audit_logger.query import facets, feed, folds, records, rows, sightings, summaries
 from flask_audit_logger.ui import AuditUI, RevertPolicy, Viewer, presenter
 from tests.support.reads import explained
 from tests.ui.shop import with_own_shop
@@ -20,7 +20,7 @@ CHANGES = 80_000
 STEPS = (100, 4000, 20_000)
 #: What a page may read at most: what it looks through and shows, and what the names of its records take. Who reads the
 #: whole log is told by the rows; blocks are read again and again where an index leads to them, and differ with the day.
-ROWS, BLOCKS, STATEMENTS = 16_000, 8000, 9
+ROWS, BLOCKS, STATEMENTS = 18_500, 8000, 12
 #: Two pages in one, and the one that adds up the rows of transactions in an index.
 TWICE = ("list with breakdown", "transactions, large")
 #: Files have all rows they are asked for; their statements are as many as thousands of rows.
@@ -81,9 +81,11 @@ def count(monkeypatch, found, owner, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("partition", [None, pytest.param("month", marks=pytest.mark.long)])
 def test_no_page_reads_the_whole_log(create_app, monkeypatch, partition):
-    for module in (feed, summaries):
+    for module in (feed, folds, summaries):
         monkeypatch.setattr(module, "STEPS", STEPS)
     monkeypatch.setattr(feed, "FEW", 300)
+    monkeypatch.setattr(folds, "MATCHED_ROWS", 500)
+    monkeypatch.setattr(folds, "FOLDED_ROWS", 50)
     monkeypatch.setattr(records, "STEPS", (500, 10_000))
     monkeypatch.setattr(facets, "LOOKED_THROUGH", 1000)
     monkeypatch.setattr(facets, "MOST_READ", 500)

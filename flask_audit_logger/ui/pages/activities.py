@@ -36,10 +36,13 @@ from .base import (
     DEEPER,
     actor_choices,
     counted,
+    each_first,
+    find_rows,
     frame,
     head,
-    is_deeper,
+    listed,
     open_search,
+    position_of,
     searched,
     sentence,
     short,
@@ -106,21 +109,23 @@ def list_page(visit: Visit) -> Any:
         if parsed.errors:
             page, count, nothing, further = None, None, False, None
         else:
-            page, search = find_activities(log, parsed.criteria, parsed.paging, deeper=is_deeper())
-            presenter.learn(log, page.rows)
+            page, search = find_rows(visit, log, parsed)
+            presenter.learn(log, each_first(page.rows))
             further = searched(visit, log, parsed, page, link)
             nothing = not (page.rows or further) and not find_activities(log, Criteria(), Paging(limit=1))[0].rows
             count = counted(page, lambda: count_nearby(log, search, visit.settings.count_cap))
     with_breakdown = request.args.get("breakdown") == "1" and not parsed.errors
     visit.rows = len(page.rows) if page else 0
     names = dict(actors)
+    rows, fold = listed(presenter, parsed, page, link)
     heading = gettext("Audit log") if parsed.errors else sentence(visit, parsed, count, names)
     title = gettext("There is a problem") if parsed.errors else heading
     context = ActivitiesPage(
         **frame(visit, parsed, link, title=title, heading=heading, steps=(), actors=actors),
-        rows=tuple(presenter.listed(row) for row in page.rows) if page else (),
+        rows=rows,
+        fold=fold,
         extra_columns=tuple(column.title for column in visit.ui.extra_columns if column.cell is not None),
-        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: row.cursor),
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), position_of),
         searched=further,
         count_note=None if count or further or parsed.errors else gettext("Counting took too long."),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
@@ -132,7 +137,7 @@ def list_page(visit: Visit) -> Any:
         breakdown=_breakdown(visit, parsed) if page is not None and page.rows and not with_breakdown else None,
         facets=facets_shown(visit, parsed) if with_breakdown else (),
         chart=histogram_shown(visit, parsed) if with_breakdown else None,
-        export_href=visit.links.export(None, changed(parsed.args)) if visit.may("export") else None,
+        export_href=visit.links.export(None, changed(parsed.args, fold=None)) if visit.may("export") else None,
     )
     return render(visit, context, 400 if parsed.errors else 200)
 

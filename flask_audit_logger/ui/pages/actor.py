@@ -11,7 +11,7 @@ from flask import abort
 
 from ...i18n import VERB_NAMES, calendar, gettext, number
 from ...query.criteria import Criteria
-from ...query.feed import count_nearby, find_activities
+from ...query.feed import count_nearby
 from ...query.reader import Log
 from ...query.refs import RecordRef, TableName
 from ...query.rows import TransactionRow
@@ -23,7 +23,19 @@ from ..presenter import Presenter
 from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown
 from ..templating import message, render
 from ..visit import Visit
-from .base import DEEPER, counted, frame, is_deeper, open_search, searched, sentence, unless_slow
+from .base import (
+    DEEPER,
+    counted,
+    each_first,
+    find_rows,
+    frame,
+    listed,
+    open_search,
+    position_of,
+    searched,
+    sentence,
+    unless_slow,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +92,14 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
         page, count, further = None, None, None
         done = Work()
         if not parsed.errors:
-            page, search = find_activities(log, parsed.criteria, parsed.paging, deeper=is_deeper())
-            presenter.learn(log, page.rows)
+            page, search = find_rows(visit, log, parsed)
+            presenter.learn(log, each_first(page.rows))
             done = work(log, search, visit.clock.zone_name)
             further = searched(visit, log, parsed, page, link)
             count = counted(page, lambda: count_nearby(log, search, visit.settings.count_cap))
 
     shown = presenter.actor(who)
+    rows, fold = listed(presenter, parsed, page, link)
     name = gettext("%(name)s (deleted)", name=shown.label) if shown.is_deleted else shown.label
     verbs = tuple(dict.fromkeys(verb for verb in VERB_NAMES if any(entry.verb == verb for entry in done.tallies)))
     context = ActorPage(
@@ -111,8 +124,9 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
         matrix_note=gettext("Only the newest %(number)s changes are counted.", number=number(LOOKED_AT))
         if done.is_cut
         else None,
-        rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
+        rows=rows,
+        fold=fold,
+        pager=pager(parsed, page, lambda args: link(args, True), position_of),
         searched=further,
         count_note=sentence(visit, parsed, count, {}) if not parsed.errors else None,
     )

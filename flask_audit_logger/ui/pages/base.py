@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from flask import request
 from werkzeug.datastructures import MultiDict
 
+from ...diff import ValueKind
+from ...diff.kinds import signed_percent
 from ...diff.show import visible
 from ...diff.values import dump
-from ...i18n import CHANGES, VERB_NOUNS, amount, gettext, joined, marked, ngettext
-from ...query.feed import Count, moment_of
-from ...query.paging import MAX_ID, Slice
+from ...i18n import CHANGES, VERB_NAMES, VERB_NOUNS, amount, gettext, joined, marked, ngettext, number
+from ...query.feed import Count, Search, find_activities, moment_of
+from ...query.folds import Fold, find_folded
+from ...query.paging import MAX_ID, Cursor, Slice
 from ...query.reader import Log, ReadTimeout, translated
-from ...query.rows import TransactionRow
+from ...query.rows import ActivityRow, TransactionRow
 from ...query.sightings import known_actors
+from ...query.summaries import Summary, Tally
 from ..filters import ParsedSearch, SearchRules, changed, chips, parse, pinned
 from ..options import asked
-from ..shown import Crumb, Fact, Option, RecordShown, TableShown, ValueShown
+from ..presenter import Presenter
+from ..shown import (
+    ActivityShown,
+    Crumb,
+    Fact,
+    FoldShown,
+    Option,
+    RecordShown,
+    TableShown,
+    TallyShown,
+    ValueShown,
+)
 from ..templating import crumbs
 from ..times import PERIOD_WORDS
 from ..urls import NOBODY
@@ -115,6 +132,103 @@ def frame(
     }
 
 
+def find_rows(visit: Visit, log: Log, parsed: ParsedSearch) -> tuple[Slice[ActivityRow | Fold], Search]:
+    """One page of the feed, and the search for what else is read about it; a large transaction is one row."""
+    criteria, over = parsed.criteria, visit.settings.fold_over
+    if not over or parsed.form.fold.data or criteria.transactions or criteria.record_key is not None:
+        page, search = find_activities(log, criteria, parsed.paging, deeper=is_deeper())
+        return Slice[ActivityRow | Fold](page.rows, page.has_newer, page.has_older, page.reached), search
+    return find_folded(log, criteria, parsed.paging, over, deeper=is_deeper())
+
+
+def each_first(rows: Iterable[ActivityRow | Fold]) -> list[ActivityRow]:
+    """The changes that are shown, or whose transactions are."""
+    return [row.first if isinstance(row, Fold) else row for row in rows]
+
+
+def position_of(row: ActivityRow | Fold, down: bool) -> Cursor:
+    """Where the page behind a row begins."""
+    return row.end(down=down) if isinstance(row, Fold) else row.cursor
+
+
+def listed(
+    presenter: Presenter, parsed: ParsedSearch, page: Slice[ActivityRow | Fold] | None, link: Any
+) -> tuple[tuple[ActivityShown, ...], Option | None]:
+    """The rows of a list, and the link that folds large transactions, or does not."""
+    rows = page.rows if page is not None else ()
+    shown = tuple(
+        _folded(presenter, parsed, row, link) if isinstance(row, Fold) else presenter.listed(row) for row in rows
+    )
+    if any(row.fold for row in shown):
+        return shown, Option(gettext("Show each change"), link(changed(parsed.args, fold="0"), anchor=True))
+    if parsed.form.fold.data and presenter.visit.settings.fold_over:
+        return shown, Option(
+            gettext("Large transactions as one row"), link(changed(parsed.args, fold=None), anchor=True)
+        )
+    return shown, None
+
+
+def _folded(presenter: Presenter, parsed: ParsedSearch, fold: Fold, link: Any) -> ActivityShown:
+    summary, transaction_id = fold.summary, str(fold.first.transaction_id)
+
+    def within(filters: dict[str, Any]) -> str:
+        return str(link(changed(parsed.args, tx=transaction_id, **filters), anchor=True))
+
+    read = sum(tally.number for tally in summary.tallies) + summary.untold
+    told = FoldShown(
+        number=amount(summary.rows, CHANGES),
+        href=within({}),
+        tallies=tallied(presenter, summary, within),
+        is_mixed=len(summary.tallies) > 1,
+        note=gettext("Based on the first %(number)s changes.", number=number(read)) if summary.is_cut else None,
+    )
+    blank = tuple("" for column in presenter.visit.ui.extra_columns if column.cell is not None)
+    return replace(presenter.activity(fold.first, cells=blank), fold=told)
+
+
+#: Columns named in a line of a summary.
+NAMED = 8
+
+
+def tallied(presenter: Presenter, summary: Summary, link: Callable[[dict[str, Any]], str]) -> tuple[TallyShown, ...]:
+    """What a transaction changed, in lines.
+
+    :param link: makes the address of the changes of a line of filters.
+    """
+    visit, shown = presenter.visit, []
+    for tally in summary.tallies:
+        columns = presenter.ordered(tally.table, tally.columns)
+        names = [_grown(presenter, tally, column) for column in columns[:NAMED]]
+        if len(columns) > NAMED:
+            names.append(ngettext("%(number)s more", "%(number)s more", len(columns) - NAMED))
+        shown.append(
+            TallyShown(
+                table=presenter.table(tally.table),
+                verb=tally.verb,
+                verb_name=VERB_NAMES.get(tally.verb, tally.verb),
+                number=number(tally.number),
+                columns=tuple(names),
+                href=link({"table": visit.catalog.text(tally.table), "verb": tally.verb}),
+            )
+        )
+    return tuple(shown)
+
+
+def _grown(presenter: Presenter, tally: Tally, column: str) -> str:
+    """The name of a column, and by how much its numbers grew in several rows."""
+    view = presenter.column(tally.table, column)
+    factors = tally.factors.get(column)
+    is_told = view.can_see and view.formatter is None and not view.is_name and view.kind is ValueKind.NUMBER
+    if factors is None or tally.number < 2 or not is_told:
+        return view.label
+    least, most = (signed_percent((Decimal(str(factor)) - 1) * 100) for factor in factors)
+    if least is None or most is None:
+        return view.label
+    if least == most:
+        return gettext("%(column)s (%(change)s %%)", column=view.label, change=most)
+    return gettext("%(column)s (%(least)s to %(most)s %%)", column=view.label, least=least, most=most)
+
+
 def is_all(page: Slice[Any]) -> bool:
     """Whether a page has every row there is, so that nothing needs to be counted."""
     return bool(page.rows) and not page.has_newer and not page.has_older
@@ -150,7 +264,8 @@ def counted(page: Slice[Any], count: Callable[[], Count | None]) -> Count | None
     """How many rows match; ``None`` if counting takes too long. Nothing can be read afterwards."""
     if page.reached is not None:
         return None
-    return Count(len(page.rows)) if is_all(page) else unless_slow(count)
+    is_counted = is_all(page) and not any(isinstance(row, Fold) for row in page.rows)
+    return Count(len(page.rows)) if is_counted else unless_slow(count)
 
 
 #: The parameter of a page that looks further than a first one.

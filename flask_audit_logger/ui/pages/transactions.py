@@ -9,7 +9,7 @@ from typing import Any
 from flask import abort, request
 
 from ...diff.show import visible
-from ...i18n import ROWS, TRANSACTIONS, VERB_NAMES, amount, gettext, ngettext, number
+from ...i18n import ROWS, TRANSACTIONS, amount, gettext, ngettext, number
 from ...query.criteria import Criteria
 from ...query.feed import find_activities
 from ...query.paging import Cursor
@@ -27,10 +27,10 @@ from ...query.summaries import (
     tally_tables,
 )
 from ..access import action
-from ..filters import ParsedSearch, SearchRules, changed, filled, pager
+from ..filters import ParsedSearch, SearchRules, changed, pager
 from ..forms import TransactionForm
 from ..presenter import Presenter
-from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown
+from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown, TallyShown
 from ..templating import render
 from ..times import Moment
 from ..visit import Visit
@@ -43,6 +43,7 @@ from .base import (
     is_deeper,
     open_search,
     searched,
+    tallied,
     transaction_facts,
     unless_slow,
 )
@@ -102,18 +103,6 @@ class SameShown:
     sample: ActivityShown
 
 
-@dataclass(frozen=True)
-class TallyShown:
-    """A number of rows of a table with the same change."""
-
-    table: TableShown
-    verb: str
-    verb_name: str
-    number: str
-    columns: tuple[str, ...]
-    href: str
-
-
 FIXED = ("tx", "actor", "kind", "impersonated", "impersonator", "addr", "req", "period", "since", "until")
 
 #: Milliseconds for grouping the rows of a transaction.
@@ -122,11 +111,8 @@ SAME_TIMEOUT_MS = 1000
 #: Rows of a transaction that are counted for a list.
 TALLIED = 1000
 
-#: Columns named in a line of the summary.
-NAMED = 8
-
 #: The form's filters that make no sense for a transaction.
-NOT_OF_TRANSACTIONS = ("key", "col", "field", "was", "became", "tx")
+NOT_OF_TRANSACTIONS = ("fold", "key", "col", "field", "was", "became", "tx")
 
 
 @action("transaction")
@@ -169,7 +155,7 @@ def list_page(visit: Visit) -> Any:
         ),
         rows=shown,
         searched=further,
-        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row: Cursor(row.id, 0)),
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row, _: Cursor(row.id, 0)),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None))
@@ -217,10 +203,10 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         ),
         actor=presenter.actor(transaction),
         facts=(*transaction_facts(visit, transaction), *_undone(visit, summary)),
-        tallies=_tallies(presenter, summary, link),
+        tallies=tallied(presenter, summary, lambda filters: link(filters, True)),
         untold=_untold(summary),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row: row.cursor),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row, _: row.cursor),
         searched=further,
         total=total,
         same=same,
@@ -297,27 +283,3 @@ def _untold(summary: Summary) -> str | None:
         summary.untold,
     )
     return f"{more} {cut}" if summary.is_cut else more
-
-
-def _tallies(presenter: Presenter, summary: Summary, link: Any) -> tuple[TallyShown, ...]:
-    visit = presenter.visit
-    shown = []
-    for tally in summary.tallies:
-        columns = presenter.ordered(tally.table, tally.columns)
-        filters = {"table": visit.catalog.text(tally.table), "verb": tally.verb}
-        shown.append(
-            TallyShown(
-                table=presenter.table(tally.table),
-                verb=tally.verb,
-                verb_name=VERB_NAMES.get(tally.verb, tally.verb),
-                number=number(tally.number),
-                columns=tuple(visit.column_label(tally.table, column) for column in columns[:NAMED])
-                + (
-                    (ngettext("%(number)s more", "%(number)s more", len(columns) - NAMED),)
-                    if len(columns) > NAMED
-                    else ()
-                ),
-                href=link(filled(filters), True),
-            )
-        )
-    return tuple(shown)
