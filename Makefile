@@ -59,6 +59,7 @@ demo: $(VENV)/.example
 # One driver, no browser, no process or environment of its own, and of the pages those that most changes touch; without
 # the modules that try one thing on very many names, values or texts.
 NOT_FAST := tests/migrations/% tests/apps/% tests/example_app/% tests/growth/% tests/torture/% tests/test_readme.py \
+    tests/test_cookbook.py \
     $(patsubst %,tests/ui/test_%.py,as_of_and_compare budgets filter_pin key_types odd_tables print record_lives scope \
         shown_values translations types_of_users work) \
     tests/query/test_feed.py tests/diff/test_budget.py \

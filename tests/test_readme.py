@@ -100,7 +100,7 @@ COMMANDS = [
     for document in DOCUMENTS
     for block in blocks(document)
     if block.language in ("sh", "console")
-    for match in re.finditer(r"^(?:\$ )?flask(?: --app \w+)? audit (.+)$", block.source, re.MULTILINE)
+    for match in re.finditer(r"^(?:\$ )?(?:\w+=\S+ )?flask(?: --app \w+)? audit (.+)$", block.source, re.MULTILINE)
 ]
 
 

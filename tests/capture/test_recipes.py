@@ -95,45 +95,6 @@ def test_impersonation(shop):
     assert [(a, c) for a, _, c in recorded(shop)] == [(2, {}), (2, {"impersonator": {"id": "1", "label": None}})]
 
 
-def test_rq(shop):
-    """A job of RQ runs in the name of whoever enqueued it, and is named."""
-    rq = pytest.importorskip("rq")
-    fakeredis = pytest.importorskip("fakeredis")
-    queue = rq.Queue(is_async=False, connection=fakeredis.FakeStrictRedis())
-    recipe = run("rq", shop, queue=queue)
-    recipe["run_job"].__module__ = __name__
-    JOB["run"], JOB["shop"] = recipe["run_job"], shop
-    queue.enqueue = lambda function, *args: rq.Queue.enqueue(queue, run_job, *args)
-    with shop.app.test_request_context("/", headers=logged_in_as(2)):
-        job = recipe["enqueue"](raise_shop_prices, percent=5)
-    assert job.is_finished, job.exc_info
-    assert [(a, c["job"]) for a, _, c in recorded(shop)] == [(2, "raise_shop_prices")]
-
-
-JOB = {}
-
-
-def run_job(function, actor_id, arguments):
-    """RQ wants functions that can be imported."""
-    return JOB["run"](function, actor_id, arguments)
-
-
-def raise_shop_prices(percent):
-    raise_prices(JOB["shop"])
-
-
-def test_celery(shop):
-    """A task of Celery runs in the name of whoever sent it, and is named; sent by nobody, it has only its name."""
-    celery = pytest.importorskip("celery")
-    app = celery.Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
-    app.conf.task_always_eager = True
-    task = run("celery", shop, celery=app)["raise_prices"]
-    with shop.app.test_request_context("/", headers=logged_in_as(2)):
-        task.delay(5).get()
-    task.delay(percent=5).get()
-    assert [(a, c["job"]) for a, _, c in recorded(shop)] == [(2, task.name), (None, task.name)]
-
-
 def test_redact_request(create_app):
     """The hook takes the path of one endpoint out of what is recorded."""
     names = {"AuditLogger": lambda db, **options: options, "db": None}

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
-from tests.support.cluster import Cluster, system_user
+from tests.support.cluster import Cluster
+from tests.support.pooler import pooler
 from tests.torture.model import Entry, Expected, Verdict, compare, replay
 from tests.torture.run import torture
 
@@ -53,38 +49,14 @@ def test_killed_server():
 @pytest.fixture
 def pooled_url(server):
     """A database behind PgBouncer in transaction mode."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        pytest.skip("pgbouncer is not installed")
     direct = server.admin_url
-    host = direct.query.get("host") or direct.host
-    folder = Path(tempfile.mkdtemp(prefix="audit-bouncer-"))
-    user = system_user()
-    options = {}
-    if user is not None:
-        entry = pwd.getpwnam(user)
-        shutil.chown(folder, user)
-        options = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    (folder / "bouncer.ini").write_text(
-        f"[databases]\n* = host={host} port={direct.port or 5432} user={direct.username}\n"
-        f"[pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {folder}\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 30\nmax_client_conn = 500\n"
-        "ignore_startup_parameters = extra_float_digits,options\n"
+    place = f"host={direct.query.get('host') or direct.host} port={direct.port or 5432} user={direct.username}"
+    settings = (
+        f"[databases]\n* = {place}\n[pgbouncer]\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 30\n"
+        "max_client_conn = 500\nignore_startup_parameters = extra_float_digits,options"
     )
-    (folder / "bouncer.ini").chmod(0o644)
-    process = subprocess.Popen([program, "-q", str(folder / "bouncer.ini")], cwd=folder, **options)
-    try:
-        deadline = time.monotonic() + 10
-        while not (folder / ".s.PGSQL.6432").exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.skip("pgbouncer did not start here")
-            time.sleep(0.05)
-        with server.database() as url:
-            yield url, make_url(str(url.set(host=None, port=None, query={"host": str(folder), "port": "6432"})))
-    finally:
-        process.terminate()
-        process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
+    with pooler(settings) as socket, server.database() as url:
+        yield url, make_url(str(url.set(host=None, port=None, query=socket)))
 
 
 def test_pooler_in_transaction_mode(pooled_url):
