@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from flask_login import UserMixin
 
 from tests.support.apps import logged_in_as
-from tests.support.documents import named, section
+from tests.support.documents import named
 from tests.support.models import AUDITED
 from tests.support.pooler import pooler
 from tests.support.server import plain_engine
@@ -347,7 +347,7 @@ def test_transactions_of_two_clients_on_one_connection(pooled, create_app, serve
 def test_pgbouncer_and_two_roles(pooled, create_app, server):
     """With both on one connection, of a role that can't change the log. Skipped where there is no PgBouncer."""
     owner, role = server.unique_name("owner"), server.unique_name("app")
-    statements = re.findall(r"```sql\n(.*?)```", section(DOCS / "security.md", "Two roles"), re.DOTALL)[0]
+    statements = named(DOCS / "security.md")["two_roles"]
     recipe = configparser.ConfigParser()
     recipe.read_string(RECIPES["pgbouncer_ini"])
     recipe["pgbouncer"].update({"auth_type": "trust", "default_pool_size": "1"})

@@ -116,6 +116,15 @@ def test_a_command_of_a_document_exists_with_its_options(line):
 def test_a_block_with_a_name_is_run_by_a_test():
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     names = [name for document in DOCUMENTS for name in named(document)]
+    unnamed = [
+        f"{document.name}:{block.line}"
+        for document in DOCUMENTS
+        for block in blocks(document)
+        if block.name is None
+        and block.language in ("sql", "jinja", "html", "ini")
+        and document.parent.name != "decisions"
+    ]
+    assert unnamed == []
     assert names and [name for name in names if f'"{name}"' not in tests] == []
 
 

@@ -77,6 +77,16 @@ def test_copy(shop):
     assert recorded(shop) == [(2, None, {})]
 
 
+def test_another_program(shop, outside):
+    """Its next write in the transaction is by whom it says, and for what."""
+    with outside.begin() as connection:
+        connection.exec_driver_sql(BLOCKS["set_context"])
+        connection.exec_driver_sql("UPDATE products SET price = 1")
+    with outside.begin() as connection:
+        connection.exec_driver_sql("UPDATE products SET price = 2")
+    assert recorded(shop) == [(7, "Ann", {"job": "billing"}), (None, None, {})]
+
+
 def test_impersonation(shop):
     """Around a request, whoever really acts is recorded beside the one in whose name it is."""
     run("impersonation", shop)

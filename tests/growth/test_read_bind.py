@@ -20,6 +20,7 @@ from tests.capture.tables import run
 from tests.migrations.project import Project
 from tests.support.apps import Application, make_app
 from tests.support.cluster import Cluster
+from tests.support.documents import named
 from tests.support.server import Server, plain_engine
 
 #: So long something that comes by itself is waited for, in seconds.
@@ -96,6 +97,14 @@ def pair(server: Server) -> Iterator[Pair]:
             application.dispose()
             with pair.copy.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("DROP SUBSCRIPTION audit_log")
+
+
+def test_the_statements_of_the_documentation_are_those_that_are_printed(blog: Application) -> None:
+    documented = named(Path(__file__).parents[2] / "docs" / "operating.md")["follow"]
+    command = ["audit", "reader", "--connection", "host=db1 dbname=shop user=audit_copy"]
+    printed = blog.app.test_cli_runner().invoke(args=command).output.replace('"public".', "").replace('"', "")
+    statements = [line for line in documented.splitlines() if not line.startswith("--")]
+    assert len(statements) == 2 and [line for line in statements if line not in printed] == []
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.schema.objects import LOG_INDEXES
 from tests.migrations.conftest import declare_table
-from tests.support.documents import section
+from tests.support.documents import named
 from tests.support.models import Models
 from tests.support.server import both_drivers, plain_engine
 
@@ -311,20 +311,18 @@ def test_names_in_a_database_of_another_encoding(server, create_app, driver):
         server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-SQL_BLOCK = re.compile(r"```sql\n(.*?)```", re.DOTALL)
-
-
 @both_drivers
 def test_two_roles_as_the_documentation_makes_them(server, create_app, database_url, execute):
     """Each has what it needs and the application can't touch the log: the statements of docs/security.md."""
-    made, cleared = SQL_BLOCK.findall(section(Path(__file__).parents[2] / "docs" / "security.md", "Two roles"))
+    documented = named(Path(__file__).parents[2] / "docs" / "security.md")
     owner, role = server.unique_name("owner"), server.unique_name("app")
 
-    def named(sql):
+    def statements(name):
+        sql = documented[name]
         return [s.replace("shop_owner", f'"{owner}"').replace("shop_app", f'"{role}"') for s in sql.split(";")[:-1]]
 
     try:
-        execute(*named(made))
+        execute(*statements("two_roles"))
         maker = create_app(database_url.set(username=owner))
         application = create_app(database_url.set(username=role), create_all=False)
         with application.app.app_context():
@@ -338,7 +336,7 @@ def test_two_roles_as_the_documentation_makes_them(server, create_app, database_
         assert [status(maker)[0], status(application)[0], status(application, "--strict")[0]] == [0, 0, 0]
         execute(f'GRANT ALL ON activity, transaction TO "{role}"')
         assert status(application)[0] == 1
-        execute(*named(cleared))
+        execute(*statements("take_rights"))
         assert status(application, "--strict")[0] == 0
         maker.dispose()
         application.dispose()
@@ -554,20 +552,21 @@ def test_an_operator_switches_everything_off_and_on(create_app, execute, outside
 
     application = create_app(schema=schema)
     function = quote_ident(schema or "public", "audit_logger_switch")
+    off, on, _ = named(Path(__file__).parents[2] / "docs" / "operating.md")["switch"].split(";")
     execute("INSERT INTO users VALUES (1, 'Ann', 30)")
-    execute(f"SELECT {function}('off', 'the disk is full')")
+    execute(off.replace("public.audit_logger_switch", function))
     execute("INSERT INTO users VALUES (2, 'Bob', 30)", "TRUNCATE article_tags")
     code, output = status(application)
     assert code == 1
     assert "it was switched off by postgres at " in output
-    assert f"the disk is full: SELECT {function}('on', 'why')" in output
-    execute(f"SELECT {function}('on', 'there is room again')")
+    assert f"the disk of the log is full: SELECT {function}('on', 'why')" in output
+    execute(on.replace("public.audit_logger_switch", function))
     execute("INSERT INTO users VALUES (3, 'Cleo', 30)")
     assert status(application)[0] == 0
     assert [a.changed_data["name"] for a in application.activities()] == ["Ann", "Cleo"]
     off, on = (t for t in application.transactions() if t.marks)
     tables = {"public.article_tags", "public.articles", "public.tags", "public.users"}
-    assert (set(off.marks["switched_off"]), off.context["reason"]) == (tables, "the disk is full")
+    assert (set(off.marks["switched_off"]), off.context["reason"]) == (tables, "the disk of the log is full")
     assert off.db_user == "postgres"
     assert (set(on.marks["switched_on"]), on.context["reason"]) == (tables, "there is room again")
 

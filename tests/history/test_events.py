@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from flask_audit_logger.query.refs import RecordRef, TableName
 from flask_audit_logger.ui import AuditUI
 from tests.growth.test_months import cli
 from tests.support.apps import make_app
+from tests.support.documents import named
 from tests.ui.shop import Shop, declare_shop, may_read, text_of
 
 SECRET = "correct horse"
@@ -298,7 +300,10 @@ def test_the_role_of_the_application_records_events_and_nothing_else(shop):
                 as_app(arguments)
         with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
             shop.sql("SET LOCAL ROLE event_app; INSERT INTO transaction (native_transaction_id) VALUES (1)")
-        shop.sql("REVOKE EXECUTE ON FUNCTION audit_logger_record_event FROM PUBLIC")
+        documented = named(Path(__file__).parents[2] / "docs" / "security.md")["grant_events"]
+        shop.sql(documented.replace("shop_app", "event_app"))
+        as_app(good)
+        shop.sql("REVOKE EXECUTE ON FUNCTION audit_logger_record_event FROM event_app")
         with pytest.raises(sa.exc.DBAPIError, match="permission denied"):
             as_app(good)
         code, output = cli(shop.application, "status")

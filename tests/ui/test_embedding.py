@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -10,6 +12,7 @@ import sqlalchemy as sa
 from flask_audit_logger.exceptions import ConfigurationError, NotInitializedError
 from flask_audit_logger.ui.embed import audit_recent_changes
 from tests.support.apps import logged_in_as
+from tests.support.documents import named
 from tests.ui.shop import ANN, CLEO, make_history, text_of
 
 TEMPLATE = """
@@ -23,7 +26,7 @@ def embedded(shop, user=ANN, template=TEMPLATE):
     headers = logged_in_as(user) if user else {}
     with app.test_request_context("/product", headers=headers):
         product = shop.db.session.get(shop.models.Product, 42)
-        return app.jinja_env.from_string(template).render(product=product)
+        return app.jinja_env.from_string(template).render(product=product, user=SimpleNamespace(id=1))
 
 
 def test_the_newest_changes_of_a_record(shop):
@@ -33,6 +36,17 @@ def test_the_newest_changes_of_a_record(shop):
     assert "Whole history" in first and "price 10.00 → 12.50 (+25 %)" in text_of(html.partition("][")[2])
     assert 'href="/audit/record/products/42"' in html
     assert re.search(r'<link rel="stylesheet" href="/audit/static/audit.css\?v=\w+">', html)
+
+
+def test_the_links_of_the_documentation(shop):
+    template = named(Path(__file__).parents[2] / "docs" / "pages.md")["links"]
+    html = embedded(shop, template=template)
+    assert re.findall(r'^<a href="(.*)">(?:History|What they did)</a>$', html, re.MULTILINE) == [
+        "/audit/record/products/42",
+        "/audit/record/billing.orders/7,A-1",
+        "/audit/actor/1",
+    ]
+    assert "stock 4 → 17" in text_of(html)
 
 
 @pytest.mark.parametrize("user", [CLEO, None])

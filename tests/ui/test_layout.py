@@ -9,6 +9,7 @@ import jinja2
 import pytest
 
 from flask_audit_logger.ui import RevertPolicy
+from tests.support.documents import named
 from tests.ui.everywhere import PACKAGE, addresses
 from tests.ui.shop import ANN, make_history
 
@@ -71,8 +72,7 @@ def test_s26_templates_read_no_request():
 
 def test_the_layout_of_the_documentation(new_shop, tmp_path):
     """The six lines put the pages into a base of the application."""
-    documentation = Path(__file__).parents[2] / "docs" / "pages.md"
-    example = documentation.read_text().partition("```html\n")[2].partition("```")[0]
+    example = named(Path(__file__).parents[2] / "docs" / "pages.md")["layout"]
     assert "audit_content" in example
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "layout.html").write_text(example)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask_audit_logger.query import reader
 from flask_audit_logger.ui import AuditUI, RevertPolicy
 from tests.support.apps import make_app
-from tests.support.documents import section
+from tests.support.documents import named
 from tests.ui.everywhere import DOCS, addresses
 from tests.ui.shop import declare_shop, make_history, may_read
 
@@ -122,7 +122,7 @@ def test_s30_a_role_that_can_only_select_is_enough(server, database_url, create_
     from tests.ui.shop import Shop, make_shop
 
     shop = make_history(make_shop(create_app))
-    grants = re.findall(r"(?m)^(GRANT .*|ALTER .*);$", section(DOCS / "security.md", "A role that can only read"))
+    grants = re.findall(r"(?m)^(GRANT .*|ALTER .*);$", named(DOCS / "security.md")["reader_role"])
     assert grants
     with server.role("LOGIN PASSWORD 'reader'") as role:
         for statement in grants:
