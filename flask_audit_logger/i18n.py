@@ -379,6 +379,7 @@ KIND_NAMES = {
     "service": lazy_gettext("Background job"),
     "system": lazy_gettext("Command"),
     "none": lazy_gettext("Not recorded"),
+    "outside": lazy_gettext("Outside the application"),
 }
 #: Parts of a span of time.
 SPANS: dict[str, Callable[[int], str]] = {

@@ -41,8 +41,9 @@ NO_ACTOR = None
 VERBS = ("insert", "update", "delete", "truncate", "snapshot", *NOTICES)
 #: The kinds of change that have an index of their own: records are gone after them.
 ENDS = ("delete", "truncate")
-#: Who made a change: somebody known, a background job, a command, or nobody the application knew.
-KINDS = ("user", "service", "system", "none")
+#: Who made a change: somebody known, a background job, a command, nobody the application knew, or of these only what it
+#: said nothing about, not even a request.
+KINDS = ("user", "service", "system", "none", "outside")
 
 
 @dataclass(frozen=True)
@@ -359,6 +360,7 @@ def _kind(models: AuditModels, kind: str) -> ColumnElement[bool]:
         "service": unknown & job,
         "system": unknown & ~job & command,
         "none": unknown & ~job & ~command,
+        "outside": unknown & ~job & ~command & ~t.context.has_key("method"),
     }
     return kinds.get(kind, false())
 

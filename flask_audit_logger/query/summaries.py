@@ -33,7 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ..schema.names import TableName
 from .criteria import Criteria, conditions
 from .feed import APART, STEPS, WHOLE, Count, Reach, Search, capped, nearby, reached
-from .paging import Paging, Slice, edge, ordered, paged, slice_of
+from .paging import Cursor, Paging, Slice, edge, ordered, paged, slice_of, started
 from .reader import Log
 from .rows import (
     ActivityRow,
@@ -313,6 +313,57 @@ def list_transactions(
     rows = log.all(paged(statement, paging, t.c.id, ends=("transaction_id",), order=order))
     found = [read_transaction(row) for row in rows]
     return slice_of([row for row in found if row is not None], paging, reach.edge)
+
+
+@dataclass(frozen=True)
+class Largest:
+    """Transactions by their number of rows, the largest first.
+
+    :param rows: how many each changed; ``is_capped`` for the last one that was looked at, if it has more.
+    :param is_cut: whether there are smaller ones.
+    :param reached: how far was looked, if not to the end of the log or the period.
+    """
+
+    transactions: tuple[TransactionRow, ...]
+    rows: dict[int, Count]
+    is_cut: bool = False
+    reached: Cursor | None = None
+
+
+def largest_transactions(
+    log: Log, wanted: TransactionCriteria, paging: Paging, *, deeper: bool = False
+) -> tuple[Largest, Search]:
+    """The largest transactions that match, and the search for what else is read about them.
+
+    Only its changes tell how large a transaction is, so a page adds up those that any search looks through.
+
+    :param deeper: look further than for a first page.
+    """
+    period = Criteria(since=wanted.criteria.since, until=wanted.criteria.until)
+    search, reach = reached(log, Search(period), paging, STEPS[2] if deeper else STEPS[1])
+    found = Search(wanted.criteria, search.bounds, search.is_empty)
+    if search.is_empty:
+        return Largest((), {}), found
+    a, t, number = log.models.activity.c, log.models.transaction, func.count().label("number")
+    counted = started(log.activities(a.transaction_id, number), paging, a.transaction_id, a.id)
+    counted = counted.where(*reach.within(paging, a.transaction_id, a.id)).group_by(a.transaction_id)
+    if search.bounds is not None:
+        counted = counted.where(*search.bounds.spans(a.transaction_id))
+    sizes = counted.having(func.count() >= max(wanted.minimum, 1)).subquery("sizes")
+    statement = (
+        select(*transaction_columns(log.models), sizes.c.number)
+        .select_from(sizes.join(t, sizes.c.transaction_id == t.c.id))
+        .where(*_conditions(log, found, replace(wanted, minimum=0)))
+        .order_by(sizes.c.number.desc(), t.c.id.desc())
+        .limit(paging.limit + 1)
+    )
+    rows = log.all(statement)
+    last = reach.edge.transaction_id if reach.edge is not None else None
+    shown = [row for row in map(read_transaction, rows[: paging.limit]) if row is not None]
+    numbers = {row.t_id: Count(row.number, is_capped=row.t_id == last) for row in rows[: paging.limit]}
+    # what comes further back begins with the transaction before that one
+    end = Cursor(last, 0) if last is not None else None
+    return Largest(tuple(shown), numbers, len(rows) > paging.limit, end), found
 
 
 def tally_tables(log: Log, ids: Sequence[int], cap: int = 1000) -> dict[int, list[tuple[TableName, int]]]:

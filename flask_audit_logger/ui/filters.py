@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,10 @@ from werkzeug.datastructures import MultiDict
 from wtforms import ValidationError
 
 from ..diff.show import visible
-from ..i18n import KIND_NAMES, VERB_NAMES, gettext, lazy_gettext
+from ..i18n import KIND_NAMES, VERB_NAMES, gettext, lazy_gettext, number
 from ..query.criteria import ColumnValue, Criteria, scalars
+from ..query.feed import Count
+from ..query.folds import Fold
 from ..query.paging import END, ORIGIN, Cursor, Paging, Slice
 from ..query.refs import TableName, stored_key
 from ..query.tables import TableInfo
@@ -201,7 +204,7 @@ def _flat(errors: Any) -> list[str]:
 
 
 #: Parameters that say which part of the result is shown, not what it is.
-POSITION = ("before", "after")
+POSITION = ("before", "after", "at")
 
 
 def changed(args: MultiDict[str, str], **values: Any) -> dict[str, Any]:
@@ -259,11 +262,12 @@ def _as_typed(instant: dt.datetime, zone: dt.tzinfo) -> str:
     return text if typed_time(text, zone) == instant else instant.isoformat(timespec="seconds")
 
 
-def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any) -> Pager:
-    """Addresses of the pages around one.
+def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any, count: Count | None = None) -> Pager:
+    """Addresses of the pages around one, and which rows are on it.
 
     :param page: ``None`` if the search can't be run.
     :param cursor: gives the position of a row; whether the page behind it is an older one is its second argument.
+    :param count: of all changes that match, if that is known.
     """
     if page is None:
         return ONE_PAGE
@@ -279,13 +283,58 @@ def pager(parsed: ParsedSearch, page: Slice[Any] | None, link: Any, cursor: Any)
     if page.reached is not None:  # further on, that is where to begin
         newest, oldest = (newest, None) if paging.reads_down else (None, oldest)
     first, last = (str(END), None) if paging.oldest_first else (None, str(ORIGIN))
+    size = _size(page)
+    place = _first_row(parsed, page, size, count)
+    # what an address tells is the number of the row nearest to its position
+    following, preceding = (place + size if place and size else None), (place - 1 if place and place > 1 else None)
+    up, down = (following, preceding) if paging.oldest_first else (preceding, following)
     return Pager(
         newest=at(before=first) if page.has_newer else None,
-        newer=at(after=str(cursor(newest, False))) if page.has_newer and newest is not None else None,
-        older=at(before=str(cursor(oldest, True))) if page.has_older and oldest is not None else None,
+        newer=at(after=str(cursor(newest, False)), at=up) if page.has_newer and newest is not None else None,
+        older=at(before=str(cursor(oldest, True)), at=down) if page.has_older and oldest is not None else None,
         oldest=at(after=last) if page.has_older else None,
         is_upwards=paging.oldest_first,
+        place=_place(place, size, count),
     )
+
+
+def _size(page: Slice[Any]) -> int | None:
+    """How many rows a page tells of, unless there are more in a large transaction than were counted."""
+    folded = [row.summary.rows for row in page.rows if isinstance(row, Fold)]
+    if any(rows.is_capped for rows in folded):
+        return None
+    return len(page.rows) - len(folded) + sum(rows.number for rows in folded)
+
+
+def _first_row(parsed: ParsedSearch, page: Slice[Any], size: int | None, count: Count | None) -> int | None:
+    """Which of all rows is the first one of a page: told by an end of the list, else by the address, which may lie."""
+    paging, total = parsed.paging, None if count is None or count.is_capped else count.number
+    ends = (page.has_older, page.has_newer)
+    has_before, has_after = ends if paging.oldest_first else ends[::-1]
+    if not has_before:
+        return 1
+    if size is None:
+        return None
+    if total is not None and not has_after:
+        return max(total - size, 0) + 1
+    given = parsed.args.get("at", "")
+    if not re.fullmatch("[1-9][0-9]{0,8}", given, re.ASCII):
+        return None
+    first = int(given) if paging.reads_down != paging.oldest_first else int(given) - size + 1
+    return first if first > 1 and (total is None or first + size <= total) else None
+
+
+def _place(first: int | None, size: int | None, count: Count | None) -> str | None:
+    """Which rows of how many, as far as either is known."""
+    rows = f"{number(first)}–{number(first + size - 1)}" if first and size else None
+    if count is None:
+        return rows
+    total = number(count.number)
+    if rows is None:
+        return gettext("more than %(number)s", number=total) if count.is_capped else total
+    if count.is_capped:
+        return gettext("%(rows)s of more than %(number)s", rows=rows, number=total)
+    return gettext("%(rows)s of %(number)s", rows=rows, number=total)
 
 
 _CHIP_NAMES = {

@@ -135,7 +135,7 @@ class FilterForm(Form):
     period = ChoiceField(
         lazy_gettext("When"), lambda: [("", gettext("Choose…")), *PERIODS.items()], default="", id="audit-period"
     )
-    since = StringField(lazy_gettext("From"), [clean], id="audit-since")
+    since = StringField(lazy_gettext("Or from"), [clean], id="audit-since")
     until = StringField(lazy_gettext("Until"), [clean], id="audit-until")
     kind = ChoicesField(lazy_gettext("Made by"), lambda: [(kind, KIND_NAMES[kind]) for kind in KINDS], id="audit-kind")
     impersonator = TextsField(lazy_gettext("Impersonated by"), [clean], id="audit-impersonator")
@@ -149,6 +149,7 @@ class FilterForm(Form):
     sort = ChoiceField(lazy_gettext("Order"), _ORDERS.items, default="-time")
     before = StringField(lazy_gettext("Position"), [clean], id="audit-before")
     after = StringField(lazy_gettext("Position"), [clean], id="audit-after")
+    at = StringField()
     limit = ChoiceField(lazy_gettext("Rows"), lambda: [(str(n), str(n)) for n in PAGE_SIZES], id="audit-limit")
     fold = ChoiceField(lazy_gettext("Large transactions"), lambda: [("", ""), ("0", "")], default="")
     tz = StringField(lazy_gettext("Time zone"), [clean])
@@ -284,6 +285,7 @@ def actor_of(text: str) -> str | None:
 class TransactionForm(FilterForm):
     """The filters of a list of transactions."""
 
+    sort = ChoiceField(lazy_gettext("Order"), {**_ORDERS, "size": lazy_gettext("Largest first")}.items, default="-time")
     path = StringField(lazy_gettext("Request path begins with"), [clean], id="audit-path")
     min_rows = StringField(lazy_gettext("Minimum number of rows"), [clean], id="audit-min-rows")
 

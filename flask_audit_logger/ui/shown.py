@@ -37,6 +37,8 @@ class Pager:
     oldest: str | None = None
     #: Whether the page begins with the oldest row.
     is_upwards: bool = False
+    #: Which rows of how many are on it: "51–100 of 163".
+    place: str | None = None
 
     @property
     def is_needed(self) -> bool:

@@ -13,6 +13,7 @@ from flask_audit_logger.query.summaries import (
     TransactionCriteria,
     count_transactions,
     find_transactions,
+    largest_transactions,
     list_transactions,
     same_changes,
     summarized,
@@ -196,6 +197,47 @@ def test_pages_of_transactions_are_the_list_of_sql(shop, monkeypatch, oldest_fir
             monkeypatch.undo()
             assert count_transactions(log, search, wanted, 100) == Count(len(expected)), name
             assert count_transactions(log, search, wanted, 1) == Count(1, is_capped=len(expected) > 1), name
+
+
+@pytest.mark.parametrize("limit", [3, 50])
+def test_the_largest_transactions_are_those_of_sql(shop, limit):
+    number = "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id)"
+    for name, (wanted, condition) in LISTS.items():
+        rows = shop.sql(
+            f"SELECT id, {number} FROM transaction t WHERE {condition.format(number=number)} AND {number} > 0"
+            " ORDER BY 2 DESC, 1 DESC"
+        )
+        with reading(shop) as log:
+            found, _ = largest_transactions(log, wanted, Paging(limit=limit))
+        assert [(row.id, found.rows[row.id]) for row in found.transactions] == [
+            (number, Count(size)) for number, size in rows[:limit]
+        ], name
+        assert (found.is_cut, found.reached) == (len(rows) > limit, None), name
+
+
+def test_only_so_many_changes_are_added_up_for_the_largest(shop, monkeypatch):
+    """What is not added up whole is told so, once, and none is left out by whoever looks further."""
+    monkeypatch.setattr(summaries, "STEPS", (5, 10, 40))
+    total = "SELECT count(*) FROM activity WHERE transaction_id = t.id"
+    sizes = dict(shop.sql(f"SELECT id, ({total}) FROM transaction t WHERE EXISTS ({total.replace('count(*)', '')})"))
+    found, paging = {}, Paging(limit=50)
+    with reading(shop) as log:
+        first, _ = largest_transactions(log, TransactionCriteria(Criteria()), paging)
+        assert (first.rows, first.reached) == ({newest(shop): Count(10, is_capped=True)}, Cursor(newest(shop), 0))
+        for _ in sizes:
+            page, _ = largest_transactions(log, TransactionCriteria(Criteria()), paging, deeper=True)
+            assert not set(found) & set(page.rows)
+            found |= page.rows
+            whole = [count.number for count in page.rows.values()]
+            assert whole == sorted(whole, reverse=True) and sum(whole) <= 40
+            if page.reached is None:
+                break
+            assert [number for number, count in page.rows.items() if count.is_capped] in (
+                [page.reached.transaction_id], [],
+            )  # fmt: skip
+            paging = Paging(limit=50, before=page.reached)
+    assert set(found) == set(sizes)
+    assert all(sizes[n] == c.number or (c.is_capped and sizes[n] >= c.number) for n, c in found.items())
 
 
 def test_transactions_of_which_nothing_is_seen_are_not_listed(shop):

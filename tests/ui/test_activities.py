@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 from tests.ui.everywhere import answer
 from tests.ui.shop import ANN, make_history, row_of, text_of, with_own_shop
@@ -187,8 +188,9 @@ def test_a_list_that_begins_with_the_oldest_pages_in_its_own_direction(shop):
         html = shop.page(path)
         seen += shop.ids(path)
         nav = html.partition('class="audit-pager"')[2].partition("</nav>")[0]
-        assert re.findall(r">(Oldest|Older|Newer|Newest)<", nav) == ["Oldest", "Older", "Newer", "Newest"]
-        found = re.search(r'href="([^"]*)" rel="next">Newer<', nav)
+        assert re.findall(r">(Oldest|Previous|Next|Newest)<", nav) == ["Oldest", "Previous", "Next", "Newest"]
+        assert f"<small>{len(seen) - len(shop.ids(path)) + 1}–{len(seen)} of {len(oldest)}</small>" in nav
+        found = re.search(r'href="([^"]*)" rel="next">Next<', nav)
         path = found and found[1].replace("&amp;", "&").removeprefix("/audit")
     assert seen == oldest
     newest = re.search(r'href="([^"]*)">Newest<', shop.page("/?period=all&limit=25&sort=time&fold=0"))
@@ -203,3 +205,45 @@ def test_a_column_that_the_application_has_no_longer_says_so(shop):
     for path in (f"/activity/{change.transaction_id}.{change.id}", "/?table=products", "/record/products/42"):
         html = shop.page(path)
         assert "colour (not in the application today)" in html and "price (not" not in html, path
+
+
+def test_the_searches_of_most_days_are_offered(new_shop):
+    """On both lists; what the viewer may not see is not."""
+    allowed = {"list", "transaction"}
+    shop = make_history(new_shop(permission=lambda action, target: action in allowed))
+    shop.sql("INSERT INTO categories SELECT generate_series(100, 1099)")
+    shop.add(None, "Category", id=9, name="Without a sign-in")
+
+    def offered(path):
+        box = shop.page(path).partition('class="audit-presets"')[2].partition("</nav>")[0]
+        return {
+            text: unescape(href).removeprefix("/audit") for href, text in re.findall(r'href="([^"]*)">([^<]*)<', box)
+        }
+
+    changes, transactions = offered("/"), offered("/transactions")
+    assert list(changes) == list(transactions) == ["Yesterday", "Outside the application", "1,000 rows and more"]
+    assert changes["1,000 rows and more"] == transactions["1,000 rows and more"]
+    assert shop.page(changes["1,000 rows and more"]).count('class="audit-c-tx"') == 1
+    assert "0 changes, yesterday" in shop.page(changes["Yesterday"])
+    assert "0 transactions, yesterday" in shop.page(transactions["Yesterday"])
+    outside = text_of(shop.page(changes["Outside the application"]))
+    assert "More than 1,000 changes, last 30 days; Made by: Outside the application" in outside
+    assert "Without a sign-in" not in outside and "Without a sign-in" in text_of(shop.page("/?kind=none"))
+    assert shop.page(transactions["Outside the application"]).count('class="audit-c-tx"') == 4
+    allowed.remove("transaction")
+    assert list(offered("/")) == ["Yesterday", "Outside the application"]
+
+
+def test_json_and_arrays_have_the_room_of_both_columns(own_shop):
+    """Also where there is one side only; a number stands below its own heading."""
+    own_shop.change(ANN, "Product", 42, attributes={"color": "red", "size": {"height": 10}}, tags=["red"])
+    own_shop.remove(ANN, "Product", 42)
+    for verb, mark in (("insert", "added:"), ("update", ""), ("delete", "removed:")):
+        change = own_shop.application.activities(table_name="products", record_key="42", verb=verb)[-1]
+        html = own_shop.page(f"/activity/{change.id}")
+        for column in ("attributes", "tags"):
+            cells = html.partition(f'scope="row">{column}</th>')[2].partition("</tr>")[0]
+            assert cells.count("<td") == cells.count('colspan="2"') == 1 and mark in cells, (verb, column)
+        if verb != "update":
+            cells = html.partition('scope="row">stock</th>')[2].partition("</tr>")[0]
+            assert cells.count("<td") == 2 and "colspan" not in cells

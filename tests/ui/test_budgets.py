@@ -83,6 +83,7 @@ def test_statements_of_each_page(busy):
         f"/transaction/{last}": 6,
         "/transactions": 5,
         "/actor/1?fold=0": 9,
+        "/transactions?sort=size": 6,
         "/actor/~none?period=30d": 9,
         "/breakdown/facets?period=30d": 2 + 4,
         "/breakdown/histogram?period=30d": 2 + 2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from html import unescape
 from urllib.parse import quote
 
 import pytest
@@ -47,6 +48,7 @@ FILTERS = (
     ("actor=4711", "false"),
     ("kind=user", "t.actor_id IS NOT NULL"),
     ("kind=none", "t.actor_id IS NULL AND NOT t.context ?| '{job,command}'"),
+    ("kind=outside", "t.actor_id IS NULL AND NOT t.context ?| '{job,command,method}'"),
     ("kind=service&kind=system", "t.actor_id IS NULL AND t.context ?| '{job,command}'"),
     ("impersonated=1", "t.context ? 'impersonator'"),
     ("impersonated=0", "NOT t.context ? 'impersonator'"),
@@ -70,6 +72,8 @@ def aged(own_shop):
         pass
     with own_shop.acting(None, job="import") as session:
         session.add(own_shop.models.Category(id=9, name="From a job"))
+    with own_shop.acting(None) as session:
+        session.add(own_shop.models.Category(id=10, name="Without a sign-in"))
     with own_shop.acting(
         ANN, impersonator=own_shop.models.User(id=3, name="Cleo D’Angelo"), request_id="r-1"
     ) as session:
@@ -297,14 +301,18 @@ def test_any_search_visits_each_row_of_plain_sql_once_while_rows_come_in(crowded
 
 
 def walk(shop, start, direction, every=None):
-    """Follow the pager; gives the rows in the order they were visited and the address of the last page."""
+    """Follow the pager; gives the rows in the order they were visited and the address of the last page.
+
+    :param direction: ``older`` or ``newer``.
+    """
     path, found = start, []
     for page in range(20):
         html = shop.page(path)
         found += listed(html)
         if every:
             every(1000 + page)
-        link = next((part for part in html.split("<a ") if f">{direction.title()}</a>" in part), None)
+        text = "Next" if (direction == "newer") == ("sort=time" in start) else "Previous"
+        link = next((part for part in html.split("<a ") if f">{text}</a>" in part), None)
         if link is None:
             return found, path
         path = link.partition('href="')[2].partition('"')[0].replace("&amp;", "&").partition("#")[0]
@@ -353,3 +361,87 @@ def test_states_without_rows(new_shop):
     make_history(shop)
     html = shop.page("/?actor=~none&verb=delete")
     assert "No changes match." in html and "Search all time" in html and "Clear all filters" in html
+
+
+def place(html):
+    """Which rows of how many a page says that it has, above and below them."""
+    found = re.findall(r'class="audit-pager"[^>]*>\s*(?:<small>([^<]*)</small>)?', html)
+    assert len(found) == 2 and found[0] == found[1]
+    return found[0]
+
+
+def step(html, text):
+    """Where a link of the pager leads, if there is one."""
+    found = re.search(rf'<a href="([^"]*)"[^>]*>{text}</a>', html)
+    return unescape(found[1]).removeprefix("/audit").partition("#")[0] if found else None
+
+
+_OF_CATEGORIES = "FROM activity WHERE table_name = 'categories'"
+#: Lists, and how many rows they have by plain SQL.
+COUNTED = {
+    "/?table=categories": f"SELECT count(*) {_OF_CATEGORIES}",
+    "/?table=categories&sort=time": f"SELECT count(*) {_OF_CATEGORIES}",
+    "/record/categories/1?col=name": f"SELECT count(*) {_OF_CATEGORIES} AND record_key = '1'",
+    "/transactions?table=categories": f"SELECT count(DISTINCT transaction_id) {_OF_CATEGORIES}",
+    "/transactions?sort=time": "SELECT count(*) FROM transaction",
+    "/actor/~none?verb=update": "SELECT count(*) FROM activity JOIN transaction AS t ON t.id = transaction_id"
+    " WHERE verb = 'update' AND actor_id IS NULL",
+    "/transaction/{last}?limit=25": "SELECT 61",
+}
+
+
+def test_a_page_says_which_rows_of_how_many_it_has(own_shop):
+    """Forwards, backwards, and at the ends; an address is believed only where the log does not know better."""
+    for number in range(70):
+        own_shop.sql(f"UPDATE categories SET name = 'n{number}' WHERE id = 1")
+    own_shop.sql("INSERT INTO products (id) SELECT generate_series(100, 160)")
+    last = own_shop.activity().transaction_id
+    for path, query in COUNTED.items():
+        total = own_shop.sql(query)[0][0]
+        wanted = [f"{n}–{min(n + 24, total)} of {total}" for n in range(1, total + 1, 25)]
+        here, seen = path.format(last=last) + f"{'&' if '?' in path else '?'}limit=25", []
+        while here:
+            html, before = own_shop.page(here), here
+            seen.append(place(html))
+            here = step(html, "Next")
+        assert seen == wanted, path
+        here = step(own_shop.page(before), "Previous")
+        assert [place(own_shop.page(here)), step(own_shop.page(here), "Next")] == [wanted[-2], before], path
+        start, end = ("Oldest", "Newest") if "sort=time" in path or "/transaction/" in path else ("Newest", "Oldest")
+        assert place(own_shop.page(step(own_shop.page(before), start))) == wanted[0], path
+        html = own_shop.page(step(own_shop.page(before.partition("&after")[0].partition("&before")[0]), end))
+        assert place(html) == f"{total - 24}–{total} of {total}", path
+    middle = step(own_shop.page("/?table=categories&limit=25"), "Next").partition("&at=")[0]
+    for wrong in ("0", "-1", "x", "99", "1.5", "²", "9" * 30, ""):
+        assert place(own_shop.page(f"{middle}&at={wrong}")) == "72", wrong
+
+
+def test_a_page_of_very_many_rows_says_what_it_knows(new_shop):
+    shop = make_history(new_shop(config={"AUDIT_UI_FOLD_OVER": 0}))
+    shop.sql("INSERT INTO products (id) SELECT generate_series(100, 1200)")
+    html = shop.page("/")
+    assert place(html) == "1–50 of more than 1,000"
+    second = shop.page(step(html, "Next"))
+    assert place(second) == "51–100 of more than 1,000"
+    assert place(shop.page(step(second, "Previous"))) == "1–50 of more than 1,000"
+    assert place(shop.page(step(html, "Oldest"))) == "more than 1,000"
+
+
+@pytest.mark.parametrize("order", ["", "&sort=time"])
+def test_a_large_transaction_that_is_one_row_counts_with_all_its_changes(own_shop, order):
+    for number in range(70):
+        own_shop.sql(f"UPDATE categories SET name = 'n{number}' WHERE id = 1")
+        if number == 30:
+            own_shop.sql("INSERT INTO categories SELECT generate_series(1000, 1399)")
+    path, seen = f"/?table=categories&limit=25{order}", []
+    while path:
+        html = own_shop.page(path)
+        seen.append((place(html), path))
+        path = step(html, "Next")
+    total = own_shop.sql(COUNTED["/?table=categories"])[0][0]
+    pages = [tuple(int(n) for n in re.findall(r"\d+", found)) for found, _ in seen]
+    assert [page[0] for page in pages] == [1, *(page[1] + 1 for page in pages[:-1])]
+    assert pages[-1][1] == total and {page[2] for page in pages} == {total}
+    assert any(last - first > 400 for first, last, _ in pages)
+    for (text, _), (_, path) in itertools.pairwise(seen):
+        assert place(own_shop.page(step(own_shop.page(path), "Previous"))) == text

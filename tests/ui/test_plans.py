@@ -39,6 +39,7 @@ PATHS = (
     "/transaction/{transaction}/take-back",
     "/transactions",
     "/transactions?min_rows=2",
+    "/transactions?sort=size",
     "/actor/1",
     "/export.csv",
     "/breakdown/facets?period=30d",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.ui.browsing import IN_A_BROWSER, follow, served, tab
 from tests.ui.shop import BOB, make_history
 
@@ -100,4 +102,66 @@ def test_the_zone_of_the_browser_is_offered(chromium, new_shop):
         assert page.locator(".audit-zones summary").inner_text() == "Times in Asia/Tokyo"
         assert "2026-01-01 09:00:00" in page.locator(".audit-lead").inner_text()
         assert page.evaluate("document.cookie") == "", "no script needs to read what was chosen"
+    assert problems == []
+
+
+def test_a_copy_button_shows_when_it_is_wanted(chromium, new_shop):
+    """While the pointer is on its line, or by keyboard; the link to the page always."""
+    shop = make_history(new_shop())
+    page, problems = tab(chromium)
+    with served(shop.application.app) as address:
+        page.goto(f"{address}/audit/activity/{shop.address(shop.activity(record_key='42').id)}")
+        button = page.locator(".audit-facts .audit-copy").first
+        shown = "e => getComputedStyle(e).opacity"
+        assert button.evaluate(shown) == "0"
+        button.locator("xpath=ancestor::div[1]").hover()
+        assert button.evaluate(shown) == "1"
+        page.mouse.move(0, 0)
+        assert button.evaluate(shown) == "0"
+        button.focus()
+        assert button.evaluate(shown) == "1"
+        assert page.get_by_role("button", name="Copy link").evaluate(shown) == "1"
+    assert problems == []
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_the_versions_to_compare_are_picked_beside_the_time_and_compared_from_anywhere(chromium, new_shop, width):
+    """The button stays in sight while the rows are, and hides none that has the focus."""
+    shop = make_history(new_shop())
+    for number in range(40):
+        shop.sql(f"UPDATE products SET stock = {number} WHERE id = 42")
+    page, problems = tab(chromium, viewport={"width": width, "height": 700})
+    with served(shop.application.app) as address:
+        page.goto(f"{address}/audit/record/products/42")
+        if width == 320:
+            assert page.locator("#audit-compare").bounding_box()["y"] > 700, "not before its rows are in sight"
+        rows, button = page.locator(".audit-rows tbody tr"), page.get_by_role("button", name="Compare")
+        assert rows.first.locator("> *").evaluate_all("all => all.slice(0, 3).map(e => e.className)") == [
+            "audit-c-time", "audit-c-pick", "audit-c-pick",
+        ]  # fmt: skip
+        for place in (0, 5, 20, 39):
+            radio = rows.nth(place).locator("input[name=from]")
+            radio.focus()
+            box, bar = radio.bounding_box(), page.locator("#audit-compare").bounding_box()
+            assert box["y"] >= 0 and box["y"] + box["height"] <= bar["y"] < bar["y"] + bar["height"] <= 700, place
+        radio.check()
+        follow(page, button)
+        assert page.locator("h1").inner_text().startswith("Blue mug")
+    assert problems == []
+
+
+@pytest.mark.parametrize("width", [1280, 320])
+def test_dates_stand_after_the_period_and_have_room(chromium, new_shop, width):
+    """For the time of a day in 24 hours with its seconds, or in 12 with AM and PM."""
+    shop = make_history(new_shop())
+    page, problems = tab(chromium, viewport={"width": width, "height": 700}, java_script_enabled=False)
+    with served(shop.application.app) as address:
+        page.goto(f"{address}/audit/?since=2026-01-01T20:00:01&until=2026-12-31T21:59:59")
+        page.get_by_text("More filters").click()
+        fields = [page.get_by_label(name, exact=True) for name in ("Or from", "Until")]
+        for field in fields:
+            assert field.input_value().startswith("2026-") and field.bounding_box()["width"] >= 240
+        others = page.locator(".audit-morefilters :is(input, select)")
+        assert [others.nth(n).get_attribute("name") for n in (0, 1)] == ["since", "until"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert problems == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 
+from flask_audit_logger.query import summaries
 from tests.support.server import both_drivers
 from tests.ui.shop import ANN, CLEO, make_history, text_of, with_own_shop
 
@@ -200,3 +202,32 @@ def test_a_transaction_sums_up_what_it_did(shop):
     assert ids == sorted(ids) and len(ids) == 120
     both = text_of(shop.page(f"/transaction/{shop.activity(table_name='categories').transaction_id}"))
     assert "Products Created 120 all" in both and "Categories Created 1 all" in both
+
+
+def test_the_largest_come_first_with_all_their_rows(own_shop, monkeypatch):
+    """From the head of the column; the filters keep the order, and it ends where any search does."""
+    own_shop.sql("INSERT INTO products (id) SELECT generate_series(1000, 2233)")
+    own_shop.sql("INSERT INTO categories SELECT generate_series(100, 126)")
+    for number in range(30):
+        own_shop.sql(f"UPDATE products SET stock = {number} WHERE id = 42")
+    html = own_shop.page("/transactions")
+    assert "1,000+" in html and listed(html) == sorted(listed(html), reverse=True)
+    path = unescape(re.search(r'href="([^"]*)">Rows<', html)[1]).removeprefix("/audit")
+    html = own_shop.page(path)
+    numbers = [int(n.replace(",", "")) for n in re.findall(r'class="audit-num">([\d,+]+)<', html)]
+    assert numbers[:3] == [1234, 27, 3] and numbers == sorted(numbers, reverse=True)
+    assert "Searched back" not in html and "largest are shown" not in html
+    assert '<input type="hidden" name="sort" value="size">' in html
+    assert re.search(r'href="/audit/transactions#[^"]*">Time</a>', html), "back to the order of time"
+    html = own_shop.page("/transactions?sort=size&limit=25&table=products")
+    assert "Only the 25 largest are shown." in text_of(html) and len(listed(html)) == 25
+    assert "1,234" in html and 'class="audit-num">27<' not in html
+    monkeypatch.setattr(summaries, "STEPS", (10, 100, 1000))
+    html = own_shop.page("/transactions?sort=size&period=all")
+    further = unescape(re.search(r'href="([^"]*)">Search further<', html)[1]).removeprefix("/audit")
+    assert "Searched back to" in html and "43+" in html and "deeper=1" in further and "before" not in further
+    html = own_shop.page(further)
+    assert "943+" in html and "deeper=1&amp;" not in further
+    further = unescape(re.search(r'href="([^"]*)">Search further<', html)[1]).removeprefix("/audit")
+    html = own_shop.page(further)
+    assert "before=" in further and "Search further" not in html and "1,234" not in html and len(listed(html)) > 5

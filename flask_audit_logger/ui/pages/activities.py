@@ -26,7 +26,7 @@ from ...query.paging import Cursor, Paging
 from ...query.rows import ActivityRow
 from ...query.scope import newest_change
 from ..access import action
-from ..filters import ParsedSearch, SearchRules, changed, filled, pager
+from ..filters import ParsedSearch, SearchRules, changed, pager
 from ..presenter import Presenter
 from ..shown import ActivityShown, Crumb, Fact, ListPage, Option, Page, TableShown, ValueShown
 from ..templating import render
@@ -43,6 +43,7 @@ from .base import (
     listed,
     open_search,
     position_of,
+    presets,
     searched,
     sentence,
     short,
@@ -125,12 +126,12 @@ def list_page(visit: Visit) -> Any:
         rows=rows,
         fold=fold,
         extra_columns=tuple(column.title for column in visit.ui.extra_columns if column.cell is not None),
-        pager=pager(parsed, page, lambda args: link(args, anchor=True), position_of),
+        pager=pager(parsed, page, lambda args: link(args, anchor=True), position_of, count),
         searched=further,
         count_note=None if count or further or parsed.errors else gettext("Counting took too long."),
         sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
         oldest_first=parsed.paging.oldest_first,
-        presets=tuple(Option(preset.name, link(filled(dict(preset.filters)))) for preset in visit.ui.presets),
+        presets=presets(visit, link),
         tables=tuple(presenter.table(info.name) for info in visit.catalog.audited),
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None)) if _is_timed(parsed) else None,
         nothing_logged=nothing,

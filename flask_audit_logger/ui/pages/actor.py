@@ -126,7 +126,7 @@ def actor_page(visit: Visit, actor: str | None) -> Any:
         else None,
         rows=rows,
         fold=fold,
-        pager=pager(parsed, page, lambda args: link(args, True), position_of),
+        pager=pager(parsed, page, lambda args: link(args, True), position_of, count),
         searched=further,
         count_note=sentence(visit, parsed, count, {}) if not parsed.errors else None,
     )

@@ -15,7 +15,7 @@ from ...diff import ValueKind
 from ...diff.kinds import signed_percent
 from ...diff.show import visible
 from ...diff.values import dump
-from ...i18n import CHANGES, VERB_NAMES, VERB_NOUNS, amount, gettext, joined, marked, ngettext, number
+from ...i18n import CHANGES, KIND_NAMES, VERB_NAMES, VERB_NOUNS, amount, gettext, joined, marked, ngettext, number
 from ...query.feed import Count, Search, find_activities, moment_of
 from ...query.folds import Fold, find_folded
 from ...query.paging import MAX_ID, Cursor, Slice
@@ -23,7 +23,7 @@ from ...query.reader import Log, ReadTimeout, translated
 from ...query.rows import ActivityRow, TransactionRow
 from ...query.sightings import known_actors
 from ...query.summaries import Summary, Tally
-from ..filters import ParsedSearch, SearchRules, changed, chips, parse, pinned
+from ..filters import ParsedSearch, SearchRules, changed, chips, filled, parse, pinned
 from ..options import asked
 from ..presenter import Presenter
 from ..shown import (
@@ -38,13 +38,16 @@ from ..shown import (
     ValueShown,
 )
 from ..templating import crumbs
-from ..times import PERIOD_WORDS
+from ..times import PERIOD_WORDS, PERIODS
 from ..urls import NOBODY
 from ..visit import Visit
 
 T = TypeVar("T")
 #: Most actors that the filter offers as a list.
 OFFERED_ACTORS = 100
+
+#: Rows from which a transaction is offered as a large one.
+LARGE = 1000
 
 #: Seconds for which that list is kept.
 ACTORS_AGE = 60
@@ -277,15 +280,38 @@ def is_deeper() -> bool:
     return request.args.get(DEEPER) == "1"
 
 
-def searched(visit: Visit, log: Log, parsed: ParsedSearch, page: Slice[Any] | None, link: Any) -> Option | None:
-    """How far a search looked that ended before its page was full, and the page that goes on from there."""
+def searched(
+    visit: Visit, log: Log, parsed: ParsedSearch, page: Slice[Any] | None, link: Any, *, by_size: bool = False
+) -> Option | None:
+    """How far a search looked that ended before its page was full, and the page that goes on from there.
+
+    :param by_size: further back there may be larger ones, so that it begins once more.
+    """
     if page is None or page.reached is None:
         return None
     down, moment = parsed.paging.reads_down, moment_of(log, page.reached)
     time = visit.clock.moment(moment).text if moment is not None else str(page.reached)
     text = gettext("Searched back to %(time)s.", time=time) if down else gettext("Searched up to %(time)s.", time=time)
-    position = {"before" if down else "after": str(page.reached)}
+    position = {"before" if down else "after": str(page.reached)} if not by_size or is_deeper() else {}
     return Option(text, link({**changed(parsed.args, **position), DEEPER: "1"}))
+
+
+def presets(visit: Visit, link: Callable[..., str]) -> tuple[Option, ...]:
+    """The searches of most days, then those of the application.
+
+    :param link: makes the list's address of a mapping of parameters.
+    """
+    found = [
+        Option(str(PERIODS["yesterday"]), link({"period": "yesterday"})),
+        Option(str(KIND_NAMES["outside"]), link({"kind": "outside"})),
+    ]
+    if visit.may("transaction"):
+        text = gettext("%(number)s rows and more", number=number(LARGE))
+        found.append(Option(text, visit.links.transactions({"min_rows": str(LARGE)})))
+    return (
+        *found,
+        *(Option(preset.name, visit.links.activities(filled(dict(preset.filters)))) for preset in visit.ui.presets),
+    )
 
 
 def actor_choices(visit: Visit, log: Log) -> list[tuple[str, str]]:

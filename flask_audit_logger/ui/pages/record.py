@@ -144,7 +144,7 @@ def record_page(visit: Visit, record: RecordRef) -> Any:
         never_changed=tuple(never),
         never_text=_never(found.state, len(never)),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row, _: row.cursor),
+        pager=pager(parsed, page, lambda args: link(args, True), lambda row, _: row.cursor, found.count),
         searched=found.further,
         total="" if parsed.errors else amount(found.count, CHANGES),
         notes=(

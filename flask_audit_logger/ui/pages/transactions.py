@@ -11,8 +11,8 @@ from flask import abort, request
 from ...diff.show import visible
 from ...i18n import ROWS, TRANSACTIONS, amount, gettext, ngettext, number
 from ...query.criteria import Criteria
-from ...query.feed import find_activities
-from ...query.paging import Cursor
+from ...query.feed import Count, find_activities
+from ...query.paging import Cursor, Slice
 from ...query.reader import Log
 from ...query.refs import TableName
 from ...query.rows import TransactionRow
@@ -22,6 +22,7 @@ from ...query.summaries import (
     TransactionCriteria,
     count_transactions,
     find_transactions,
+    largest_transactions,
     same_changes,
     summarized,
     tally_tables,
@@ -30,7 +31,7 @@ from ..access import action
 from ..filters import ParsedSearch, SearchRules, changed, pager
 from ..forms import TransactionForm
 from ..presenter import Presenter
-from ..shown import ActivityShown, ActorShown, Crumb, Fact, ListPage, TableShown, TallyShown
+from ..shown import ONE_PAGE, ActivityShown, ActorShown, Crumb, Fact, ListPage, Option, TableShown, TallyShown
 from ..templating import render
 from ..times import Moment
 from ..visit import Visit
@@ -42,6 +43,7 @@ from .base import (
     in_words,
     is_deeper,
     open_search,
+    presets,
     searched,
     tallied,
     transaction_facts,
@@ -77,7 +79,12 @@ class TransactionsPage(ListPage):
     rows: tuple[TransactionShown, ...] = ()
     sort_href: str = ""
     oldest_first: bool = False
+    #: The same list with the largest first, unless it is that one.
+    size_href: str | None = None
+    #: That there are smaller ones.
+    only_largest: str | None = None
     all_time_href: str | None = None
+    presets: tuple[Option, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,16 +135,22 @@ def list_page(visit: Visit) -> Any:
     presenter, link = Presenter(visit), visit.links.transactions
     shown: tuple[TransactionShown, ...] = ()
     page, count, further = None, None, None
+    by_size, is_cut, sizes = parsed.form.sort.data == "size", False, dict[int, Count]()
     with visit.reader().reading() as log:
         actors = actor_choices(visit, log)
         if not parsed.errors:
             wanted = _wanted(parsed)
-            page, search = find_transactions(log, wanted, parsed.paging, deeper=is_deeper())
-            further = searched(visit, log, parsed, page, link)
+            if by_size:
+                found, search = largest_transactions(log, wanted, parsed.paging, deeper=is_deeper())
+                page = Slice(found.transactions, has_newer=False, has_older=found.is_cut, reached=found.reached)
+                sizes, is_cut = found.rows, found.is_cut
+            else:
+                page, search = find_transactions(log, wanted, parsed.paging, deeper=is_deeper())
+            further = searched(visit, log, parsed, page, link, by_size=by_size)
             tables = tally_tables(log, [row.id for row in page.rows], TALLIED)
             presenter.learn_actors(row.actor_id for row in page.rows)
             presenter.learn_unnamed(log, page.rows)
-            shown = tuple(_row(presenter, row, tables.get(row.id, [])) for row in page.rows)
+            shown = tuple(_row(presenter, row, tables.get(row.id, []), sizes.get(row.id)) for row in page.rows)
             count = counted(page, lambda: count_transactions(log, search, wanted, visit.settings.count_cap))
     heading = gettext("Transactions")
     if not parsed.errors:
@@ -154,10 +167,17 @@ def list_page(visit: Visit) -> Any:
             fixed=NOT_OF_TRANSACTIONS,
         ),
         rows=shown,
+        presets=presets(visit, link),
         searched=further,
-        pager=pager(parsed, page, lambda args: link(args, anchor=True), lambda row, _: Cursor(row.id, 0)),
-        sort_href=link(changed(parsed.args, sort=None if parsed.paging.oldest_first else "time"), anchor=True),
+        pager=ONE_PAGE
+        if by_size
+        else pager(parsed, page, lambda args: link(args, anchor=True), lambda row, _: Cursor(row.id, 0), count),
+        sort_href=link(
+            changed(parsed.args, sort=None if by_size or parsed.paging.oldest_first else "time"), anchor=True
+        ),
         oldest_first=parsed.paging.oldest_first,
+        size_href=None if by_size else link(changed(parsed.args, sort="size"), anchor=True),
+        only_largest=gettext("Only the %(number)s largest are shown.", number=number(len(shown))) if is_cut else None,
         all_time_href=link(changed(parsed.args, period="all", since=None, until=None))
         if parsed.criteria.is_timed
         else None,
@@ -190,7 +210,7 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         presenter.learn_unnamed(log, [transaction])
         same, note = _same(presenter, log, transaction_id, summary)
 
-    total = amount(summary.rows, ROWS)
+    total, chosen = amount(summary.rows, ROWS), any(parsed.args.get(name) for name in parsed.form.NARROWING)
     context = TransactionPage(
         **frame(
             visit,
@@ -206,7 +226,9 @@ def detail_page(visit: Visit, transaction_id: int) -> Any:
         tallies=tallied(presenter, summary, lambda filters: link(filters, True)),
         untold=_untold(summary),
         rows=tuple(presenter.activity(row) for row in page.rows) if page else (),
-        pager=pager(parsed, page, lambda args: link(args, True), lambda row, _: row.cursor),
+        pager=pager(
+            parsed, page, lambda args: link(args, True), lambda row, _: row.cursor, None if chosen else summary.rows
+        ),
         searched=further,
         total=total,
         same=same,
@@ -223,9 +245,16 @@ def _wanted(parsed: ParsedSearch) -> TransactionCriteria:
     return TransactionCriteria(parsed.criteria, path=form["path"].data or None, minimum=int(minimum) if minimum else 0)
 
 
-def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableName, int]]) -> TransactionShown:
+def _row(
+    presenter: Presenter, row: TransactionRow, tables: list[tuple[TableName, int]], size: Count | None
+) -> TransactionShown:
+    """A line of the list.
+
+    :param size: its number of rows, if more of them were counted than for the tables.
+    """
     visit = presenter.visit
     total = sum(rows for _, rows in tables)
+    count = size or Count(min(total, TALLIED), is_capped=total > TALLIED)
     request = " ".join(part for part in (row.said("method"), row.said("path")) if part)
     reason = row.said("reason")
     return TransactionShown(
@@ -236,7 +265,7 @@ def _row(presenter: Presenter, row: TransactionRow, tables: list[tuple[TableName
         request=visible(request) if request else None,
         address=row.client_addr if visit.sight.can_see_fact("client_addr") else None,
         tables=tuple((presenter.table(table), number(min(rows, TALLIED))) for table, rows in tables),
-        rows=f"{number(TALLIED)}+" if total > TALLIED else number(total),
+        rows=f"{number(count.number)}+" if count.is_capped else number(count.number),
         reason=visible(reason) if reason else None,
     )
 
