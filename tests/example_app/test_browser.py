@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
 
-from example_app.extensions import db
 from tests.example_app.shops import browser
 from tests.ui.browsing import IN_A_BROWSER, follow, running_chromium, served
 
@@ -75,29 +73,6 @@ def test_the_first_screen_has_eight_changes(shop, address, page):
     boxes = [row.bounding_box() for row in page.locator(".audit-rows tbody tr").all()]
     assert len([box for box in boxes if box["y"] + box["height"] <= 900]) >= 8
     assert all(box["height"] <= 64 for box in boxes[:10])
-
-
-def test_a_careless_import_is_found_and_taken_back(own_seeded, page):
-    """20,000 prices, in one write, from the page of the transaction."""
-    with served(own_seeded) as address:
-        log_in(page, f"{address}/audit/transactions?min_rows=20000&period=all&verb=update")
-        follow(page, page.locator(".audit-rows .audit-c-tx a").first)
-        transaction = int(page.url.rpartition("/")[2].partition("?")[0])
-        follow(page, page.get_by_role("link", name="Take back …"))
-        assert "20,000 changes of" in page.locator(".audit-lead").inner_text()
-        page.get_by_label("Reason").fill("The wrong list")
-        follow(page, page.get_by_role("button", name="Take back"))
-        assert f"transaction {transaction}" in page.locator("main").inner_text()
-    taken_back = f"""
-        SELECT count(*), count(*) FILTER (WHERE p.price = (a.old_data ->> 'price')::numeric)
-        FROM activity AS a JOIN warehouse.supplier_prices AS p ON p.id::text = a.record_key
-        WHERE a.transaction_id = {transaction}
-    """
-    with own_seeded.app_context():
-        assert tuple(db.session.execute(text(taken_back)).one()) == (20_000, 20_000)
-        newest = db.session.execute(text("SELECT id, context FROM transaction ORDER BY id DESC LIMIT 1")).one()
-    assert newest.context["undoes"] == transaction and newest.context["reason"].endswith("The wrong list")
-    assert page.url.rpartition("/")[2].startswith(str(newest.id))
 
 
 def test_narrow_screens_need_no_sideways_scrolling(address, page):

@@ -47,6 +47,7 @@ PAGES = (
     ("product", "/products/{product}"),
     ("list", "/audit/"),
     ("list-filtered", "/audit/?table=products&verb=update&col=price"),
+    ("list-bulk", "/audit/?table=warehouse.supplier_prices&period=all"),
     ("list-breakdown", "/audit/?breakdown=1&period=all"),
     ("list-errors", "/audit/?key=4&since=soon&addr=nowhere"),
     ("list-nothing", "/audit/?actor=4711"),
