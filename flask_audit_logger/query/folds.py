@@ -19,9 +19,10 @@ from .summaries import COUNTED_ROWS, Summary, count_all, summary_of, sums_of, un
 
 #: How often a page is read, at first and behind what is told as one.
 READS = 10
-#: Kinds of change that are told of such a transaction, the least number of its rows that are read for them, and how
-#: many rows of all such transactions of a page are, and are counted, if not every row of them matches.
-FOLDED_LINES, FOLDED_ROWS, MATCHED_ROWS = 4, 500, 10_000
+#: Kinds of change that are told of such a transaction, and the least number of its rows that are read for them.
+FOLDED_LINES, FOLDED_ROWS = 4, 500
+#: Rows of all such transactions of a page that are read for them, and how many of one are counted if not all match.
+MATCHED_ROWS, SEARCHED_ROWS = 10_000, 25_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _folds(log: Log, criteria: Criteria, firsts: Sequence[ActivityRow]) -> dict[
     ids = [row.transaction_id for row in firsts]
     matching, wanted = of_activity(log.models, criteria, None), unnested(ids)
     if criteria.picks_changes or log.is_scoped:
-        most = min(MATCHED_ROWS, 2 * MATCHED_ROWS // len(ids))
+        most = min(SEARCHED_ROWS, 2 * SEARCHED_ROWS // len(ids))
         a = log.models.activity.c
         some = log.activities(literal(1)).where(a.transaction_id == wanted.c.id, *matching).correlate(wanted)
         every = select(func.count()).select_from(some.limit(most + 1).subquery()).scalar_subquery()

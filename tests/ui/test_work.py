@@ -27,8 +27,8 @@ TWICE = ("list with breakdown", "transactions, large")
 FILES = ("export, CSV", "export, JSON")
 
 
-#: Addresses that Werkzeug may build for a list: those of the filter, its chips and the pager, and one for each kind.
-ADDRESSES = 35
+#: Addresses that Werkzeug may build for a list: those of the filter, its chips, the searches offered, the pager and the zone, and one for each kind.
+ADDRESSES = 40
 
 
 @with_own_shop
@@ -86,6 +86,7 @@ def test_no_page_reads_the_whole_log(create_app, monkeypatch, partition):
     monkeypatch.setattr(feed, "FEW", 300)
     monkeypatch.setattr(folds, "MATCHED_ROWS", 500)
     monkeypatch.setattr(folds, "FOLDED_ROWS", 50)
+    monkeypatch.setattr(folds, "SEARCHED_ROWS", 1000)
     monkeypatch.setattr(records, "STEPS", (500, 10_000))
     monkeypatch.setattr(facets, "LOOKED_THROUGH", 1000)
     monkeypatch.setattr(facets, "MOST_READ", 500)
