@@ -27,7 +27,8 @@ TWICE = ("list with breakdown", "transactions, large")
 FILES = ("export, CSV", "export, JSON")
 
 
-#: Addresses that Werkzeug may build for a list: those of the filter, its chips, the searches offered, the pager and the zone, and one for each kind.
+#: Addresses that Werkzeug may build for a list: those of the filter, its chips, the searches offered, the pager and the
+#: zone, and one for each kind.
 ADDRESSES = 40
 
 
