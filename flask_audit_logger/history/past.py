@@ -415,7 +415,7 @@ def _forget(session: Session, instance: Any, reasons: Sequence[tuple[TableInfo, 
     mapper = object_mapper(instance)
     found: dict[str, str] = {}
     for info, logged in reasons:
-        whole = {**dict.fromkeys(info.excluded | info.masked, NOT_LOGGED), **logged}
+        whole = dict.fromkeys(info.excluded, NOT_LOGGED) | dict.fromkeys(info.masked, "masked") | dict(logged)
         for name, reason in whole.items():
             attribute = next((a.key for a in mapper.column_attrs if _has(a.columns, info.table, name)), None)
             if attribute is not None:

@@ -137,7 +137,9 @@ def _verb(verb: str) -> str:
 
 
 def _what(catalog: TableCatalog, row: ActivityRow) -> str:
-    return record_text(catalog, row.record) if row.record is not None else printable(catalog.text(row.table))
+    if row.record is not None:
+        return record_text(catalog, row.record)
+    return printable(row.own_name or catalog.text(row.table))
 
 
 def _key(record: RecordRef) -> str:
@@ -166,7 +168,8 @@ def _facts(transaction: TransactionRow | None) -> Iterator[tuple[str, str]]:
 def _briefly(catalog: TableCatalog, row: ActivityRow) -> Iterator[str]:
     """The values of a change in a list."""
     if row.is_notice:
-        yield from (f"{printable(name)} {value_text(value, SHORT)}" for name, value in row.changed_data.items())
+        said = {name: value for name, value in row.changed_data.items() if (name, row.own_name) != ("name", value)}
+        yield from (f"{printable(name)} {value_text(value, SHORT)}" for name, value in said.items())
         return
     names = catalog.ordered(row.table, row.changed_columns)
     for name in names[:FEW]:

@@ -95,6 +95,11 @@ class ActivityRow:
         return self.verb == EVENT
 
     @property
+    def own_name(self) -> str | None:
+        """What an event without a target is called by: it is of no record and of no table."""
+        return str(self.changed_data.get("name")) if self.is_event and not self.table.schema else None
+
+    @property
     def cursor(self) -> Cursor:
         """The position of this row in the feed."""
         return Cursor(self.transaction_id, self.id)

@@ -95,7 +95,9 @@ def _form(visit: Visit, given: MultiDict[str, str], form_cls: type[FilterForm]) 
     form.check_column = lambda form, name: _check_column(visit, form, name)
     form.can_see_address = visit.sight.can_see_fact("client_addr")
     catalog = visit.catalog
-    form.table.options = [(catalog.text(info.name), visit.table_label(info.name)) for info in catalog.audited]
+    chosen = [catalog.named(text) for text in form.table.data or ()]
+    tables = [*(info.name for info in catalog.audited), *(table for table in chosen if not table.schema)]
+    form.table.options = [(catalog.text(table), visit.table_label(table)) for table in dict.fromkeys(tables)]
     if not form.limit.data:
         form.limit.data = str(visit.settings.page_size)
     return form

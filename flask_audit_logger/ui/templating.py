@@ -273,7 +273,7 @@ def refused(visit: Visit, action: str | None) -> Any:
         elif action is None:
             details = (f"The view of {request.endpoint!r} declares no action, so nobody is let in.",)
         else:
-            details = (f"permission({action!r}, …) did not return True.",)
+            details = (visit.note or f"permission({action!r}, …) did not return True.",)
     text = gettext("You are not allowed to read this part of the audit log.")
     return message(visit, 403, gettext("Not allowed"), text, details, bare=True)
 

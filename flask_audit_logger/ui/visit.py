@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from flask import Flask, current_app, g, has_request_context, request
+from flask import Flask, Response, current_app, g, has_request_context, request
 from jinja2 import Environment
 
 from ..diff import Shown, ValueKind
 from ..diff.show import visible
 from ..diff.values import ABSENT, MASKED, Value
 from ..exceptions import ConfigurationError
-from ..i18n import gettext
+from ..i18n import VERB_NAMES, gettext
 from ..query.criteria import actor_value
 from ..query.reader import AuditReader, Lag, checked_scope, everything, lag_of
 from ..query.records import NAMING_COLUMNS
@@ -31,6 +32,11 @@ from .urls import Links
 
 #: Keeps the zone that somebody chose, for the pages of one address.
 ZONE_COOKIE = "audit_tz"
+
+#: A callback that says yes and means it, and is refused all the same.
+NOT_TRUE = "permission(%r, …) returned %.80r, which allows nothing: it must return True itself; use bool(…)."
+
+logger = logging.getLogger("flask_audit_logger.ui")
 
 ColumnRule = Callable[[str, str, Viewer | None], bool]
 
@@ -143,6 +149,8 @@ class Site:
     name: str
     #: Views that were reported a moment ago.
     recent_views: dict[tuple[Any, ...], dt.datetime] = field(default_factory=dict)
+    #: Actions for which the permission callback returned something that is taken for a yes, and is none.
+    warned: set[str] = field(default_factory=set)
     #: The actors that the filter offers, and when they were looked up.
     known_actors: tuple[float, list[tuple[str, str]]] | None = None
     _catalog: tuple[tuple[int, str], TableCatalog] | None = None
@@ -186,6 +194,8 @@ class Visit:
         self.language: Any = None
         #: How far the copy of the log is behind, if that was read.
         self.lag: Lag | None = None
+        #: What a developer has to know about the answer of the permission callback.
+        self.note: str | None = None
         self._request = _this_request()
         self._is_identified = False
         self._answers: dict[tuple[str, Any], Any] = {}
@@ -284,7 +294,13 @@ class Visit:
         if action == "live" and self.audit_logger.read_bind is not None:
             return False  # the row of today is on the other server, and may be newer than the log is here
         # exactly True: a callback that forgets to return, or returns something else by mistake, allows nothing
-        return self.ask(action, target) is True
+        answer = self.ask(action, target)
+        if not isinstance(answer, bool | Response) and answer:
+            self.note = NOT_TRUE % (action, answer)
+            if action not in self.site.warned:
+                self.site.warned.add(action)
+                logger.warning(self.note)
+        return answer is True
 
     def can_revert(self, record: RecordRef) -> bool:
         """Whether the viewer may put values of a record back."""
@@ -301,7 +317,9 @@ class Visit:
         return self.may("download_binary", record) if kind is ValueKind.BINARY else shown.is_cut
 
     def table_label(self, table: TableName) -> str:
-        """How a table is called."""
+        """How a table is called. Events without a target have none."""
+        if not table.schema:
+            return str(VERB_NAMES["event"])
         hook, name = self.ui.table_label, self.catalog.text(table)
         given = asked("table_label", lambda: hook(name), None) if hook is not None else None
         if given:

@@ -182,9 +182,9 @@ def test_as_of_names_what_is_not_known_and_fails_where_there_was_none(told):
         "tags": [1, 2],
         "at": "2026-03-01T12:00:00+00:00",
     }
-    assert then["unknown"] == {"pin": "not logged", "note": "not logged"}
+    assert then["unknown"] == {"pin": "masked", "note": "not logged"}
     code, output = printed(told, "as-of", *THE_THING, times[0])
-    assert (code, "  price: 10.00\n" in output, "  pin: (not logged)\n" in output) == (0, True, True)
+    assert (code, "  price: 10.00\n" in output, "  pin: (masked)\n" in output) == (0, True, True)
     assert printed(told, "as-of", "managers", "1", times[0])[1].endswith("budget: 5.00\n")
     code, output = printed(told, "as-of", *THE_THING, times[3])
     assert (code, "There was no store.things" in output) == (1, True)

@@ -256,7 +256,30 @@ def test_the_pages_show_events_without_a_target(shop):
         shop.application.audit_logger.record("backup.made", outcome="unknown", size=5)
     assert "backup.made, outcome unknown · size: 5" in text_of(shop.page("/audit/?period=all"))
     (event,) = events(shop)
-    assert "backup.made" in text_of(shop.page(f"/audit/activity/{event.transaction_id}.{event.id}"))
+    page = text_of(shop.page(f"/audit/activity/{event.transaction_id}.{event.id}"))
+    assert "Event backup.made by Ann" in page
+    assert "Event ()" not in page
+
+
+def test_an_event_without_a_target_is_called_by_its_name(shop):
+    with shop.acting(1):
+        shop.application.audit_logger.record("backup.made")
+    (event,) = events(shop)
+    page = shop.page(f"/audit/activity/{event.transaction_id}.{event.id}")
+    assert "<h1>backup.made</h1>" in page
+    found = shop.page("/audit/?period=all&table=.event")
+    assert '<option value=".event" selected>Event</option>' in found
+    for address in ("/?period=all", "/?period=all&table=.event", "/breakdown/facets?period=all",
+                    f"/transaction/{event.transaction_id}", "/actor/1?period=all"):  # fmt: skip
+        found = shop.page(f"/audit{address}")
+        assert "Event" in text_of(found), address
+        assert "Event (" not in found, address
+        assert ">.event<" not in found, address
+    listed = cli(shop.application, "log", "--verb", "event")[1].splitlines()
+    assert listed[0].endswith("event backup.made, Ann (1)")
+    assert listed[1] == "    data {}, outcome success"
+    shown = cli(shop.application, "show", f"{event.transaction_id}.{event.id}")[1]
+    assert shown.startswith("event backup.made\n")
 
 
 def test_a_column_that_a_viewer_may_not_see_is_hidden_in_events_too(create_app):

@@ -55,6 +55,21 @@ def test_only_true_lets_somebody_in(new_shop, answer):
     assert shop.get("/").status_code == 403
 
 
+def test_what_is_taken_for_a_yes_and_is_none_is_said_once_for_each_action(new_shop, caplog):
+    shop = new_shop(permission=lambda action, target: {"list": "yes", "help": 0}.get(action, 1))
+    for path in ("/", "/", "/help", "/transaction/1"):
+        assert shop.get(path).status_code == 403
+    said = [record.getMessage() for record in caplog.records if record.name == "flask_audit_logger.ui"]
+    assert said == [
+        "permission('list', …) returned 'yes', which allows nothing: it must return True itself; use bool(…).",
+        "permission('transaction', …) returned 1, which allows nothing: it must return True itself; use bool(…).",
+    ]
+    assert "use bool(" not in shop.page("/", 403)
+    shop.application.app.debug = True
+    assert said[0] in unescape(shop.page("/", 403))
+    assert "permission('help', …) did not return True." in unescape(shop.page("/help", 403))
+
+
 def test_a_permission_callback_may_answer_itself(new_shop):
     shop = new_shop(permission=lambda action, target: Response("first accept the terms", 451))
     response = shop.get("/")

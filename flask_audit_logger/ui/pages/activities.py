@@ -81,6 +81,8 @@ class ActivityPage(Page):
     template = "audit/activity.html"
 
     activity: ActivityShown
+    #: What it is of: a record, else what the event is called, else the table.
+    name: str
     facts: tuple[Fact, ...]
     unchanged: tuple[ValueShown, ...]
     raw: tuple[tuple[str, str], ...]
@@ -157,15 +159,17 @@ def detail_page(visit: Visit, change: Cursor) -> Any:
         in_transaction = neighbours_in_transaction(log, row)
         in_reach = row.record is not None and newest_change(log, row.record, visit.catalog.key).is_seen
     shown = presenter.activity(row, whole=True)
-    name = shown.record.label if shown.record else shown.table.label
+    own_name = visible(row.own_name) if row.own_name is not None else None
+    name = shown.record.label if shown.record else own_name or shown.table.label
     steps = [Crumb(shown.table.label, shown.table.href)]
     if shown.record:
         steps.append(Crumb(shown.record.label, shown.record.href))
-    heading = gettext("%(record)s: %(verb)s", record=name, verb=shown.verb_word)
+    heading = own_name or gettext("%(record)s: %(verb)s", record=name, verb=shown.verb_word)
     title = gettext("%(heading)s – change %(id)s", heading=heading, id=row.id)
     context = ActivityPage(
         **head(visit, title, heading, *steps, Crumb(gettext("Change %(id)s", id=row.id))),
         activity=shown,
+        name=name,
         facts=_facts(visit, row),
         unchanged=tuple(_unchanged(presenter, row)),
         raw=_raw(visit, row),
