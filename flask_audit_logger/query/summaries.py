@@ -319,7 +319,7 @@ def list_transactions(
 class Largest:
     """Transactions by their number of rows, the largest first.
 
-    :param rows: how many each changed; ``is_capped`` for the last one that was looked at, if it has more.
+    :param rows: how many each changed; ``is_capped`` for the last one that was looked at, if it may have more.
     :param is_cut: whether there are smaller ones.
     :param reached: how far was looked, if not to the end of the log or the period.
     """
@@ -344,23 +344,31 @@ def largest_transactions(
     found = Search(wanted.criteria, search.bounds, search.is_empty)
     if search.is_empty:
         return Largest((), {}), found
-    a, t, number = log.models.activity.c, log.models.transaction, func.count().label("number")
-    counted = started(log.activities(a.transaction_id, number), paging, a.transaction_id, a.id)
+    a, t = log.models.activity.c, log.models.transaction
+    counted = started(log.activities(a.transaction_id, func.count().label("number")), paging, a.transaction_id, a.id)
     counted = counted.where(*reach.within(paging, a.transaction_id, a.id)).group_by(a.transaction_id)
     if search.bounds is not None:
         counted = counted.where(*search.bounds.spans(a.transaction_id))
-    sizes = counted.having(func.count() >= max(wanted.minimum, 1)).subquery("sizes")
+    parts = counted.subquery("parts")
+    last = reach.edge.transaction_id if reach.edge is not None else None
+    size: ColumnElement[int] = parts.c.number
+    if last is not None and not log.is_scoped:  # most of it may be beyond the last change that is added up
+        whole = func.greatest(size, count_all(log, literal(last, BigInteger), COUNTED_ROWS))
+        size = case((parts.c.transaction_id == last, whole), else_=size)
+    sizes = select(parts.c.transaction_id, size.label("size")).offset(APART).subquery("sizes")
     statement = (
-        select(*transaction_columns(log.models), sizes.c.number)
+        select(*transaction_columns(log.models), sizes.c.size)
         .select_from(sizes.join(t, sizes.c.transaction_id == t.c.id))
-        .where(*_conditions(log, found, replace(wanted, minimum=0)))
-        .order_by(sizes.c.number.desc(), t.c.id.desc())
+        .where(sizes.c.size >= wanted.minimum, *_conditions(log, found, replace(wanted, minimum=0)))
+        .where(*edge(t.c.id, paging), *reach.within(paging, t.c.id))  # or all of the table may be read for the join
+        .order_by(sizes.c.size.desc(), t.c.id.desc())
         .limit(paging.limit + 1)
     )
     rows = log.all(statement)
-    last = reach.edge.transaction_id if reach.edge is not None else None
     shown = [row for row in map(read_transaction, rows[: paging.limit]) if row is not None]
-    numbers = {row.t_id: Count(row.number, is_capped=row.t_id == last) for row in rows[: paging.limit]}
+    numbers = {row.t_id: Count(row.size) for row in rows[: paging.limit]}
+    if last in numbers and (log.is_scoped or numbers[last].number > COUNTED_ROWS):
+        numbers[last] = Count(numbers[last].number - (not log.is_scoped), is_capped=True)
     # what comes further back begins with the transaction before that one
     end = Cursor(last, 0) if last is not None else None
     return Largest(tuple(shown), numbers, len(rows) > paging.limit, end), found

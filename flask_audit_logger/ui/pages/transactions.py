@@ -253,8 +253,10 @@ def _row(
     :param size: its number of rows, if more of them were counted than for the tables.
     """
     visit = presenter.visit
-    total = sum(rows for _, rows in tables)
+    total = sum(found for _, found in tables)
     count = size or Count(min(total, TALLIED), is_capped=total > TALLIED)
+    rows = f"{number(count.number)}+" if count.is_capped else number(count.number)
+    tallies = [rows] if len(tables) == 1 else [number(min(found, TALLIED)) for _, found in tables]
     request = " ".join(part for part in (row.said("method"), row.said("path")) if part)
     reason = row.said("reason")
     return TransactionShown(
@@ -264,8 +266,8 @@ def _row(
         actor=presenter.actor(row),
         request=visible(request) if request else None,
         address=row.client_addr if visit.sight.can_see_fact("client_addr") else None,
-        tables=tuple((presenter.table(table), number(min(rows, TALLIED))) for table, rows in tables),
-        rows=f"{number(count.number)}+" if count.is_capped else number(count.number),
+        tables=tuple((presenter.table(table), tally) for (table, _), tally in zip(tables, tallies, strict=True)),
+        rows=rows,
         reason=visible(reason) if reason else None,
     )
 
