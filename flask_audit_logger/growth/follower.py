@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import OperationalError
 
+from ..exceptions import ReadError
 from ..models import AuditModels
-from ..query.reader import AuditReader, ReadError, lag_of
+from ..query.reader import AuditReader, lag_of
 from ..schema.catalog import default_schema, has_log_tables
 from ..schema.objects import LOG_TABLES, Tables
 from ..sql import quote_ident, quote_literal

@@ -39,10 +39,10 @@ from sqlalchemy.sql.elements import ColumnClause
 from sqlalchemy.sql.util import find_tables
 
 from ..diff.kinds import ValueKind
-from ..exceptions import ConfigurationError
+from ..exceptions import BadValue, ConfigurationError, UnknownPast
 from ..query.criteria import is_verb
 from ..query.drift import is_json_array, json_array
-from ..query.reader import BadValue, Log, ReadError
+from ..query.reader import Log
 from ..query.tables import TableInfo
 from ..sql import quote_ident
 from .source import Target
@@ -184,10 +184,6 @@ _JSON = """CAST(CASE
     WHEN state.state -> {name} ->> 'audit_logger' = 'value' THEN (state.state -> {name} -> 'value')::text
     WHEN state.state -> {name} ->> 'audit_logger' IN ('masked', 'erased', 'too large') THEN NULL
     ELSE (state.state -> {name})::text END AS {type})"""
-
-
-class UnknownPast(ReadError):
-    """The log can't tell how something was at a time."""
 
 
 def checked_moment(when: Any) -> dt.datetime:

@@ -18,9 +18,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ..diff.show import printable
+from ..exceptions import Conflict, Refused, TooManyChanges
 from ..i18n import marked
 from ..query.put_back import objection_of
-from ..query.reader import SETTINGS, Conflict, Log, Refused
+from ..query.reader import SETTINGS, Log
 from ..query.refs import RecordRef, stored_key
 from ..query.rows import ActivityRow
 from ..query.scope import newest_changes, out_of_reach
@@ -47,10 +48,6 @@ _POINTED_AT = marked("other records point to it")
 _TARGET_GONE = marked("the referenced record no longer exists")
 _UNREACHED = marked("the record is gone, or not visible to you")
 _EMPTIED = marked("the table was emptied later")
-
-
-class TooManyChanges(Refused):
-    """There are more changes than one write takes back."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, MetaData
 
-from ..exceptions import ConfigurationError
+from ..exceptions import ConfigurationError, Refused
 from ..models import AuditLogActivity, AuditLogTransaction
 from ..query.criteria import Criteria
 from ..query.feed import Search, batches, get_activity
 from ..query.paging import Cursor, Paging
-from ..query.reader import AuditReader, Log, Refused
+from ..query.reader import AuditReader, Log
 from ..query.records import is_emptied, is_record, last_version, renamed_from, renamed_to
 from ..query.refs import RecordRef
 from ..query.rows import ActivityRow, TransactionRow, activity_columns, read_activity, transaction_columns

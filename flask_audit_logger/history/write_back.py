@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..diff import as_text
+from ..exceptions import Refused
 from ..query.drift import read_live_row, select_live_rows
-from ..query.reader import Refused
 from ..query.refs import stored_key
 from ..query.tables import TableInfo
 from .runs import Run, Statement, Step, is_as_left, statement_of

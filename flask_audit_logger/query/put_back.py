@@ -17,9 +17,10 @@ from sqlalchemy.types import NullType
 from ..diff import differs
 from ..diff.kinds import ValueKind, settled
 from ..diff.values import ABSENT, JSON_NULL, MASKED, NULL, Value, as_logged, as_value, load, mark_of, value_of
+from ..exceptions import Conflict, Refused
 from ..i18n import marked
 from .drift import is_as_logged, is_key, logged_json, read_live_row, select_live, values_of_columns
-from .reader import SETTINGS, AuditReader, Conflict, Log, Refused
+from .reader import SETTINGS, AuditReader, Log
 from .refs import RecordRef
 from .scope import newest_change
 from .tables import TableInfo

@@ -1,19 +1,4 @@
-"""Open a scoped, read-only, time-limited read of the log, and the errors it raises.
-
-* ``ReadError`` – a read of the log failed
-
-  * ``ReadTimeout`` – it was stopped at its time limit
-  * ``BadValue`` – PostgreSQL can't take one of the values that were searched for
-  * ``LogUnavailable`` – the database can't be reached, or no connection to it is free
-  * ``LogUnsupported`` – it is not PostgreSQL
-  * ``LogMissing`` – the tables of the log don't exist
-  * ``LogOutdated`` – they lack a column
-  * ``LogForbidden`` – the database user may not read them
-  * ``RevertError`` – values could not be put back
-
-    * ``Conflict`` – the row is not what was shown
-    * ``Refused`` – a column can't be put back, or the database refused it
-"""
+"""Open a scoped, read-only, time-limited read of the log."""
 
 from __future__ import annotations
 
@@ -40,7 +25,17 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql.util import find_tables
 
-from ..exceptions import AuditLoggerError, ConfigurationError
+from ..exceptions import (
+    BadValue,
+    ConfigurationError,
+    LogForbidden,
+    LogMissing,
+    LogOutdated,
+    LogUnavailable,
+    LogUnsupported,
+    ReadError,
+    ReadTimeout,
+)
 from ..models import AuditModels
 from ..schema.names import is_supported, reason
 from ..settings import NOT_STAMPED
@@ -55,57 +50,6 @@ UNDEFINED_COLUMN = "42703"
 INSUFFICIENT_PRIVILEGE = "42501"
 #: SQLSTATE classes: connection failure, operator intervention (shutdown).
 _UNAVAILABLE = ("08", "57P")
-
-
-class ReadError(AuditLoggerError):
-    """The log could not be read."""
-
-
-class ReadTimeout(ReadError):
-    """A read took longer than its time limit and was stopped."""
-
-
-class BadValue(ReadError):
-    """A value that was searched for can't be a value of its column."""
-
-
-class LogUnavailable(ReadError):
-    """The database that holds the log can't be reached."""
-
-
-class LogUnsupported(ReadError):
-    """The database can't have a log: it is not PostgreSQL."""
-
-
-class LogMissing(ReadError):
-    """The tables of the log don't exist (yet), or a table that a scope names."""
-
-
-class LogOutdated(ReadError):
-    """The tables of the log, or a table that a scope names, lack a column: migrations were not run."""
-
-
-class LogForbidden(ReadError):
-    """The user of the database may not read the tables of the log, or a table that a scope names."""
-
-
-class RevertError(ReadError):
-    """Values could not be put back; nothing was changed."""
-
-
-class Conflict(RevertError):
-    """The row is not what it was when the change was shown."""
-
-
-class Refused(RevertError):
-    """A column can't be put back, or the database refused the values.
-
-    :param objection: the constraint or the kind of error, if it was the database.
-    """
-
-    def __init__(self, text: str, objection: str | None = None) -> None:
-        super().__init__(text)
-        self.objection = objection
 
 
 _BY_STATE: dict[str | None, tuple[type[ReadError], str]] = {

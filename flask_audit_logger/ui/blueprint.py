@@ -11,9 +11,17 @@ from urllib.parse import urlencode, urlsplit
 from flask import Blueprint, Flask, Response, current_app, redirect, request
 from werkzeug.exceptions import NotFound
 
-from ..exceptions import ConfigurationError
+from ..exceptions import (
+    BadValue,
+    ConfigurationError,
+    LogForbidden,
+    LogMissing,
+    LogOutdated,
+    LogUnavailable,
+    LogUnsupported,
+    ReadTimeout,
+)
 from ..query.paging import MAX_ID
-from ..query.reader import BadValue, LogForbidden, LogMissing, LogOutdated, LogUnavailable, LogUnsupported, ReadTimeout
 from ..query.refs import RecordRef, TableName, stored_key
 from ..settings import PageSettings
 from .access import guard, report_view

@@ -8,9 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..exceptions import ConfigurationError, NotInitializedError
+from ..exceptions import ConfigurationError, LogUnsupported, NotInitializedError, ReadError
 from ..query.paging import Paging
-from ..query.reader import LogUnsupported, ReadError
 from ..query.records import versions
 from ..query.refs import RecordRef, key_text, mapped_key, stored_key
 from .presenter import Presenter

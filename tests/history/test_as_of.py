@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from flask_audit_logger import AuditLogger, ConfigurationError
-from flask_audit_logger.history.past import UnknownPast
+from flask_audit_logger.exceptions import UnknownPast
 from tests.history.conftest import NOON, THING, Color
 
 FAR = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)

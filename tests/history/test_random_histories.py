@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from flask_audit_logger.query.reader import Refused
+from flask_audit_logger.exceptions import Refused
 from tests.history.test_revert import EXAMPLES
 from tests.support.models import Models
 

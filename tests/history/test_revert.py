@@ -17,10 +17,9 @@ from sqlalchemy.dialects.postgresql import BIT, DOMAIN, JSON, JSONB
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
-from flask_audit_logger.exceptions import ConfigurationError
+from flask_audit_logger.exceptions import ConfigurationError, Conflict, Refused
 from flask_audit_logger.history import reverts
 from flask_audit_logger.history.references import pointing_rows
-from flask_audit_logger.query.reader import Conflict, Refused
 from flask_audit_logger.query.summaries import undone_by
 from tests.capture.test_values import TYPES, VALUES
 from tests.support.cluster import embedded_bindir

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.history.past import UnknownPast
+from flask_audit_logger.exceptions import UnknownPast
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
+from flask_audit_logger.exceptions import Conflict, Refused
 from flask_audit_logger.query.drift import key_of
 from flask_audit_logger.query.put_back import NO_ROW, plan, put_back, read_in_scope, read_live
-from flask_audit_logger.query.reader import Conflict, Refused
 from flask_audit_logger.query.record_states import OLDEST, record_states
 from tests.query.reads import CATEGORIES, ITEMS, PRODUCTS, info_of, only, reader_of, reading, record_of
 from tests.ui.shop import make_shop

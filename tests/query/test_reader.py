@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from flask_audit_logger.query.reader import AuditReader, ReadTimeout
+from flask_audit_logger.exceptions import ReadTimeout
+from flask_audit_logger.query.reader import AuditReader
 from tests.support.server import both_drivers
 from tests.ui.shop import make_history, make_shop
 

@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 import flask_audit_logger
+from flask_audit_logger.exceptions import LogUnavailable
 from flask_audit_logger.query import reader
-from flask_audit_logger.query.reader import AuditReader, LogUnavailable
+from flask_audit_logger.query.reader import AuditReader
 from tests.support.apps import logged_in_as
 from tests.support.server import both_drivers
 from tests.support.work import at_most

@@ -14,8 +14,8 @@ from decimal import Decimal
 
 import pytest
 
+from flask_audit_logger.exceptions import LogForbidden, LogMissing, LogOutdated, LogUnavailable, ReadTimeout
 from flask_audit_logger.i18n import gettext, ngettext, number
-from flask_audit_logger.query.reader import LogForbidden, LogMissing, LogOutdated, LogUnavailable, ReadTimeout
 from flask_audit_logger.ui import Label, RevertPolicy, Viewer
 from flask_audit_logger.ui.pages import activities
 from tests.support.apps import logged_in_as

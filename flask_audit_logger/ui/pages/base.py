@@ -15,11 +15,12 @@ from ...diff import ValueKind
 from ...diff.kinds import signed_percent
 from ...diff.show import visible
 from ...diff.values import dump
+from ...exceptions import ReadTimeout
 from ...i18n import CHANGES, KIND_NAMES, VERB_NAMES, VERB_NOUNS, amount, gettext, joined, marked, ngettext, number
 from ...query.feed import Count, Search, find_activities, moment_of
 from ...query.folds import Fold, find_folded
 from ...query.paging import MAX_ID, Cursor, Slice
-from ...query.reader import Log, ReadTimeout, translated
+from ...query.reader import Log, translated
 from ...query.rows import ActivityRow, TransactionRow
 from ...query.sightings import known_actors
 from ...query.summaries import Summary, Tally

@@ -8,10 +8,10 @@ from typing import Any
 from flask import Response, abort
 
 from ...diff.show import visible
+from ...exceptions import ReadTimeout
 from ...i18n import VERB_NAMES, calendar, gettext, lazy_gettext, ngettext, number
 from ...query.facets import FACETS, MOST_READ, Facet, FacetValue, Histogram, facets, histogram
 from ...query.feed import Search
-from ...query.reader import ReadTimeout
 from ...query.refs import TableName
 from ..access import action
 from ..filters import ParsedSearch, SearchRules, added, changed, without

@@ -13,10 +13,11 @@ from wtforms.csrf.session import SessionCSRF
 
 from ...diff import as_text
 from ...diff.show import visible
+from ...exceptions import Conflict, Refused
 from ...i18n import gettext, lazy_gettext, marked
 from ...query.drift import key_of
 from ...query.put_back import MADE, LiveRow, PlannedColumn, plan, put_back, read_in_scope, read_live
-from ...query.reader import Conflict, Log, Refused
+from ...query.reader import Log
 from ...query.record_states import NEWEST, exactly, record_states
 from ...query.records import last_version, renamed_to
 from ...query.refs import RecordRef, stored_key

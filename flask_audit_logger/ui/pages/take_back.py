@@ -11,10 +11,10 @@ from flask import abort, current_app, redirect, request
 from wtforms import BooleanField
 
 from ...diff.show import visible
-from ...history.reverts import MOST_CHANGES, Preview, Problem, Revert, TooManyChanges
+from ...exceptions import Conflict, Refused, TooManyChanges
+from ...history.reverts import MOST_CHANGES, Preview, Problem, Revert
 from ...history.targets import make_revert, of_transaction
 from ...i18n import VERB_NAMES, gettext, number
-from ...query.reader import Conflict, Refused
 from ...query.summaries import summarized
 from ..access import action
 from ..presenter import Presenter
