@@ -59,10 +59,11 @@ class LogInCode:
 
         :param target: a transaction or its id, a change, or a record: a mapped object, or ``(Model, key)``.
         :param to: for a record, the time to whose state it goes back; it is made again if it is gone.
-        :param only: columns that go back, by their names in the database; rows that came or went stay as they are then.
+        :param only: columns that go back, by their attributes or their names in the database; rows that came or went
+            stay as they are then.
         :param reason: why, for the log.
-        :param bind_key: a key of ``SQLALCHEMY_BINDS``, where a transaction or a change is none of the default database.
-        :raises ConfigurationError: if the target is none of these.
+        :param bind_key: a key of ``SQLALCHEMY_BINDS``, where the id is none of the default database.
+        :raises ConfigurationError: if the target is none of these, or there is no such column.
         """
         return revert_of(self, target, to=to, only=only, reason=reason, bind_key=bind_key)
 
@@ -130,11 +131,13 @@ class LogInCode:
         :raises UnknownPast: if the log can't tell: it begins later, or entries of then were removed.
         :raises ConfigurationError: if it is not audited, or another kind of select.
         """
+        if not isinstance(what, type | Select):
+            raise ConfigurationError("as_of() takes a mapped class, a key and a time, or a select and a time.")
         if isinstance(what, Select):
             moment = checked_moment(key if when is None else when)
             return rows_as_of(target_of(self, selected(what)), what, moment)
         moment = checked_moment(when)
-        if not isinstance(what, type) or key is None:
+        if key is None:
             raise ConfigurationError("as_of() takes a mapped class, a key and a time, or a select and a time.")
         return row_as_of(target_of(self, what, key), what, moment)
 

@@ -233,9 +233,9 @@ class History:
         if not self.tables:
             return name
         for info in self.tables:
-            found = next((c for c, attribute in names_of(self.source, info).items() if attribute == name), None)
-            if found is not None or name in info.columns:
-                return found or name
+            found = column_named(self.source, info, name)
+            if found is not None:
+                return found
         tables = " and ".join(str(info.name) for info in self.tables)
         raise ConfigurationError(f"{tables} has no column {name!r}.")
 
@@ -302,6 +302,12 @@ def names_of(source: Source, info: TableInfo) -> dict[str, str]:
                     if getattr(part, "table", None) is info.table:
                         found.setdefault(str(part.name), attribute.key)
     return found
+
+
+def column_named(source: Source, info: TableInfo, name: str) -> str | None:
+    """The column that somebody means by the name of an attribute, or by its own; ``None`` if there is none."""
+    found = next((c for c, attribute in names_of(source, info).items() if attribute == name), None)
+    return found or (name if name in info.columns else None)
 
 
 def _actor_id(actor: Any) -> str | None:

@@ -68,7 +68,11 @@ class Event:
         if outcome not in OUTCOMES:
             raise ConfigurationError(f"The outcome of {name} can't be {outcome!r}; choose from {', '.join(OUTCOMES)}.")
         event = cls(name, outcome, _plain(data, name))
-        if len(json.dumps(event.data)) > MOST_DATA:
+        try:
+            size = len(json.dumps(event.data))
+        except ValueError as error:
+            raise ConfigurationError(f"The data of {name} has a number of more digits than Python writes.") from error
+        if size > MOST_DATA:
             raise ConfigurationError(
                 f"The data of {name} has more than {MOST_DATA} characters as JSON. Record where it is, not all of it."
             )
@@ -150,13 +154,18 @@ def _masked(data: Mapping[str, Any], declaration: Declaration, table: Table | No
             if not any(fnmatchcase(key, pattern) for pattern in left_out)
         }
 
-    if table is None:
-        own = TableOptions()
-    else:
-        attributes = declaration.attributes(table)
+    own, attributes = TableOptions(), {}
+    if table is not None:
+        attributes = dict(declaration.attributes(table))
         own = table_options(table, attributes=attributes, exclude=declaration.exclude, mask=declaration.mask)
     found: dict[str, Any] = cleaned(dict(data))
-    return {k: _MASKED if k in own.mask else value for k, value in found.items() if k not in own.exclude}
+    # a value is named as its column, or as the attribute that stands for it
+    names = {name: {name, attributes.get(name, name)} for name in found}
+    return {
+        name: _MASKED if names[name] & set(own.mask) else value
+        for name, value in found.items()
+        if not names[name] & set(own.exclude)
+    }
 
 
 def _plain(value: Any, place: str, depth: int = 1) -> Any:

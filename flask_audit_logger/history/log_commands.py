@@ -401,21 +401,18 @@ def _revert(
         raise click.UsageError("Give a transaction, as 120, a change, as 120.4711, or TABLE KEY --to TIME.")
     if when is not None:
         record = record_named(_logger(), target[0], target[1:], bind)
-        source, known = record.source, set(record.info.columns)
+        source = record.source
         given: Any = record.mapped
         what = f"{record_text(source.catalog, record.ref)} since {moment(when)}"
     else:
         number = _number(target[0])
         source = log_named(_logger(), bind)
-        given, known = number, {name for info in source.catalog.audited for name in info.columns}
+        given = number
         if isinstance(number, Cursor):
             _change(source, number)
         elif transaction_row(source, number) is None:
             raise click.ClickException(f"The log has no transaction {number}. `flask audit log` lists what it has.")
         what = f"{'change' if isinstance(number, Cursor) else 'transaction'} {number}"
-    lost = [name for name in only if name not in known]
-    if lost:
-        raise click.BadParameter(f"there is no column {lost[0]!r}", param_hint="--only")
     revert = revert_of(_logger(), given, to=when, only=only, reason=reason, bind_key=source.bind_key)
     return source, what, revert
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..exceptions import ConfigurationError
+from ..query.put_back import column_of
 from ..query.refs import HASHED, RecordRef, key_components, key_text, stored_key
 from ..query.tables import TableInfo
 from ..schema.declared import declaration_of
@@ -103,7 +104,7 @@ def record_named(logger: Logger, table: str, key: Sequence[str], bind: str | Non
         )  # fmt: skip
     with source.reader.reading() as log:
         (values,) = typed_rows(log, info, [dict(zip(info.key, parts, strict=True))])
-    columns = [info.table.c[name] for name in info.key]
+    columns = [column_of(info, name) for name in info.key]
     identity = tuple(values[name] for name in info.key)
     for column, text, value in zip(columns, parts, identity, strict=True):
         if value is text and not isinstance(text, _python(column)):

@@ -207,8 +207,7 @@ def row_as_of(target: Target, entity: type[T], when: dt.datetime) -> T | None:
     statement = select(entity).where(
         *(part == value for part, value in zip(mapper.primary_key, target.identity, strict=True))
     )
-    found = list(_load(target, statement, when, set(), is_one=True))
-    return found[0] if found else None
+    return next(_load(target, statement, when, set(), is_one=True), None)
 
 
 def rows_as_of(target: Target, statement: Select[Any], when: dt.datetime) -> list[Any]:
@@ -234,8 +233,7 @@ def selected(statement: Select[Any]) -> type[Any]:
 
 def unknown(instance: Any) -> dict[str, str]:
     """Names of the attributes of an object of the past that are not known, each with the reason."""
-    found: dict[str, str] = instance_dict(instance).get(_UNKNOWN, {})
-    return dict(found)
+    return dict(instance_dict(instance).get(_UNKNOWN, {}))
 
 
 def _used(target: Target, statement: Select[Any]) -> set[Column[Any]]:
@@ -265,12 +263,13 @@ def _used(target: Target, statement: Select[Any]) -> set[Column[Any]]:
 def _columns_of(target: Target, part: Any) -> set[Column[Any]]:
     if isinstance(part, Column):
         for info in target.tables:
-            if part.name in info.table.c and _is_of(part.table, info.table):
-                return {next(c for c in info.table.columns if c.name == part.name)}
+            found = {c for c in info.table.columns if c.name == part.name and _is_of(part.table, info.table)}
+            if found:
+                return found
         raise ConfigurationError(f"as_of() knows only columns of {target.mapper.class_.__name__}, not {part}.")
     is_text = isinstance(part, TextClause) or (isinstance(part, ColumnClause) and part.is_literal)
     if is_text or (isinstance(part, ClauseElement) and part.is_selectable and not isinstance(part, Table)):
-        raise ConfigurationError("as_of() knows no subqueries and no SQL as text, only columns of the class.")
+        raise ConfigurationError("as_of() knows no functions, subqueries and SQL as text, only columns of the class.")
     return set()
 
 
@@ -291,7 +290,7 @@ def _load(
             )
     with target.source.reader.reading() as log:
         for info in tables:
-            _refuse_too_early(log, info, when)
+            refuse_too_early(log, info, when)
         parts = [
             _rows(target, log, info, when, number, is_one=is_one).cte(info.table.name)
             for number, info in enumerate(tables)
@@ -355,12 +354,14 @@ def _refuse_unreadable(target: Target, info: TableInfo) -> None:
         raise ConfigurationError(f"as_of() needs the primary key of {info.name} as the key of its records.")
 
 
-def _refuse_too_early(log: Log, info: TableInfo, when: dt.datetime) -> None:
+def refuse_too_early(log: Log, info: TableInfo, when: dt.datetime) -> None:
     """Nothing is told about times before the log has entries, or from which they were removed."""
-    t = log.models.transaction.c
-    first, now = log.scalar(select(t.issued_at).order_by(t.id).limit(1)), log.scalar(select(func.clock_timestamp()))
+    a, t, now = log.models.activity.c, log.models.transaction.c, log.scalar(select(func.clock_timestamp()))
     if when > now:
         raise ConfigurationError(f"when is {when}, which is to come.")
+    # a change counts from when its statement began, and that was before the row of its transaction was made
+    begun = (select(a.issued_at).order_by(a.transaction_id, a.id), select(t.issued_at).order_by(t.id))
+    first = log.scalar(select(func.least(*(each.limit(1).scalar_subquery() for each in begun))))
     if first is None:
         raise UnknownPast("the log is empty, so nothing tells how something was")
     begins = max(first, removed_until(log, info))
@@ -401,8 +402,7 @@ def _columns_only(mapper: Mapper[Any]) -> list[Any]:
     options = []
     for attribute in mapper.column_attrs:
         is_column = all(isinstance(part, Column) for part in attribute.columns)
-        loaded = getattr(entity, attribute.key)
-        options.append(undefer(loaded) if is_column else defer(loaded))
+        options.append((undefer if is_column else defer)(getattr(entity, attribute.key)))
     return options
 
 
@@ -427,8 +427,7 @@ def _has(columns: Sequence[Any], table: Table, name: str) -> bool:
 
 def _rows(target: Target, log: Log, info: TableInfo, when: dt.datetime, number: int, *, is_one: bool) -> Any:
     """The rows of a table as they were, with the names of its columns."""
-    preparer, dialect = target.source.engine.dialect.identifier_preparer, target.source.engine.dialect
-    relation, activity = preparer.format_table(info.table), preparer.format_table(log.models.activity)
+    dialect, relation, activity = target.source.engine.dialect, _quoted(info.table), _quoted(log.models.activity)
     unlogged = info.masked | info.excluded
     columns = list(info.table.columns)
     json = [c for c in columns if info.kind(c.name) is ValueKind.JSON and c.name not in unlogged]
@@ -487,8 +486,9 @@ def _key_text(parts: Sequence[str]) -> str:
     return f"CASE WHEN octet_length({whole}) > 1000 THEN {hashed} ELSE {whole} END"
 
 
-def _quoted(declared: Column[Any]) -> str:
-    return quote_ident(declared.name).replace(":", "\\:")
+def _quoted(declared: Column[Any] | Table) -> str:
+    names = (declared.schema, declared.name) if isinstance(declared, Table) else (declared.name,)
+    return quote_ident(*filter(None, names)).replace(":", "\\:")
 
 
 def _literal(name: str) -> str:

@@ -21,8 +21,8 @@ MOST_POINTING = 100_000
 
 def missing_targets(
     connection: Connection, catalog: TableCatalog, info: TableInfo, rows: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[int, RecordRef]]:
-    """Which of some rows point to records that don't exist now: the place of the row, and the record.
+) -> Iterator[tuple[int, tuple[str, ...], RecordRef]]:
+    """Which of some rows point to records that don't exist now: the place of the row, the columns, and the record.
 
     :param rows: logged values; a foreign key that is not among them is not looked at.
     """
@@ -45,7 +45,7 @@ def missing_targets(
         for (place,) in connection.exec_driver_sql(_escaped(statement), {"data": _data(row for _, row in given)}):
             number, row = given[place - 1]
             values = {t: as_text(as_value(row[n]).data) for t, n in zip(there, names, strict=True)}
-            yield number, RecordRef(target.name, stored_key([values[name] for name in target.key]))
+            yield number, tuple(names), RecordRef(target.name, stored_key([values[name] for name in target.key]))
 
 
 def pointing_rows(

@@ -48,6 +48,7 @@ _POINTED_AT = marked("other records point to it")
 _TARGET_GONE = marked("the referenced record no longer exists")
 _UNREACHED = marked("the record is gone, or not visible to you")
 _EMPTIED = marked("the table was emptied later")
+_MOVED = marked("the record has no key, or its key has changed")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class _Track:
     :param exists: whether there is a row at this point of the way.
     :param live: the row of today, while it still is what is there.
     :param covered: columns that are known to be as a change left them.
+    :param needs: the records that it points to then and that are not there today, by the columns of the foreign key.
     """
 
     key: tuple[str, ...]
@@ -140,6 +142,7 @@ class _Track:
     conflict: str | None = None
     obstacle: str | None = None
     dependents: list[tuple[_Track, str, bool]] = field(default_factory=list)
+    needs: dict[tuple[str, ...], RecordRef] = field(default_factory=dict)
 
     @property
     def is_kept(self) -> bool:
@@ -156,7 +159,6 @@ class _Plan:
     entries: list[tuple[int, int, _Track]] = field(default_factory=list)
     groups: dict[tuple[Any, ...], tuple[int, list[ActivityRow]]] = field(default_factory=dict)
     emptied: set[TableName] = field(default_factory=set)
-    needs: list[tuple[_Track, RecordRef]] = field(default_factory=list)
     edges: list[tuple[_Track, RecordRef]] = field(default_factory=list)
 
     def kept(self) -> set[int]:
@@ -333,9 +335,13 @@ class Revert:
         """Whether the record is as the change left it; if so, it goes back to how it was before."""
         info, row = run.info, step.row
         assert info is not None  # noqa: S101 - see _walk
-        plan.entries.append((row.id, _group(plan, run, step), track))
+        if step.then or step.refusal is not None or run.verb != "update":
+            plan.entries.append((row.id, _group(plan, run, step), track))
         if step.refusal is not None or run.table in plan.emptied:
             track.obstacle = track.obstacle or step.refusal or _EMPTIED
+        keeps_key = not all(self.rules.goes_back(info, name) for name in info.key)
+        if step.then and keeps_key and track.start is not None and track.start.key != stored_key(step.after):
+            track.obstacle = track.obstacle or _MOVED
         if track.exists != (run.verb != "delete"):
             track.conflict = track.conflict or (_THERE if track.exists else _GONE)
         elif track.is_live and live is not None and run.verb != "delete":
@@ -361,8 +367,14 @@ class Revert:
                 plan.edges.append((taken[number][2], child))
             self._look_behind(log, info, taken)
         elif not log.is_scoped:  # else the database says so: whether a record of others exists is not told
-            for number, target in missing_targets(log.connection, self.catalog, info, [s.then for s, *_ in taken]):
-                plan.needs.append((taken[number][2], target))
+            missing: dict[int, dict[tuple[str, ...], RecordRef]] = {}
+            for number, names, target in missing_targets(
+                log.connection, self.catalog, info, [s.then for s, *_ in taken]
+            ):
+                missing.setdefault(number, {})[names] = target
+            for number, (step, _, track) in enumerate(taken):  # what an older change brings back counts
+                left = {names: target for names, target in track.needs.items() if step.then.keys().isdisjoint(names)}
+                track.needs = left | missing.get(number, {})
 
     def _look_behind(self, log: Log, info: TableInfo, taken: list[tuple[Step, RecordRef, _Track]]) -> None:
         """A row with values that can't be compared goes only if the log has no later change of it."""
@@ -388,7 +400,9 @@ def _group(plan: _Plan, run: Run, step: Step) -> int:
 
 def _settle(plan: _Plan) -> None:
     """Leave as they are, too: rows whose reference would lead nowhere, and rows to which something else points."""
-    for track, target in plan.needs:
+    tracks = {id(track): track for *_, track in plan.entries}.values()
+    needs = ((track, target) for track in tracks if track.exists for target in track.needs.values())
+    for track, target in needs:
         found = plan.tracks.get(target)
         if found is None or not found.exists:
             track.obstacle = track.obstacle or _TARGET_GONE

@@ -110,6 +110,13 @@ class Run:
         """Whether a foreign key of the table leads to one of these."""
         return self.info is not None and any(name in tables for name in self.info.targets)
 
+    def may_follow(self, tables: Collection[TableName]) -> bool:
+        """Whether foreign keys can have made the changes because of rows of these tables."""
+        if self.info is None or not self.points_to(tables) or self.verb == "insert":
+            return False
+        pointing = {column.name for key in self.info.table.foreign_key_constraints for column in key.columns}
+        return self.verb == "delete" or any(pointing & step.row.changed_data.keys() for step in self.steps)
+
     def add(self, step: Step) -> None:
         """Take a step into the run."""
         self.steps.append(step)
@@ -128,13 +135,13 @@ class StepRules:
     :param find: what the models say about a table.
     :param mappers: the mapped classes.
     :param hidden: whether a column may not be seen by whoever takes back.
-    :param only: the columns that go back; all if there are none.
+    :param only: the columns of each table that go back; all if it is ``None``.
     """
 
     find: Callable[[TableName], TableInfo | None]
     mappers: Collection[Any]
     hidden: Callable[[TableName, str], bool]
-    only: frozenset[str] = frozenset()
+    only: Mapping[TableName, Collection[str]] | None = None
     _counted: dict[TableName, str | None] = field(default_factory=dict)
 
     def runs(self, rows: Iterable[ActivityRow]) -> Iterator[Run]:
@@ -144,7 +151,7 @@ class StepRules:
         """
         run: Run | None = None
         for row in rows:
-            if row.verb not in (*BACK, "truncate") or (self.only and row.verb != "update"):
+            if row.verb not in (*BACK, "truncate") or (self.only is not None and row.verb != "update"):
                 continue  # an entry about the log itself or an event: nothing of it is in a row
             step = self._step(row)
             if run is None or not step.before or not run.steps[0].before or not run.takes(step):
@@ -194,7 +201,7 @@ class StepRules:
 
     def _updated(self, info: TableInfo, step: Step) -> Step:
         row, counted = step.row, self._counted_in(info)
-        touched = [n for n in info.ordered(row.changed_data) if not self.only or n in self.only]
+        touched = [n for n in info.ordered(row.changed_data) if self.goes_back(info, n)]
         touched = [n for n in touched if n != counted and n not in info.ignored]
         if any(self.hidden(info.name, n) or MASKED in (row.before(n), value_of(row.changed_data, n)) for n in touched):
             step.refusal = marked("some of its values are masked or hidden from you")
@@ -218,6 +225,10 @@ class StepRules:
         is_odd = any(mark_of(v) == "text" and info.kind(n) is not ValueKind.JSON for n, v in step.left.items())
         if is_odd or any(mark_of(value) == "too large" for value in step.left.values()):
             step.refusal = step.refusal or marked("the log could not store the exact value")
+
+    def goes_back(self, info: TableInfo, name: str) -> bool:
+        """Whether a column is one of those that are wanted."""
+        return self.only is None or name in self.only.get(info.name, ())
 
     def _counted_in(self, info: TableInfo) -> str | None:
         if info.name not in self._counted:
@@ -299,7 +310,7 @@ def statement_of(run: Run, steps: list[Step], mappers: Collection[Any]) -> State
         for n in names
     ]
     counted = counted_column(mappers, info)
-    if counted is not None and isinstance(info.table.columns[counted].type, Integer):
+    if counted is not None and isinstance(column_of(info, counted).type, Integer):
         # so that whoever has the row open finds out that it was changed
         sets.append(f"{quote_ident(counted)} = {ROW}.{quote_ident(counted)} + 1")
     before = f"UPDATE {table} AS {ROW} SET {', '.join(sets)} FROM {source}"  # noqa: S608 - quoted
@@ -373,11 +384,29 @@ def _by_cause(together: list[Run]) -> Iterator[Run]:
     units: list[list[Run]] = []
     causes: set[TableName] = set()
     for run in reversed(together):
-        if run.verb == "insert" or not run.points_to(causes):
+        if not run.may_follow(causes):
             units.append([])
             causes = set()
         units[-1].append(run)
         if run.verb == "delete" or any(step.is_renamed for step in run.steps):
             causes.add(run.table)
     for unit in reversed(units):
-        yield from unit
+        yield from _as_met(unit)
+
+
+def _as_met(unit: list[Run]) -> Iterator[Run]:
+    """The runs of a unit, whose later changes meet records under the keys that taking back the earlier ones gave them.
+
+    As if a key is followed by two columns of a row, which are two changes of it.
+    """
+    moved: dict[tuple[TableName, str], tuple[str, ...]] = {}
+    for run in unit:
+        if run.verb == "update":
+            steps, run.steps = run.steps, []
+            for step in steps:
+                before, after = (moved.get((run.table, stored_key(key)), key) for key in (step.before, step.after))
+                run.steps.append(replace(step, before=before, after=after))
+            for old, new in zip(steps, run.steps, strict=True):
+                if new.is_renamed:
+                    moved[run.table, stored_key(old.after)] = new.before
+        yield run

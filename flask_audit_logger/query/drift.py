@@ -264,7 +264,7 @@ def values_of_columns(
     :param rows: values without marks.
     """
     types = {declared.name: declared.type for declared in info.table.columns}
-    table = connection.dialect.identifier_preparer.format_table(info.table)
+    table = quote_ident(*filter(None, (info.table.schema, info.table.name)))
     logged = func.jsonb_array_elements(cast(literal(dump(rows), Text), JSONB))
     entry = logged.table_valued("value", with_ordinality="place").render_derived(name="entry")
     row = func.jsonb_populate_record(literal_column(f"NULL::{table}"), entry.c.value)

@@ -22,6 +22,7 @@ from flask_audit_logger.ui import AuditUI
 from tests.growth.test_months import cli
 from tests.support.apps import make_app
 from tests.support.documents import named
+from tests.support.models import Models
 from tests.ui.shop import Shop, declare_shop, may_read, text_of
 
 SECRET = "correct horse"
@@ -168,6 +169,7 @@ NONSENSE = {
     "keys": ("x", {"a": {1: 2}}, "keys that are no texts"),
     "mark": ("x", {"audit_logger": 2}, "'audit_logger'"),
     "huge": ("x", {"a": "x" * 100_001}, "more than 100000 characters"),
+    "digits": ("x", {"a": 10**5000}, "more digits than Python writes"),
     "deep": ("x", {"a": DEEP}, "more than 20 levels"),
     "target": ("x", {"target": 5}, "is a mapped object, not 5"),
     "session": ("x", {"session": 5}, "takes a session or a connection, not 5"),
@@ -213,6 +215,28 @@ def test_masked_and_excluded_names_are_not_recorded(shop):
     masked = {"audit_logger": "masked"}
     assert event.changed_data["data"] == {"secret": masked, "api_token": masked, "deep": [{"token": masked}]}
     assert SECRET not in shop.page("/audit/?period=all&verb=event")
+
+
+def test_a_masked_column_is_masked_under_the_name_of_its_attribute(create_app):
+    def declare(db):
+        class Person(db.Model):
+            __tablename__ = "people"
+            __table_args__ = ({"info": {"audit_logged": {"mask": ["password_hash"], "exclude": ["portrait"]}}},)
+            id = sa.Column(sa.Integer, primary_key=True)
+            password = sa.Column("password_hash", sa.Text)
+            picture = sa.Column("portrait", sa.Text)
+
+        return Models(Person=Person)
+
+    application = create_app(declare=declare)
+    with application.app.app_context():
+        application.db.session.add(person := application.models.Person(id=1))
+        names = ("password", "password_hash", "picture", "portrait")
+        application.audit_logger.record("x", target=person, **dict.fromkeys(names, SECRET))
+        application.db.session.commit()
+        (event,) = application.activities(verb="event")
+    masked = {"audit_logger": "masked"}
+    assert event.changed_data["data"] == {"password": masked, "password_hash": masked}
 
 
 def test_an_event_is_no_state_of_its_record(shop):

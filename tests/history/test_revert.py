@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import BIT, DOMAIN, JSON, JSONB
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
-from flask_audit_logger.exceptions import ConfigurationError, Conflict, Refused
+from flask_audit_logger.exceptions import ConfigurationError, Conflict, Refused, UnknownPast
 from flask_audit_logger.history import reverts
 from flask_audit_logger.history.references import pointing_rows
 from flask_audit_logger.query.summaries import undone_by
@@ -578,6 +578,50 @@ def test_only_some_columns_go_back(shop):
     assert shop.sql("SELECT id, price, text FROM leaves WHERE id < 3") == [(1, 1.5, "mine")]
 
 
+def test_columns_go_back_by_their_names_or_those_of_their_attributes(create_app):
+    """A name that means nothing is an error, and a change of other columns is none that goes back."""
+
+    def declare_parts(db):
+        class Part(db.Model):
+            __tablename__ = "parts"
+            __table_args__ = (AUDITED,)
+            code = sa.Column(sa.Text, primary_key=True)
+            cost = sa.Column("price", sa.Integer)
+            text = sa.Column(sa.Text)
+
+        class Other(db.Model):
+            __tablename__ = "others"
+            __table_args__ = (AUDITED,)
+            id = sa.Column(sa.Integer, primary_key=True)
+            price = sa.Column(sa.Integer)
+
+        return Models(Part=Part, Other=Other, **vars(declare_shop(db)))
+
+    shop = make_shop(create_app, declare=declare_parts)
+    shop.engine = plain_engine(shop.application.app.config["SQLALCHEMY_DATABASE_URI"])
+    part = shop.models.Part
+    with shop.application.app.app_context():
+        write(shop, "INSERT INTO parts VALUES ('a', 1, 'x'), ('b', 1, 'x')", "INSERT INTO others VALUES (1, 1)")
+        then = now(shop)
+        update = ("UPDATE parts SET price = 2, text = 'y'", "UPDATE others SET price = 2")
+        number = write(shop, *update, "UPDATE parts SET text = 'z' WHERE code = 'b'")
+        for only, message in ((["nothing"], "there is no column 'nothing'"), ("price", "give a list")):
+            with pytest.raises(ConfigurationError, match=message):
+                revert(shop, number, only=only)
+        assert revert(shop, number, only=["text"]).preview().number == 3
+        assert revert(shop, number, only=["price"]).preview().number == 3
+        assert taken_back(shop, number, only=["cost"]).preview.number == 2
+        assert shop.sql("SELECT * FROM parts ORDER BY code") == [("a", 1, "y"), ("b", 1, "z")]
+        assert shop.sql("SELECT price FROM others") == [(2,)]
+
+        write(shop, "UPDATE parts SET code = 'c' WHERE code = 'b'")
+        moved = write(shop, "UPDATE parts SET code = 'd', price = 9 WHERE code = 'a'")
+        preview = revert(shop, (part, "c"), to=then, only=["text"]).preview()
+        assert reasons(preview.impossible) == [("parts", "the record has no key, or its key has changed", 1)]
+        taken_back(shop, moved, only=["price"])
+        assert shop.sql("SELECT code, price FROM parts ORDER BY code") == [("c", 1), ("d", 1)]
+
+
 def test_one_change_is_taken_back(shop):
     write(shop, "UPDATE leaves SET price = 0 WHERE id < 3")
     cursor = shop.application.audit_logger.activity_cls
@@ -605,17 +649,39 @@ def test_a_record_goes_back_to_a_time(shop):
     with shop.db.session() as session:
         taken_back(shop, session.get(shop.models.Category, 51), to=then)
     assert shop.sql("SELECT id, name FROM categories WHERE id > 9") == [(50, "then")]
-    with pytest.raises(Refused, match="another key"):
+    with pytest.raises(Refused, match=r"^public\.categories 50 has another key now"):
         write(shop, "UPDATE categories SET id = 52 WHERE id = 50")
         taken_back(shop, (shop.models.Category, 50), to=then)
     for target, options in (
         ((sheet, 1), {}),
         (1, {"to": then}),
         ("1", {"to": then}),
+        (None, {"to": then}),
+        ((sheet, 1), {"to": then.date()}),
         ((sheet, 1), {"to": dt.datetime(2026, 1, 1)}),
     ):
         with pytest.raises(ConfigurationError):
             revert(shop, target, **options)
+
+
+def test_a_record_goes_back_to_no_time_that_the_log_does_not_know(shop):
+    """Else what is left of the log would be taken back, and the record be as it never was then."""
+    sheet, start = shop.models.Sheet, now(shop)
+    shop.change(ANN, "Sheet", 1, text="mine")
+    preview = revert(shop, (sheet, 1), to=start).preview()
+    assert preview.number == 1
+    for when in (start - dt.timedelta(days=999), start + dt.timedelta(days=999)):
+        with pytest.raises((UnknownPast, ConfigurationError), match=r"begins at|to come"):
+            revert(shop, (sheet, 1), to=when).preview()
+    first = shop.sql("SELECT issued_at FROM activity ORDER BY id LIMIT 1")[0][0]
+    assert revert(shop, (sheet, 1), to=first).preview().number
+    shop.sql(
+        "INSERT INTO activity (schema, table_name, relid, issued_at, native_transaction_id, verb, changed_data, "
+        "transaction_id) SELECT 'public', 'pages', 0, clock_timestamp(), 1, 'pruned', "
+        "jsonb_build_object('until', clock_timestamp()), max(id) FROM transaction"
+    )
+    with pytest.raises(UnknownPast, match=r"the log of public\.pages begins at"):
+        revert(shop, (sheet, 1), to=start).preview()
 
 
 def test_a_record_that_somebody_has_open_is_not_saved_over(shop):
