@@ -115,6 +115,11 @@ _BOUND = """
     SELECT t.id FROM {transaction} AS t WHERE t.issued_at < :before ORDER BY t.issued_at DESC, t.id DESC LIMIT 1
 """
 
+#: Of the oldest transactions the status looks at so many.
+_OLDEST = """
+    SELECT max(few.id) FROM (SELECT t.id FROM {transaction} AS t ORDER BY t.id LIMIT 10000) AS few
+"""
+
 _TABLES = """
     WITH RECURSIVE named AS (
         (SELECT a.table_name FROM {activity} AS a ORDER BY a.table_name LIMIT 1)
@@ -234,21 +239,24 @@ class Pruning:
         return {name: number for name, number in changes.items() if number}, dropped
 
     def overdue(self, connection: Connection, *, in_archive: bool) -> list[str]:
-        """The tables with entries that are due, in the newest thirty days that are due for each rule.
+        """The tables with entries that are due: in the newest thirty days that are due for each rule, and in the oldest
+        transactions of the log. All between would be read again and again where others are kept for longer.
 
         :param in_archive: only of months that are over, as others wait for their archive.
         """
         self._said = Said(_latest(connection, self.log))
         newest = months(connection, self.log.schema)[-1:] if in_archive else []
+        oldest = connection.scalar(self.log.sql(_OLDEST)) or 0
         found = set()
         for period in set(self.kept.values()):
             until = before(period, self.now)
             ids = [self._newest(connection, time) for time in (until - dt.timedelta(days=30), until)]
-            high = (ids[1] or 0) + 1
-            values = self._values(connection, (ids[0] or 0) + 1, min([high, *(month.low for month in newest)]))
-            others = {table: "-infinity" for table, other in self.kept.items() if other != period}
-            values["before"] = json.dumps(json.loads(values["before"]) | others)
-            found |= {row.table_name for row in connection.execute(self.log.sql(_COUNT), values) if row.changes}
+            high = min([(ids[1] or 0) + 1, *(month.low for month in newest)])
+            for low, end in ((0, min(high, oldest + 1)), ((ids[0] or 0) + 1, high)):
+                values = self._values(connection, low, end)
+                others = {table: "-infinity" for table, other in self.kept.items() if other != period}
+                values["before"] = json.dumps(json.loads(values["before"]) | others)
+                found |= {row.table_name for row in connection.execute(self.log.sql(_COUNT), values) if row.changes}
         return sorted(found)
 
     def describe(self, table: TableName, changes: int) -> Removed:

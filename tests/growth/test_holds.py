@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 
+import pytest
+
 from tests.capture.tables import run
 from tests.growth.test_maintain import AGE, entries
 from tests.growth.test_months import cli
@@ -64,6 +66,21 @@ def test_what_a_hold_is_of(server: Server) -> None:
             (None, "7", "2999-01-01", True),
         ]
         assert "no hold '1.0'" in cli(application, "hold", "release", "1.0", "--reason", "x")[1]
+        application.dispose()
+
+
+@pytest.mark.parametrize("age", ["1 year 4 days", "400 days", "9 years"])
+def test_status_names_what_is_overdue_however_long(server: Server, age: str) -> None:
+    """Also of a job that never ran."""
+    with server.database() as url:
+        application = make_app(url, keep={"*": "1y"})
+        engine = plain_engine(url)
+        run(engine, "INSERT INTO users (name) VALUES ('x')", AGE.format(age))
+        run(engine, "INSERT INTO tags (name) VALUES ('x')")
+        code, output = cli(application, "status")
+        assert (code, "entries of users are due for more than 3 days" in output) == (1, True)
+        cli(application, "maintain")
+        assert cli(application, "status")[0] == 0
         application.dispose()
 
 
