@@ -15,6 +15,8 @@ from tests.support.apps import logged_in_as
 from tests.support.documents import named
 from tests.ui.shop import ANN, CLEO, make_history, text_of
 
+PAGES = Path(__file__).parents[2] / "docs" / "pages.md"
+
 TEMPLATE = """
 {% from "audit/embed.html" import recent_changes %}{{ audit_stylesheet() }}
 [{{ recent_changes(product, limit=2) }}][{{ recent_changes("products", 42) }}]
@@ -39,7 +41,7 @@ def test_the_newest_changes_of_a_record(shop):
 
 
 def test_the_links_of_the_documentation(shop):
-    template = named(Path(__file__).parents[2] / "docs" / "pages.md")["links"]
+    template = named(PAGES)["links"]
     html = embedded(shop, template=template)
     assert re.findall(r'^<a href="(.*)">(?:History|What they did)</a>$', html, re.MULTILINE) == [
         "/audit/record/products/42",
@@ -47,6 +49,22 @@ def test_the_links_of_the_documentation(shop):
         "/audit/actor/1",
     ]
     assert "stock 4 → 17" in text_of(html)
+
+
+def test_a_link_for_those_who_may_open_it_as_documented(shop):
+    shop.application.app.jinja_env.globals["may_audit"] = shop.application.audit_logger.ui.permission
+    template = named(PAGES)["links_who_may"]
+    assert embedded(shop, template=template).startswith('<a href="/audit/record/products/42">')
+    assert embedded(shop, CLEO, template) == ""
+
+
+ADDRESSES = re.findall(r"^\| `(/audit/[^`]+)` \|", PAGES.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("address", [address for address in ADDRESSES if "?" in address and "<" not in address])
+def test_an_address_of_the_documentation_is_a_search(shop, address):
+    page = shop.page(address)
+    assert "Unknown filters" not in page
 
 
 @pytest.mark.parametrize("user", [CLEO, None])
