@@ -6,6 +6,8 @@ import dataclasses
 import io
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import Engine, MetaData, text
+from sqlalchemy.exc import DBAPIError
 
 from .exceptions import ConfigurationError
 from .growth.commands import archive_group, erase_command, hold_group, logs, maintain_command
@@ -151,6 +154,18 @@ def _advise(reports: list[_Report], strict: bool) -> None:
         click.echo("All changes of audited tables are logged.")
 
 
+@contextmanager
+def _as_owner() -> Iterator[None]:
+    """Say who may do this, in place of a traceback, where the role of the application may not."""
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", getattr(error.orig, "pgcode", None)) != "42501":
+            raise
+        refused = str(error.orig).partition("\n")[0]
+        raise click.ClickException(f"{refused}. Run this as the role that migrates: it owns the log.") from error
+
+
 @audit_cli.command("baseline")
 @click.argument("tables", nargs=-1)
 def baseline_command(tables: tuple[str, ...]) -> None:
@@ -171,7 +186,8 @@ def baseline_command(tables: tuple[str, ...]) -> None:
         recorded = 0
         # in a file click would print the label alone, and then our line below has the name again
         file = None if sys.stdout.isatty() else io.StringIO()
-        with audit_logger.context(job="baseline"), click.progressbar(length=1000, label=name, file=file) as bar:
+        bar = click.progressbar(length=1000, label=name, file=file)
+        with _as_owner(), audit_logger.context(job="baseline"), bar:
             try:
                 for step in baseline(*audited[name]):
                     recorded += step.recorded
@@ -196,7 +212,7 @@ def compile_command(tables: tuple[str, ...]) -> None:
             raise click.BadParameter(f"{name!r} is no audited table; there are {', '.join(audited)}.")
     for name in dict.fromkeys(tables) or audited:
         engine, triggers = audited[name]
-        with engine.begin() as connection:
+        with _as_owner(), engine.begin() as connection:
             if not connection.scalar(text(triggers.can_compile(default_schema(connection)).replace(":", "\\:"))):
                 raise click.ClickException("Functions of the log are missing. Run `flask audit status`.")
             for statement in triggers.compile_again(default_schema(connection)):

@@ -156,6 +156,12 @@ def test_only_the_owner_lets_go(server: Server) -> None:
             ConfigurationError, match=f"belongs to the role postgres, and this is {role}. Only the owner"
         ):
             maintain(engine, application.db.metadata)
+        others = make_app(url.set(username=role), keep={"*": "2y"}, create_all=False)
+        run(plain_engine(url), f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}"')
+        for command in ("baseline", "compile"):
+            code, output = cli(others, command)
+            assert code == 1 and "Run this as the role that migrates" in output and output.count("\n") <= 2, output
+        others.dispose()
         run(plain_engine(url), f'DROP OWNED BY "{role}"')
         application.dispose()
 
