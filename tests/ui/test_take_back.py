@@ -68,6 +68,10 @@ def test_what_was_changed_since_is_shown_and_stays(shop):
     assert names(shop) == ["c100", "theirs", "c102"]
 
 
+def test_one_change_is_called_one(shop):
+    assert "1 change of transaction" in text_of(opened(shop, priced(shop, rows=1))[2])
+
+
 def test_what_changed_after_the_preview_is_shown_anew(shop):
     browser, path, _ = opened(shop, priced(shop))
     shop.sql("UPDATE categories SET name = 'theirs' WHERE id = 101")

@@ -56,7 +56,7 @@ class TakeBackPage(Page):
 
     transaction_id: int
     transaction_href: str
-    total: str
+    total: int
     groups: tuple[GroupShown, ...]
     conflicts: tuple[ProblemShown, ...]
     impossible: tuple[ProblemShown, ...]
@@ -177,7 +177,7 @@ def _page(
         **head(visit, heading, heading, *steps),
         transaction_id=transaction_id,
         transaction_href=visit.links.transaction(transaction_id),
-        total=number(preview.number),
+        total=preview.number,
         groups=groups,
         conflicts=_problems(presenter, preview.conflicts),
         impossible=_problems(presenter, preview.impossible),
