@@ -6,10 +6,13 @@ or never; so a block counts only inside the application context in which it was 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 from weakref import ref
 
@@ -127,6 +130,13 @@ def current_frame(owner: object) -> Frame:
     return next(inside, _NOTHING)
 
 
+@lru_cache(maxsize=256)
+def _misspelt(name: str) -> str | None:
+    """The argument that a name was meant for, most likely: ``season``, ``jobs`` and ``factor`` are names of facts."""
+    near = next(iter(get_close_matches(name, ("actor", "impersonator", "reason", "job"), 1, 0.75)), None)
+    return near if near is not None and name[0] == near[0] and near not in name else None
+
+
 @contextmanager
 def context(
     owner: object,
@@ -138,6 +148,10 @@ def context(
     extra: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
     """Say something of the changes made inside the block, in addition to what is said around it."""
+    for name in extra or ():
+        if meant := _misspelt(name):
+            told = f"context({name}=…) is recorded as a fact called {name!r}; was {meant}= meant?"
+            warnings.warn(told, stacklevel=5)  # where the block begins
     around = current_frame(owner)
     facts = {**around.facts, **(extra or {})}
     facts |= {name: value for name, value in (("reason", reason), ("job", job)) if value is not None}

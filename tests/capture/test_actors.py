@@ -75,6 +75,25 @@ def test_the_actor_changes_inside_a_transaction(shop):
     assert len({t.native_transaction_id for t in shop.transactions()}) == 1
 
 
+@pytest.mark.parametrize("name", ["actr", "impersonater", "resaon"])
+def test_a_slip_in_the_name_of_an_argument_is_said_where_it_stands(shop, name):
+    with (
+        shop.app.app_context(),
+        pytest.warns(UserWarning, match=rf"context\({name}=…\) .* meant\?") as told,
+        shop.audit_logger.context(**{name: 3}),
+    ):
+        rename(shop, name)
+        shop.db.session.commit()
+    assert [warning.filename for warning in told] == [__file__]
+    assert shop.activities()[-1].transaction.context[name] == 3
+
+
+@pytest.mark.parametrize("name", ["season", "factor", "jobs", "job_id", "ticket", "reasons", "j", "author"])
+def test_other_facts_are_no_slips(shop, name):
+    with shop.app.app_context(), shop.audit_logger.context(**{name: 3}):  # warnings are errors here
+        pass
+
+
 def test_context_nests(shop):
     """An inner context() adds to the outer one, an actor of None is nobody, and all is restored after an error."""
     logger = shop.audit_logger
