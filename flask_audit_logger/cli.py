@@ -14,8 +14,9 @@ from typing import Any
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from sqlalchemy import Engine, MetaData, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .exceptions import ConfigurationError
 from .growth.commands import archive_group, erase_command, hold_group, logs, maintain_command
@@ -116,13 +117,25 @@ def _report(engine: Engine, metadata: MetaData, with_probe: bool) -> _Report:
     url = engine.url.render_as_string()
     if not is_supported(engine):
         return _Report(url, unsupported=reason(engine))
-    with engine.connect() as connection:
+    with _connected(engine) as connection:
         findings = check(connection, metadata)
         tried = [f for f in findings if with_probe and f.triggers and not f.problems]
         probes = [(f.name, result) for f in tried if f.triggers for result in probe(connection, f.triggers)]
         found = risks(connection, metadata)
         connection.rollback()  # of the probes
     return _Report(url, None, findings, probes, found)
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    """A connection; why there is none is said in one line, in place of a traceback."""
+    try:
+        connection = engine.connect()
+    except (OperationalError, PoolTimeout) as error:
+        refused = str(error.orig if isinstance(error, OperationalError) else error).strip().partition("\n")[0]
+        raise click.ClickException(f"{engine.url.render_as_string()}: {refused}") from error
+    with connection:
+        yield connection
 
 
 def _copies() -> list[_Report]:

@@ -31,6 +31,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 
 class AuditLoggerError(Exception):
     """Base of all errors raised by this package."""
@@ -93,7 +95,16 @@ class LogForbidden(ReadError):
 
 
 class UnknownPast(ReadError):
-    """The log can't tell how something was at a time."""
+    """The log can't tell how something was at a time.
+
+    :param when: the time that was asked for.
+    :param since: from when on the log has the entries of the table, if that is later; ``None`` if it is empty or lacks
+        something else.
+    """
+
+    def __init__(self, text: str, when: dt.datetime, since: dt.datetime | None = None) -> None:
+        super().__init__(text)
+        self.when, self.since = when, since
 
 
 class RevertError(ReadError):

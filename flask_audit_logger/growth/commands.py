@@ -73,7 +73,7 @@ def maintain_command(dry_run: bool, as_json: bool) -> None:
         if is_supported(engine) and has_job(metadata):
             with plain_errors():
                 reports.append(maintain(engine, metadata, dry_run=dry_run, on_step=_show_progress))
-            for line in reports[-1].lines() if not as_json else ():
+            for line in _told(reports[-1], metadata) if not as_json else ():
                 click.echo(line)
     if as_json:
         click.echo(json.dumps({"databases": [dataclasses.asdict(report) for report in reports]}, indent=2))
@@ -84,6 +84,16 @@ def maintain_command(dry_run: bool, as_json: bool) -> None:
         )
     if any(report.kept for report in reports):
         raise click.exceptions.Exit(1)
+
+
+def _told(report: Report, metadata: MetaData) -> Iterator[str]:
+    """The report in words, and by which rules nothing had to go, so that a run is never silent."""
+    yield from report.lines()
+    declaration = declaration_of(metadata)
+    has_work = report.is_elsewhere or report.removed or report.kept or report.dropped
+    if declaration is not None and declaration.keep and not has_work:
+        rules = ", ".join(f"{table} {period}" for table, period in declaration.keep)
+        yield f"Nothing is due. Kept are: {rules}."
 
 
 @click.group("archive")

@@ -128,7 +128,8 @@ class LogInCode:
         :param what: a mapped class, or a select of one class with WHERE, ORDER BY, LIMIT and OFFSET on its columns.
         :param key: with a class: of the record, as in ``session.get()``.
         :param when: a time with a time zone, not in the future.
-        :raises UnknownPast: if the log can't tell: it begins later, or entries of then were removed.
+        :raises UnknownPast: if the log can't tell: it begins later (its ``since``), or entries of then were removed.
+        :raises BadValue: if a column of the key can't have the value, or one of the select that it is compared with.
         :raises ConfigurationError: if it is not audited, or another kind of select.
         """
         if not isinstance(what, type | Select):

@@ -45,7 +45,7 @@ from ..query.drift import is_json_array, json_array
 from ..query.reader import Log
 from ..query.tables import TableInfo
 from ..sql import quote_ident
-from .source import Target
+from .source import Target, bad_key_named
 
 T = TypeVar("T")
 
@@ -202,12 +202,12 @@ def row_as_of(target: Target, entity: type[T], when: dt.datetime) -> T | None:
     """A record as it was; ``None`` if there was none.
 
     :raises UnknownPast: if the log can't tell.
+    :raises BadValue: if the key can't be one of its table.
     """
-    mapper = target.mapper
-    statement = select(entity).where(
-        *(part == value for part, value in zip(mapper.primary_key, target.identity, strict=True))
-    )
-    return next(_load(target, statement, when, set(), is_one=True), None)
+    parts = zip(target.mapper.primary_key, target.identity, strict=True)
+    statement = select(entity).where(*(part == value for part, value in parts))
+    with bad_key_named(target):
+        return next(_load(target, statement, when, set(), is_one=True), None)
 
 
 def rows_as_of(target: Target, statement: Select[Any], when: dt.datetime) -> list[Any]:
@@ -299,7 +299,7 @@ def _load(
         try:
             with _named_plainly(log.connection), Session(log.connection, autoflush=False) as session:
                 for info, part in zip(tables, parts, strict=True):
-                    _refuse_unknown(log, info, part, {c.name for c in used if c.table is info.table})
+                    _refuse_unknown(log, info, part, {c.name for c in used if c.table is info.table}, when)
                 read = statement.options(raiseload("*"), *_columns_only(target.mapper)).add_columns(
                     *(literal_column(f"{quote_ident(info.table.name)}.audit_unknown") for info in tables)
                 )
@@ -309,7 +309,7 @@ def _load(
                     _forget(session, found, list(zip(tables, reasons, strict=True)))
                 session.expunge_all()
         except (BadValue, LookupError) as error:
-            raise UnknownPast("a value of then doesn't fit the type that its column has today") from error
+            raise UnknownPast("a value of then doesn't fit the type that its column has today", when) from error
     yield from (row[0] for row in rows)
 
 
@@ -363,10 +363,10 @@ def refuse_too_early(log: Log, info: TableInfo, when: dt.datetime) -> None:
     begun = (select(a.issued_at).order_by(a.transaction_id, a.id), select(t.issued_at).order_by(t.id))
     first = log.scalar(select(func.least(*(each.limit(1).scalar_subquery() for each in begun))))
     if first is None:
-        raise UnknownPast("the log is empty, so nothing tells how something was")
-    begins = max(first, removed_until(log, info))
-    if when < begins:
-        raise UnknownPast(f"the log of {info.name} begins at {begins}; nothing tells how it was at {when}")
+        raise UnknownPast("the log is empty, so nothing tells how something was", when)
+    since = max(first, removed_until(log, info))
+    if when < since:
+        raise UnknownPast(f"the log of {info.name} begins at {since}; nothing tells how it was at {when}", when, since)
 
 
 def removed_until(log: Log, info: TableInfo) -> dt.datetime:
@@ -379,7 +379,7 @@ def removed_until(log: Log, info: TableInfo) -> dt.datetime:
     return log.scalar(statement) or dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
-def _refuse_unknown(log: Log, info: TableInfo, rows: CTE, used: set[str]) -> None:
+def _refuse_unknown(log: Log, info: TableInfo, rows: CTE, used: set[str], when: dt.datetime) -> None:
     """Rows that nothing tells about, and values that WHERE or ORDER BY would need.
 
     One that is left out by a filter would not be missed.
@@ -391,9 +391,11 @@ def _refuse_unknown(log: Log, info: TableInfo, rows: CTE, used: set[str]) -> Non
     if found is None:
         return
     if set(info.key) & found.keys():
-        raise UnknownPast(f"rows of {info.name} were there before it was audited, and nothing tells how they were")
+        why = f"rows of {info.name} were there before it was audited, and nothing tells how they were"
+        raise UnknownPast(why, when)
     lost = ", ".join(f"{name} ({found[name]})" for name in sorted(used & found.keys()))
-    raise UnknownPast(f"not of all rows of {info.name} the log knows {lost}, so nothing can be found or sorted by it")
+    why = f"not of all rows of {info.name} the log knows {lost}, so nothing can be found or sorted by it"
+    raise UnknownPast(why, when)
 
 
 def _columns_only(mapper: Mapper[Any]) -> list[Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, MetaData, Table, inspect
+from sqlalchemy import Engine, MetaData, Table, Text, cast, inspect, literal, select
 from sqlalchemy.exc import NoInspectionAvailable
 from sqlalchemy.orm import Mapper
 
 from ..databases import Database, engine_with
-from ..exceptions import ConfigurationError
+from ..exceptions import BadValue, ConfigurationError
 from ..models import AuditModels
 from ..query.reader import AuditReader
 from ..query.refs import RecordRef, key_text, stored_key
@@ -135,6 +136,28 @@ def target_of(logger: Logger, subject: Any, key: Any = None) -> Target:
     identity = _identity(mapper, subject, key)
     found = Target(source, mapper, audited, None, identity)
     return replace(found, key=stored_key(found.components)) if identity else found
+
+
+@contextmanager
+def bad_key_named(target: Target) -> Iterator[None]:
+    """Say which part of the key is no value of its column, if a read fails by that.
+
+    Only PostgreSQL knows what a type can be, and it is asked only then.
+
+    :raises BadValue: if the read fails by a value.
+    """
+    try:
+        yield
+    except BadValue as error:
+        for column, given, part in zip(target.mapper.primary_key, target.identity, target.components, strict=True):
+            try:
+                with target.source.reader.reading() as log:
+                    log.scalar(select(cast(literal(part, Text), column.type).is_(None)))
+            except BadValue:
+                kind = column.type.compile(dialect=target.source.engine.dialect)
+                name = target.mapper.class_.__name__
+                raise BadValue(f"{given!r} can't be a key of {name}: its column {column.name!r} is {kind}") from error
+        raise
 
 
 _NO_BIND: Any = object()

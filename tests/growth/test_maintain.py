@@ -96,7 +96,10 @@ def test_the_job_lets_go_of_what_is_due(server: Server, partition: Any) -> None:
             transactions = connection.exec_driver_sql(query).all()
         assert transactions[-1] == (said[1], "audit maintain")
         assert len(transactions) == 3
-        assert cli(application, "maintain", "--json")[0] == 0
+        code, output = cli(application, "maintain", "--json")
+        assert (code, "Nothing is due" in output) == (0, False)
+        code, output = cli(application, "maintain")
+        assert (code, output.splitlines()[-1]) == (0, "Nothing is due. Kept are: * 2y, public.tags 10y.")
         assert entries(engine) == left
         application.dispose()
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flask_audit_logger.schema.objects import LOG_INDEXES
 from tests.migrations.conftest import declare_table
+from tests.support.apps import make_app
 from tests.support.documents import named
 from tests.support.models import Models
 from tests.support.server import both_drivers, plain_engine
@@ -39,6 +40,20 @@ def test_a_right_log_is_no_fault(blog):
     for name in ("log in schema public", "article_tags", "articles", "tags", "users"):
         assert f"ok    {name}\n" in output
     assert "notes" not in output
+
+
+@both_drivers
+@pytest.mark.parametrize("lost", [{"database": "not_there"}, {"port": 1}])
+def test_a_database_that_is_not_there_is_said_in_one_line(server, driver, lost):
+    """The address is shown without its password, and the driver's reason; no traceback."""
+    with server.database() as url:
+        named = url.set(drivername=f"postgresql+{driver}", password="wordly", **lost)
+        application = make_app(named, create_all=False)
+        code, output = status(application)
+        application.dispose()
+    assert code == 1
+    assert re.fullmatch(r"Error: postgresql\+\w+://\w+:\*\*\*@\S+: .*(failed|does not exist|refused).*\n", output)
+    assert "wordly" not in output
 
 
 def test_a_table_altered_by_hand_is_noted_until_it_is_compiled(blog, execute):

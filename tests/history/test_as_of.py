@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from flask_audit_logger import AuditLogger, ConfigurationError
-from flask_audit_logger.exceptions import UnknownPast
+from flask_audit_logger.exceptions import BadValue, UnknownPast
 from tests.history.conftest import NOON, THING, Color
 
 FAR = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
@@ -61,8 +61,21 @@ def test_a_time_must_be_one_that_the_log_knows(told):
         told.log.as_of(told.Thing, THING, "yesterday")
     with pytest.raises(ConfigurationError, match="to come"):
         told.log.as_of(told.Thing, THING, FAR)
-    with pytest.raises(UnknownPast, match="begins at"):
-        told.log.as_of(told.Thing, THING, NOON - dt.timedelta(days=900))
+    early = NOON - dt.timedelta(days=900)
+    with pytest.raises(UnknownPast, match="begins at") as error:
+        told.log.as_of(told.Thing, THING, early)
+    assert error.value.when == early
+    assert f"begins at {error.value.since};" in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["abc", 10**12, "a\0b", "\ud800"], ids=ascii)
+def test_a_key_that_its_column_cannot_have_is_named(told, key):
+    with pytest.raises(BadValue) as error:
+        told.log.as_of(told.Manager, key, told.times[0])
+    assert str(error.value) == f"{key!r} can't be a key of Manager: its column 'id' is INTEGER"
+    if key == "abc":
+        with pytest.raises(BadValue, match=r"'abc' can't be a key of Thing: its column 'id' is UUID"):
+            told.log.as_of(told.Thing, key, told.times[0])
 
 
 @pytest.mark.parametrize(
