@@ -55,7 +55,10 @@ def test_only_true_lets_somebody_in(new_shop, answer):
     assert shop.get("/").status_code == 403
 
 
-def test_what_is_taken_for_a_yes_and_is_none_is_said_once_for_each_action(new_shop, caplog):
+def test_what_is_taken_for_a_yes_and_is_none_is_said_once_for_each_action(new_shop, caplog, monkeypatch):
+    # the configuration of Alembic, which a test before may have read, switches loggers off
+    monkeypatch.setattr(logging.getLogger("flask_audit_logger.ui"), "disabled", False)
+    caplog.set_level(logging.WARNING, "flask_audit_logger.ui")
     shop = new_shop(permission=lambda action, target: {"list": "yes", "help": 0}.get(action, 1))
     for path in ("/", "/", "/help", "/transaction/1"):
         assert shop.get(path).status_code == 403
