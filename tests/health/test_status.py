@@ -56,6 +56,17 @@ def test_a_database_that_is_not_there_is_said_in_one_line(server, driver, lost):
     assert "wordly" not in output
 
 
+def test_an_unknown_column_is_said_in_one_line(create_app):
+    def declare(db):
+        class Product(db.Model):
+            __table_args__ = ({"info": {"audit_logged": {"mask": ["nam"]}}},)
+            id = sa.Column(sa.Integer, primary_key=True)
+            name = sa.Column(sa.Text)
+
+    said = "Error: Table 'product': option 'mask' names the unknown column 'nam'. Did you mean 'name'?\n"
+    assert status(create_app(declare=declare, create_all=False)) == (1, said)
+
+
 def test_a_table_altered_by_hand_is_noted_until_it_is_compiled(blog, execute):
     """Nothing is missing from the log, so it is no fault; only one table is named."""
     execute("ALTER TABLE users ADD COLUMN phone text")
