@@ -150,12 +150,29 @@ def compare_audit_logger(context: AutogenContext, upgrade_ops: UpgradeOps, schem
         else:
             gone = {op.tables.schema for op in first if isinstance(op, DropAuditLoggerTablesOp)}
             before, after = _compare(context, connection, metadata, declaration, upgrade_ops, gone)
+        for op in (*first, *before, *after, *last):
+            _tell(op, default_schema(connection))
         upgrade_ops.ops[:] = [*first, *before, *upgrade_ops.ops, *after, *last]
     upgrade_ops.ops[:] = lock_first(connection, _logs(context, upgrade_ops), upgrade_ops.ops)
     return CONTINUE
 
 
 _put_first(prepare_audit_logger)
+
+
+def _tell(op: MigrateOperation, default: str) -> None:
+    """Say what was found, as Alembic does of the tables; of a log that goes, its removal says it."""
+    match op:
+        case CreateAuditLoggerTablesOp():
+            _log.info("Detected added audit log in schema %r", op.tables.schema or default)
+        case InitAuditLoggerFunctionsOp():
+            how = "added" if op.previous is None else "changed"
+            _log.info("Detected %s functions of the audit log in schema %r", how, op.functions.schema or default)
+        case InitAuditLoggerTriggersOp():
+            how = "added" if op.previous is None else "changed"
+            _log.info("Detected %s audit triggers on table %r", how, str(op.triggers.name(default)))
+        case RemoveAuditLoggerTriggersOp():
+            _log.info("Detected removed audit triggers on table %r", str(op.triggers.name(default)))
 
 
 def _logs(context: AutogenContext, upgrade_ops: UpgradeOps) -> set[str | None]:

@@ -58,6 +58,14 @@ def test_auditing_switched_off(users, release, goes):
     assert downgrade_part(written) == ["op.init_audit_logger_triggers('users', key_columns=['id'], version=1)"]
 
 
+def test_what_was_found_is_said_as_alembic_says_it(project, users, release, caplog):
+    caplog.set_level("INFO", "alembic.autogenerate")
+    for options, how in (({"exclude": ["email"]}, "changed"), (None, "removed"), (True, "added")):
+        caplog.clear()
+        project.migrate_and_upgrade(release(users={**USERS, "audit": options}))
+        assert caplog.messages == [f"Detected {how} audit triggers on table 'public.users'"]
+
+
 def test_a_dropped_table_comes_back_with_its_triggers(project, release, goes):
     options = {"exclude": ["name"], "verbs": ["insert", "delete"], "truncate": "refuse", "old_data": "changed"}
     project.migrate_and_upgrade(release(users=USERS, pets={"audit": options}))

@@ -69,7 +69,7 @@ class Shop:
     def migrate(self, **env: str) -> str:
         versions = self.folder / "migrations" / "versions"
         before = set(versions.glob("*.py"))
-        self.flask("db", "migrate", **env)
+        self.said = self.flask("db", "migrate", **env)
         written = set(versions.glob("*.py")) - before
         return written.pop().read_text().partition("def upgrade(")[2] if written else ""
 
@@ -81,8 +81,14 @@ def test_flask_db_migrate_upgrade_downgrade(tmp_path, database_url, dump, execut
     empty = dump()
     shop.flask("db", "init")
     assert "op.init_audit_logger_triggers('users'" in shop.migrate()
+    for found in (
+        f"audit log in schema '{schema or 'public'}'",
+        f"functions of the audit log in schema '{schema or 'public'}'",
+        "audit triggers on table 'public.users'",
+    ):
+        assert f"[alembic.autogenerate] Detected added {found}\n" in shop.said
     shop.flask("db", "upgrade")
-    assert shop.migrate() == ""
+    assert shop.migrate() == "" and "audit" not in shop.said.replace(schema or "public", "")
     shop.flask("db", "check")
     execute("INSERT INTO users (name) VALUES ('Ann')")
     assert query(f"SELECT verb, record_key FROM {schema or 'public'}.activity") == [("insert", "1")]
