@@ -90,8 +90,7 @@ class Transaction:
     @property
     def undone_by(self) -> tuple[int, ...]:
         """The ids of the transactions that took it back, or a part of it, read now; of many the newest five."""
-        with self.changes.source.reader.reading() as log:
-            return tuple(sorted(log.scalar(select(undone_by(log, self.id))) or ()))
+        return taken_back_by(self.changes.source, self.id)
 
 
 @dataclass(frozen=True)
@@ -268,6 +267,12 @@ def transaction_row(source: Source, number: int) -> TransactionRow | None:
     with source.reader.reading() as log:
         row = log.first(select(*transaction_columns(log.models)).where(t.id == number))
     return None if row is None else read_transaction(row)
+
+
+def taken_back_by(source: Source, number: int) -> tuple[int, ...]:
+    """The ids of the transactions that took one back, or a part of it; of many the newest five."""
+    with source.reader.reading() as log:
+        return tuple(sorted(log.scalar(select(undone_by(log, number))) or ()))
 
 
 def in_transaction(source: Source, number: int) -> History:

@@ -26,7 +26,7 @@ from ..query.feed import get_activity
 from ..query.paging import Cursor
 from ..query.refs import key_text
 from ..query.rows import ActivityRow
-from .changes import BATCH, History, history_in, in_transaction, transaction_row
+from .changes import BATCH, History, history_in, in_transaction, taken_back_by, transaction_row
 from .files import FileView, csv_lines, json_line, json_lines
 from .named import log_named, record_named, table_named
 from .past import unknown
@@ -203,7 +203,7 @@ def revert_command(
     if skip_conflicts and not is_applied:
         raise click.UsageError("--skip-conflicts goes with --apply; the preview names all conflicts.")
     with _plainly():
-        source, what, revert = _revert(target, when, only, reason, bind)
+        source, what, revert, undone = _revert(target, when, only, reason, bind)
         if is_printed:
             _print_sql(revert)
             return
@@ -216,6 +216,7 @@ def revert_command(
     document = _document(source, preview) | {
         "applied": done is not None,
         "transaction": None if done is None else done.transaction_id,
+        "undone_by": undone,
     }
     if done is not None:
         said = f"Taken back in transaction {done.transaction_id}."
@@ -226,7 +227,8 @@ def revert_command(
     else:
         said = "There is nothing that can be taken back." if not is_whole else "There is nothing to take back."
     head = f"{preview.number:,} {'change' if preview.number == 1 else 'changes'} of {what}:"
-    _print((head, *preview_lines(source.catalog, preview), said), dump(document) + "\n", as_json)
+    before = (f"Already taken back by transaction {number}." for number in undone)
+    _print((*before, head, *preview_lines(source.catalog, preview), said), dump(document) + "\n", as_json)
     if not is_whole:
         raise click.exceptions.Exit(1)
 
@@ -393,8 +395,9 @@ def _as_json(value: Any, column: Any) -> Any:
 
 def _revert(
     target: tuple[str, ...], when: dt.datetime | None, only: tuple[str, ...], reason: str | None, bind: str | None
-) -> tuple[Source, str, Revert]:
-    """The log, what is taken back in words, and taking it back."""
+) -> tuple[Source, str, Revert, tuple[int, ...]]:
+    """The log, what is taken back in words, taking it back, and the transactions that took it back already."""
+    undone: tuple[int, ...] = ()
     if when is not None and len(target) < 2:
         raise click.UsageError("--to goes with a record: TABLE KEY --to TIME.")
     if when is None and len(target) != 1:
@@ -412,9 +415,11 @@ def _revert(
             _change(source, number)
         elif transaction_row(source, number) is None:
             raise click.ClickException(f"The log has no transaction {number}. `flask audit log` lists what it has.")
+        else:
+            undone = taken_back_by(source, number)
         what = f"{'change' if isinstance(number, Cursor) else 'transaction'} {number}"
     revert = revert_of(_logger(), given, to=when, only=only, reason=reason, bind_key=source.bind_key)
-    return source, what, revert
+    return source, what, revert, undone
 
 
 def _print_sql(revert: Revert) -> None:

@@ -62,14 +62,17 @@ def record_text(catalog: TableCatalog, record: RecordRef) -> str:
 
 
 def actor_text(transaction: TransactionRow | None) -> str:
-    """Who acted."""
+    """Who acted, in which job or command."""
     if transaction is None:
         return "nobody known"
     who, label = transaction.actor_id or transaction.other_actor, transaction.actor_label
-    job = next((f"{kind} {transaction.said(kind)}" for kind in ("job", "command") if transaction.said(kind)), "nobody")
-    name = f"{label} ({who})" if who and label else label or who or job
+    job = next((f"{kind} {transaction.said(kind)}" for kind in ("job", "command") if transaction.said(kind)), None)
+    actor = f"{label} ({who})" if who and label else label or who
+    name = actor or job or "nobody"
     other = transaction.impersonator
-    return printable(name if other is None else f"{name}, by {other.get('label') or other.get('id') or 'someone'}")
+    if other is not None:
+        name = f"{name}, by {other.get('label') or other.get('id') or 'someone'}"
+    return printable(f"{name}, {job}" if actor and job else name)
 
 
 def change_lines(catalog: TableCatalog, row: ActivityRow) -> Iterator[str]:

@@ -204,7 +204,9 @@ class StepRules:
         touched = [n for n in info.ordered(row.changed_data) if self.goes_back(info, n)]
         touched = [n for n in touched if n != counted and n not in info.ignored]
         if any(self.hidden(info.name, n) or MASKED in (row.before(n), value_of(row.changed_data, n)) for n in touched):
-            step.refusal = marked("some of its values are masked or hidden from you")
+            step.refusal = marked(
+                "some of its values are masked or hidden from you; in code, only= names the columns that may go back"
+            )
         elif not set(touched) <= row.old_data.keys():
             step.refusal = marked("its old values are not in the log")
         step.then = {name: row.old_data.get(name) for name in touched}

@@ -175,6 +175,16 @@ def asked(name: str, call: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def labelled(name: str, hook: Callable[[set[Any]], Mapping[Any, Label]], wanted: set[Any]) -> dict[Any, Label]:
+    """The labels returned by a hook; the page shows the keys of the others."""
+
+    def labels() -> dict[Any, Label]:
+        answer = hook(wanted)
+        return {key: label for key, label in answer.items() if key in wanted and isinstance(label, Label)}
+
+    return asked(name, labels, {})
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditUI:
     """The options of the pages.

@@ -20,7 +20,7 @@ from ..query.refs import RecordRef, TableName, stored_key
 from ..query.rows import ActivityRow, TransactionRow
 from ..query.scope import with_row
 from ..query.sightings import names_today
-from .options import Column, Label, asked
+from .options import Column, Label, asked, labelled
 from .shown import ActivityShown, ActorShown, Change, Option, RecordShown, TableShown, ValueShown
 from .visit import Visit
 
@@ -71,16 +71,6 @@ class RecordNames:
         """Forget all names, to limit memory."""
         self._labels.clear()
         self._logged.clear()
-
-
-def labelled(name: str, hook: Callable[[set[Any]], Mapping[Any, Label]], wanted: set[Any]) -> dict[Any, Label]:
-    """The labels returned by a hook; the page shows the keys of the others."""
-
-    def labels() -> dict[Any, Label]:
-        answer = hook(wanted)
-        return {key: label for key, label in answer.items() if key in wanted and isinstance(label, Label)}
-
-    return asked(name, labels, {})
 
 
 def _label(found: Named) -> Label | None:
@@ -369,7 +359,7 @@ class Presenter:
             impersonator=behind,
             is_deleted=bool(label_now and label_now.deleted),
             host_url=label_now.safe_url if label_now else None,
-            hint=gettext("today's name") if today else None,
+            hint=self._beside_actor(transaction, is_today=today is not None),
         )
 
     def ordered(self, table: TableName, columns: Iterable[str], row: ActivityRow | None = None) -> list[str]:
@@ -409,6 +399,16 @@ class Presenter:
         """Address of a transaction that the viewer may see."""
         visit = self.visit
         return visit.links.transaction(transaction_id) if visit.may("transaction", transaction_id) else None
+
+    def _beside_actor(self, transaction: TransactionRow, *, is_today: bool) -> str | None:
+        """What is shown with a name: that it is none of the log, and the work that was done in it."""
+        hints = [gettext("today's name")] if is_today else []
+        job, command = transaction.said("job"), transaction.said("command")
+        if job is not None:
+            hints.append(gettext("job %(job)s", job=visible(job)))
+        elif command is not None:
+            hints.append(gettext("command %(command)s", command=visible(command)))
+        return " · ".join(hints) or None
 
     def _without_actor(self, transaction: TransactionRow) -> tuple[str, str, str | None]:
         other = transaction.other_actor

@@ -103,7 +103,7 @@ class ActorShown:
     impersonator: str | None = None
     is_deleted: bool = False
     host_url: str | None = None
-    #: What is known about a change without actor: the job, the command, or the database user.
+    #: What is known besides: the job or the command; without an actor the database user, too.
     hint: str | None = None
 
     @property

@@ -172,6 +172,19 @@ def test_show_has_the_context_of_a_transaction_and_the_whole_of_a_change(told):
     assert "  reason       sale\n" in printed(told, "show", str(sale.transaction.id))[1]
 
 
+def test_who_acted_in_a_job_or_a_command_is_named_with_it(shop):
+    context = shop.app.extensions["audit_logger"].context
+    for facts, said in (
+        ({"actor": "7", "job": "shelf mover"}, "7, job shelf mover"),
+        ({"actor": None, "job": "shelf mover"}, "job shelf mover"),
+        ({"actor": "7", "impersonator": "8", "command": "import"}, "7, by 8, command import"),
+    ):
+        with context(**facts):
+            number = commit(shop, shop.Product(price=1))
+        assert f", {said}\n" in audit(shop, "log", "--limit", "1")[1]
+        assert f"  actor        {said}\n" in audit(shop, "show", number)[1]
+
+
 def test_as_of_names_what_is_not_known_and_fails_where_there_was_none(told):
     times = [moment.isoformat() for moment in told.times]
     (then,) = objects(told, "as-of", *THE_THING, times[1], "--json")
@@ -273,6 +286,12 @@ def test_revert_shows_and_writes_only_when_told(shop):
         "reason": "wrong list",
         "command": "audit revert",
     }
+    code, output = audit(shop, "revert", mistake)
+    assert output.startswith(f"Already taken back by transaction {done['transaction']}.\n")
+    assert (done["undone_by"], json.loads(audit(shop, "revert", mistake, "--json")[1])["undone_by"]) == (
+        [],
+        [done["transaction"]],
+    )
 
 
 def test_what_was_changed_since_stays_and_fails_the_command(shop):

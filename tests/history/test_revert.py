@@ -27,6 +27,8 @@ from tests.support.models import AUDITED, Models
 from tests.support.server import both_drivers, plain_engine
 from tests.ui.shop import ANN, declare_shop, make_shop
 
+MASKED_VALUES = "some of its values are masked or hidden from you; in code, only= names the columns that may go back"
+
 TABLES = ("leaves", "pairs", "trees", "spots", "ranks", "pages", "categories", "orders", "lines")
 
 
@@ -476,11 +478,13 @@ def test_what_can_not_be_taken_back_says_why(shop):
     found = revert(shop, transaction_id).preview()
     assert reasons(found.impossible) == [
         ("order_items", "the rows that TRUNCATE removed are not in the log", 1),
-        ("products", "some of its values are masked or hidden from you", 1),
+        ("products", MASKED_VALUES, 1),
     ]
     assert taken_back(shop, transaction_id).preview.number == found.number == 1
     assert shop.sql("SELECT price FROM leaves WHERE id = 1") == [(1.5,)]
     assert shop.sql("SELECT name FROM products") == [("b",)]
+    taken_back(shop, transaction_id, only=["name"])
+    assert shop.sql("SELECT name FROM products") == [("a",)]
 
 
 def test_a_masked_value_that_was_set_later_keeps_its_row(shop):

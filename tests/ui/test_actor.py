@@ -123,6 +123,7 @@ def test_an_actor_recorded_by_the_key_alone_has_todays_name(new_shop):
     )
     for path in (*paths, f"/transaction/{made.transaction_id}"):
         assert re.search(r"<bdi>Cleo Today</bdi>(</a>)? <small>today&#39;s name</small>", shop.page(path)), path
+    assert "“today's name” beside a user: only the id was recorded" in text_of(shop.page("/help"))
     shop.sql("DELETE FROM users WHERE id = 3")
     assert "Cleo Today" not in shop.page(paths[0]) and "<bdi>#3</bdi>" in shop.page(paths[0])
     hidden = new_shop(can_see_column=lambda table, column, viewer: (table, column) != ("users", "name"))

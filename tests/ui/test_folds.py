@@ -16,7 +16,7 @@ def bulk(new_shop):
     """Thirty products, whose prices Bob raised by two or four percent."""
     shop = make_history(new_shop())
     shop.sql("INSERT INTO products (id, name, price, stock) SELECT n, 'p', 100, 1 FROM generate_series(101, 130) n")
-    with shop.acting(BOB, reason="Spring list") as session:
+    with shop.acting(BOB, reason="Spring list", job="price list") as session:
         session.execute(sa.text("UPDATE products SET price = price + 2 + 2 * (id % 2), secret = 'x' WHERE id > 100"))
     return shop
 
@@ -30,7 +30,8 @@ def test_a_bulk_change_is_one_row_that_says_what_and_opens(bulk):
     html = bulk.page("/?verb=update")
     row = row_of_fold(html)
     assert "30 changes Updated Products: price (+2 to +4 %), secret" in text_of(row)
-    assert "Bob Stone 192.0.2.1" in text_of(row) and "“" not in text_of(row) and "Spring list" in text_of(row)
+    assert "Bob Stone job price list 192.0.2.1" in text_of(row)
+    assert "“" not in text_of(row) and "Spring list" in text_of(row)
     (href,) = set(re.findall(r'href="([^"]*tx=[^"]*)"', row))
     opened = href.replace("&amp;", "&").partition("#")[0]
     assert len(bulk.ids(opened)) == 30 and "verb=update" in opened

@@ -57,6 +57,17 @@ def test_many_rows_are_taken_back(shop):
     assert "Taken back by" not in shop.page(path_of(newest.id))
 
 
+def test_what_was_taken_back_already_says_so_in_the_next_preview(shop):
+    browser, path, html = opened(shop, priced(shop))
+    assert "Already taken back" not in html
+    assert browser.send(path).status_code == 303
+    shop.sql("UPDATE categories SET name = 'theirs' WHERE id = 101")
+    ((undoing,),) = shop.sql("SELECT max(id) FROM transaction WHERE context ? 'undoes'")
+    html = browser.preview(path)
+    said = f'<a href="/audit{path_of(undoing)}">Already taken back by transaction {undoing}.</a>'
+    assert html.index(said) < html.index("Changed since")
+
+
 def test_what_was_changed_since_is_shown_and_stays(shop):
     path = priced(shop)
     shop.sql("UPDATE categories SET name = 'theirs' WHERE id = 101")

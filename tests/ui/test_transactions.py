@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 import pytest
+import sqlalchemy as sa
 
 from flask_audit_logger.query import summaries
 from tests.support.server import both_drivers
@@ -32,6 +33,18 @@ FILTERS = (
     ("min_rows=2&table=products", "(SELECT count(*) FROM activity a WHERE a.transaction_id = t.id) >= 2 "
      "AND EXISTS (SELECT FROM activity a WHERE a.transaction_id = t.id AND a.table_name = 'products')"),
 )  # fmt: skip
+
+
+@with_own_shop
+def test_the_job_or_command_of_an_actor_stands_beside_the_name(shop):
+    with shop.acting(ANN, job="shelf mover") as session:
+        session.execute(sa.text("UPDATE products SET stock = stock + 7"))
+    with shop.acting(ANN, command="import <prices>") as session:
+        session.execute(sa.text("UPDATE products SET stock = stock + 7 WHERE id = 42"))
+    (number,) = shop.sql("SELECT max(id) FROM transaction")[0]
+    for path in ("/", "/transactions", f"/transaction/{number - 1}", f"/actor/{ANN}", "/record/products/42"):
+        assert re.search(r"</bdi>(</a>)? <small>job shelf mover</small>", shop.page(path)), path
+    assert "<small>command import &lt;prices&gt;</small>" in shop.page("/transactions")
 
 
 @with_own_shop

@@ -56,6 +56,8 @@ class TakeBackPage(Page):
 
     transaction_id: int
     transaction_href: str
+    #: The transactions that took it back already, or a part of it, each with its address.
+    notes: tuple[tuple[str, str], ...]
     total: int
     groups: tuple[GroupShown, ...]
     conflicts: tuple[ProblemShown, ...]
@@ -78,8 +80,10 @@ def take_back_page(visit: Visit, transaction_id: int) -> Any:
     if not visit.can_take_back(transaction_id) or not current_app.secret_key:
         abort(404)
     with visit.reader(at_source=True).reading() as log:
-        if summarized(log, transaction_id)[0] is None:
-            abort(404)
+        transaction, summary = summarized(log, transaction_id)
+    if transaction is None:
+        abort(404)
+    undone_by = summary.undone_by
     form = TakeBackForm(request.form if request.method == "POST" else None)
     form.reason_required = visit.ui.revert is not None and visit.ui.revert.reason_required
     wanted = _revert(visit, transaction_id, None)
@@ -87,13 +91,13 @@ def take_back_page(visit: Visit, transaction_id: int) -> Any:
         preview = wanted.preview()
     except TooManyChanges:
         text = gettext("At most %(most)s changes can be taken back at once.", most=number(MOST_CHANGES))
-        return _page(visit, transaction_id, Preview((), (), (), 0, ""), form, 422, text)
+        return _page(visit, transaction_id, undone_by, Preview((), (), (), 0, ""), form, 422, text)
     except Refused:
         text = gettext("Nothing was changed. The row can't be read.")
-        return _page(visit, transaction_id, Preview((), (), (), 0, ""), form, 422, text)
+        return _page(visit, transaction_id, undone_by, Preview((), (), (), 0, ""), form, 422, text)
     if request.method != "POST":  # HEAD is a GET whose body nobody reads
-        return _page(visit, transaction_id, preview, form)
-    return _post(visit, transaction_id, preview, form)
+        return _page(visit, transaction_id, undone_by, preview, form)
+    return _post(visit, transaction_id, undone_by, preview, form)
 
 
 def _revert(visit: Visit, transaction_id: int, reason: str | None) -> Revert:
@@ -110,9 +114,9 @@ def _revert(visit: Visit, transaction_id: int, reason: str | None) -> Revert:
     )
 
 
-def _post(visit: Visit, transaction_id: int, preview: Preview, form: TakeBackForm) -> Any:
+def _post(visit: Visit, transaction_id: int, undone_by: tuple[int, ...], preview: Preview, form: TakeBackForm) -> Any:
     def again(status: int, problem: str) -> Any:
-        return _page(visit, transaction_id, preview, form, status, problem)
+        return _page(visit, transaction_id, undone_by, preview, form, status, problem)
 
     if not form.validate():
         if form.errors.get("audit_token"):
@@ -143,6 +147,7 @@ def _post(visit: Visit, transaction_id: int, preview: Preview, form: TakeBackFor
 def _page(
     visit: Visit,
     transaction_id: int,
+    undone_by: tuple[int, ...],
     preview: Preview,
     form: TakeBackForm,
     status: int = 200,
@@ -177,6 +182,10 @@ def _page(
         **head(visit, heading, heading, *steps),
         transaction_id=transaction_id,
         transaction_href=visit.links.transaction(transaction_id),
+        notes=tuple(
+            (gettext("Already taken back by transaction %(id)s.", id=undoing), visit.links.transaction(undoing))
+            for undoing in undone_by
+        ),
         total=preview.number,
         groups=groups,
         conflicts=_problems(presenter, preview.conflicts),
