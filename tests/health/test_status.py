@@ -52,7 +52,7 @@ def test_a_database_that_is_not_there_is_said_in_one_line(server, driver, lost):
         code, output = status(application)
         application.dispose()
     assert code == 1
-    assert re.fullmatch(r"Error: postgresql\+\w+://\w+:\*\*\*@\S+: .*(failed|does not exist|refused).*\n", output)
+    assert re.fullmatch(r"Error: postgresql\+\w+://\w+:\*\*\*@\S+: .*(failed|does not exist|refused|bad).*\n", output)
     assert "wordly" not in output
 
 
