@@ -174,13 +174,15 @@ def test_show_has_the_context_of_a_transaction_and_the_whole_of_a_change(told):
 
 def test_who_acted_in_a_job_or_a_command_is_named_with_it(shop):
     context = shop.app.extensions["audit_logger"].context
-    for facts, said in (
-        ({"actor": "7", "job": "shelf mover"}, "7, job shelf mover"),
-        ({"actor": None, "job": "shelf mover"}, "job shelf mover"),
-        ({"actor": "7", "impersonator": "8", "command": "import"}, "7, by 8, command import"),
+    for key, (facts, said) in enumerate(
+        (
+            ({"actor": "7", "job": "shelf mover"}, "7, job shelf mover"),
+            ({"actor": None, "job": "shelf mover"}, "job shelf mover"),
+            ({"actor": "7", "impersonator": "8", "command": "import"}, "7, by 8, command import"),
+        )
     ):
         with context(**facts):
-            number = commit(shop, shop.Product(price=1))
+            number = commit(shop, shop.Product(id=9000 + key, price=1))
         assert f", {said}\n" in audit(shop, "log", "--limit", "1")[1]
         assert f"  actor        {said}\n" in audit(shop, "show", number)[1]
 
