@@ -185,6 +185,7 @@ def test_who_acted_in_a_job_or_a_command_is_named_with_it(shop):
             number = commit(shop, shop.Product(id=9000 + key, price=1))
         assert f", {said}\n" in audit(shop, "log", "--limit", "1")[1]
         assert f"  actor        {said}\n" in audit(shop, "show", number)[1]
+    commit(shop, sa.delete(shop.Product).where(shop.Product.id >= 9000))
 
 
 def test_as_of_names_what_is_not_known_and_fails_where_there_was_none(told):
